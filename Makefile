@@ -1,0 +1,34 @@
+# Two commands: `make train` and `make test`. Each sets up what it needs first; a second run skips what is done.
+PYTHON ?= python3
+VENV   ?= .venv
+CONFIG ?= configs/m2h/m2h_tiny_rooms.py
+WORK_DIR ?= work_dirs/$(basename $(notdir $(CONFIG)))
+
+BIN   := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP   := $(BIN)/python -m pip install -q --disable-pip-version-check -c requirements/constraints.txt
+
+.PHONY: train test lint clean setup
+
+train: setup  ## train CONFIG on the built-in rooms, evaluate it and draw its predictions
+	$(BIN)/python tools/train.py $(CONFIG) --work-dir $(WORK_DIR)
+	$(BIN)/python tools/test.py $(CONFIG) $(WORK_DIR) --compare-constant --show-dir $(WORK_DIR)/pictures
+
+test: setup  ## run the tests with coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
+
+lint: setup
+	$(BIN)/ruff check .
+
+setup: $(READY)
+
+# torch comes first and alone: resolved together with other packages, pip could replace it by another build.
+$(READY): setup.py requirements/*.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch
+	$(PIP) -r requirements/onedl.txt
+	$(PIP) -e .[dev]
+	touch $(READY)
+
+clean:  ## remove the environment and what trainings wrote
+	rm -rf $(VENV) work_dirs

@@ -1,0 +1,44 @@
+# NYUD-v2 in the NYUD-MT layout: 795 training and 654 test frames, 40 classes.
+dataset_type = 'NYUDDataset'
+data_root = 'data/NYUDv2'
+crop_size = (448, 576)
+
+# The recipe that ATRC, InvPT and TaskPrompter share.
+train_pipeline = [
+    dict(type='LoadMultiTaskImage'),
+    dict(type='LoadMultiTaskLabels'),
+    dict(type='RandomZoom', scale_range=(0.5, 2.0)),
+    dict(type='RandomCrop', size=crop_size, cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotometricDistortion'),
+    dict(type='Pad', size=crop_size),
+    dict(type='PackMultiTaskInputs'),
+]
+test_pipeline = [
+    dict(type='LoadMultiTaskImage'),
+    dict(type='LoadMultiTaskLabels'),
+    dict(type='PackMultiTaskInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=8,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='SeededInfiniteSampler', shuffle=True),
+    dataset=dict(type=dataset_type, data_root=data_root, split='train', pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type=dataset_type, data_root=data_root, split='val', test_mode=True, pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+val_evaluator = [
+    dict(type='SemSegMetric', num_classes=40),
+    dict(type='DepthMetric'),
+    dict(type='NormalsMetric'),
+    dict(type='EdgeBalancedBCEMetric'),
+]
+test_evaluator = val_evaluator

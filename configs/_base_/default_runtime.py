@@ -1,0 +1,26 @@
+default_scope = 'm2h_mm'
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    # save_best needs its rule in words: mmengine cannot guess the direction of 'depth/rmse' ('less') or 'delta_m'
+    # ('greater').
+    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4000, max_keep_ckpts=2, save_best='semseg/mIoU',
+                    rule='greater'),
+    visualization=dict(type='MultiTaskVisualizationHook', num_frames=4))
+
+# Pictures go to <work dir>/<time>/vis_data. For TensorBoard add dict(type='TensorboardVisBackend') to the list.
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='MultiTaskVisualizer', vis_backends=vis_backends)
+
+log_processor = dict(type='LogProcessor', by_epoch=False, window_size=50)
+log_level = 'INFO'
+env_cfg = dict(cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+               dist_cfg=dict(backend='nccl'))
+
+# The seed fixes the initial weights, the order of the frames and every augmentation.
+randomness = dict(seed=0)
+load_from = None
+resume = False

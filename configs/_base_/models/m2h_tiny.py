@@ -1,0 +1,16 @@
+# All parts of M2H, small enough to be trained from scratch on two CPU cores.
+_base_ = './m2h.py'
+
+# One upsampling block instead of two: the heads then work a little above the image's own resolution.
+channels = 32
+hidden_channels = (16,)
+model = dict(
+    backbone=dict(arch='tiny', frozen=False, img_size=140, init_cfg=None),
+    neck=dict(out_channels=channels),
+    decoder=dict(channels=channels, interaction=dict(num_heads=2, pooling=2)),
+    heads=dict(
+        semseg=dict(hidden_channels=hidden_channels),
+        depth=dict(hidden_channels=hidden_channels),
+        normals=dict(hidden_channels=hidden_channels),
+        edge=dict(hidden_channels=hidden_channels)),
+    weighting=dict(interval=50))

@@ -1,0 +1,3 @@
+_base_ = './m2h_vits_nyud.py'
+
+model = dict(backbone=dict(arch='large'))

@@ -1,0 +1,193 @@
+"""Frames with labels for any of the tasks, in one folder per task."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from m2h_mm.registry import DATASETS, SCOPE, TRANSFORMS
+from m2h_mm.tasks import build_tasks
+
+from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, frame_size, index_folder
+from .samplers import DrawIndex
+from .transforms.loading import LoadMultiTaskLabels, require_size
+
+# Headers are small: the time goes into waiting for the disk, which threads overlap.
+HEADER_THREADS = 8
+NAMED = 5
+
+
+@DATASETS.register_module()
+class MultiTaskDataset(BaseDataset):
+    """Frames on disk in the layout of NYUD-MT, each file type found by itself::
+
+        <data_root>/
+          images/<id>.jpg or .png
+          <task folder>/<id>.npy or .png     segmentation, depth, normals, edge: see each task's ``read``
+          gt_sets/<split>.txt                one id per line
+          cameras.json                       optional: {"<id>": [fx, fy, cx, cy]} in pixels
+
+    Labels are optional: a frame without a label file lacks that task, and a task without a folder is a warning.
+    Headers of all files of the split are checked when the data set is built, and the first label of each task is read.
+
+    A sample starts its way through the pipeline as a dict with ``img_path``, ``frame_id``, ``label_paths`` (task name
+    to path), ``ori_shape`` (H, W), ``cam2img`` (3, 3) float64 in pixels (absent where the camera is unknown),
+    ``tasks`` (name to :class:`Task`), ``reduce_zero_label``, and ``rng``, the one source of randomness for all
+    transforms. It follows from the draw when the index is a :class:`DrawIndex` (see :class:`SeededInfiniteSampler`),
+    else from NumPy's global generator.
+
+    Args:
+        data_root: the folder above.
+        split: name of the split file.
+        tasks: names, or name to arguments, as for the model.
+        pipeline: transforms; unprefixed names are m2h_mm's, whatever the default scope.
+        reduce_zero_label: the segmentation files hold 0 = void, 1..num_classes; else 0..num_classes-1, 255 = void.
+        **kwargs: of ``mmengine.dataset.BaseDataset``: ``metainfo``, ``indices``, ``serialize_data``, ``test_mode``,
+            ``lazy_init``, ``max_refetch``.
+
+    Raises:
+        FileNotFoundError: no data, no split file, or images of the split are missing.
+        ValueError: unknown task, empty split, files that are cut off or of different sizes, unknown classes.
+    """
+
+    how_to_get = 'Put your frames there, or set data_root to where they are.'
+
+    def __init__(self, data_root: str | Path, split: str = 'train',
+                 tasks: Mapping[str, dict | None] | Sequence[str] = ('semseg', 'depth', 'normals', 'edge'),
+                 pipeline: Sequence[dict | Callable] = (), reduce_zero_label: bool = False, **kwargs) -> None:
+        self.split = split
+        self.tasks = build_tasks(tasks)
+        self.reduce_zero_label = reduce_zero_label
+        transforms = [TRANSFORMS.build({'_scope_': SCOPE, **step}) if isinstance(step, Mapping) else step
+                      for step in pipeline]
+        super().__init__(data_root=str(data_root), data_prefix={}, pipeline=transforms, **kwargs)
+
+    def default_camera(self, size: tuple[int, int]) -> Sequence[float] | None:
+        """``(fx, fy, cx, cy)`` in pixels of a frame of ``size`` (H, W) that ``cameras.json`` does not list."""
+        return None
+
+    # ---- building --------------------------------------------------------------------------------------------------
+    def load_data_list(self) -> list[dict]:
+        """One entry per frame of the split, after everything that can be checked without decoding was checked."""
+        root = Path(self.data_root)
+        images = self._index_images(root)
+        frame_ids = self._read_split(root)
+        self._require_images(root, frame_ids, images)
+        cameras = self._read_cameras(root)
+        folders = {name: root / task.folder for name, task in self.tasks.items()}
+        labels = {name: index_folder(folder, LABEL_SUFFIXES) if folder.is_dir() else {}
+                  for name, folder in folders.items()}
+
+        def look_up(frame_id: str) -> dict:
+            paths = {name: found[frame_id] for name, found in labels.items() if frame_id in found}
+            size = self._common_size(images[frame_id], paths)
+            return dict(img_path=str(images[frame_id]), frame_id=frame_id, ori_shape=size,
+                        camera=cameras.get(frame_id) or self.default_camera(size),
+                        label_paths={name: str(path) for name, path in paths.items()})
+
+        with ThreadPoolExecutor(HEADER_THREADS) as pool:
+            data_list = list(pool.map(look_up, frame_ids))
+        self._check_first_labels(data_list)
+        self._report(root, data_list, labels)
+        return data_list
+
+    def _index_images(self, root: Path) -> dict[str, Path]:
+        folder = root / 'images'
+        images = index_folder(folder, IMAGE_SUFFIXES) if folder.is_dir() else {}
+        if not images:
+            reason = f'no {" or ".join(IMAGE_SUFFIXES)} in it' if folder.is_dir() else 'there is no such folder'
+            raise FileNotFoundError(
+                f'No data for {type(self).__name__}: looked for images in {folder.absolute()}, {reason}.\n'
+                f'Expected layout:\n{self._layout(root)}\n'
+                f'{self.how_to_get}')
+        return images
+
+    def _layout(self, root: Path) -> str:
+        lines = [('images/<id>.jpg or .png', '')]
+        lines += [(f'{task.folder}/<id>.npy or .png', f'optional, task {name}') for name, task in self.tasks.items()]
+        lines += [(f'gt_sets/{self.split}.txt', 'one <id> per line')]
+        return '\n'.join([f'  {root}/', *(f'    {file:<34}{remark}'.rstrip() for file, remark in lines)])
+
+    def _read_split(self, root: Path) -> list[str]:
+        path = root / 'gt_sets' / f'{self.split}.txt'
+        if not path.is_file():
+            others = sorted(file.stem for file in path.parent.glob('*.txt'))
+            raise FileNotFoundError(f'split={self.split!r}: there is no {path}, the list of frame ids, one per '
+                                    f'line. Splits that are there: {others or "none"}.')
+        frame_ids = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        if not frame_ids:
+            raise ValueError(f'split={self.split!r}: {path} is empty; expected one frame id per line.')
+        return frame_ids
+
+    def _require_images(self, root: Path, frame_ids: list[str], images: dict[str, Path]) -> None:
+        missing = [frame_id for frame_id in frame_ids if frame_id not in images]
+        if missing:
+            raise FileNotFoundError(
+                f'split={self.split!r}: {len(missing)} of {len(frame_ids)} frames have no image in {root / "images"}, '
+                f'such as {missing[:NAMED]}. The data is incomplete or the split file belongs to another release.')
+
+    def _read_cameras(self, root: Path) -> dict[str, Sequence[float]]:
+        path = root / 'cameras.json'
+        if not path.is_file():
+            return {}
+        try:
+            cameras = json.loads(path.read_text())
+            for frame_id, camera in cameras.items():
+                fx, fy, _, _ = (float(number) for number in camera)
+                if fx <= 0 or fy <= 0:
+                    raise ValueError(f'frame {frame_id!r} has {camera}')
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f'{path}: expected {{"<id>": [fx, fy, cx, cy], ...}} in pixels, fx and fy positive '
+                             f'({error}).') from error
+        return cameras
+
+    def _common_size(self, image: Path, labels: dict[str, Path]) -> tuple[int, int]:
+        size = frame_size(image)
+        for name, path in labels.items():
+            require_size(name, path, frame_size(path), image, size)
+        return size
+
+    def _check_first_labels(self, data_list: list[dict]) -> None:
+        """Decode one label per task, so that a wrong convention shows now."""
+        load = LoadMultiTaskLabels()
+        for name in self.tasks:
+            first = next((data for data in data_list if name in data['label_paths']), None)
+            if first is not None:
+                load({**self._shared(), **first, 'label_paths': {name: first['label_paths'][name]}})
+
+    def _report(self, root: Path, data_list: list[dict], labels: dict[str, dict]) -> None:
+        counts = {name: sum(name in data['label_paths'] for data in data_list) for name in self.tasks}
+        print_log(f'{type(self).__name__} {self.split}: {len(data_list)} frames in {root}; labels '
+                  + ', '.join(f'{name} {count}' for name, count in counts.items()), 'current')
+        for name, count in counts.items():
+            if count:
+                continue
+            folder = root / self.tasks[name].folder
+            reason = ('there is no such folder' if not folder.is_dir() else 'it holds no .npy or .png'
+                      if not labels[name] else 'its files belong to other frames')
+            print_log(f'{type(self).__name__} {self.split}: no frame has a label for task {name!r}; looked in '
+                      f'{folder}, {reason}. The task is neither trained nor measured on this data.',
+                      'current', logging.WARNING)
+
+    # ---- samples ---------------------------------------------------------------------------------------------------
+    def _shared(self) -> dict:
+        return dict(tasks=self.tasks, reduce_zero_label=self.reduce_zero_label)
+
+    def prepare_data(self, idx: int) -> dict:
+        """The sample ``idx`` after the pipeline."""
+        results = self.get_data_info(idx)
+        results.update(self._shared())
+        camera = results.pop('camera')
+        if camera is not None:
+            fx, fy, cx, cy = camera
+            results['cam2img'] = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64)
+        results['rng'] = (idx.generator() if isinstance(idx, DrawIndex)
+                          else np.random.default_rng(np.random.randint(2**32, size=4, dtype=np.uint32)))
+        return self.pipeline(results)

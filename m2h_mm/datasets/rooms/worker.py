@@ -1,0 +1,27 @@
+"""A process that renders the rooms whose indices come in on stdin, one per line, and answers with their cameras.
+
+``python -m m2h_mm.datasets.rooms.worker <folder> <seed> <height> <width>``, started by :mod:`.cache`.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import cv2
+
+from .cache import render_to
+
+
+def main() -> None:
+    folder, (seed, height, width) = Path(sys.argv[1]), map(int, sys.argv[2:])
+    cv2.setNumThreads(1)
+    # Answers go out on a stream of their own, so that nothing that a library prints can be taken for one.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    for line in sys.stdin:
+        print(json.dumps(render_to(folder, seed, int(line), height, width)), file=answers, flush=True)
+
+
+if __name__ == '__main__':
+    main()

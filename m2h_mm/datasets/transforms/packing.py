@@ -1,0 +1,39 @@
+"""From arrays to what the model is given."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from m2h_mm.registry import TRANSFORMS
+from m2h_mm.structures import MultiTaskDataSample
+
+META_KEYS = ('frame_id', 'img_path', 'ori_shape', 'img_shape', 'cam2img', 'flip')
+
+
+@TRANSFORMS.register_module()
+class PackMultiTaskInputs(BaseTransform):
+    """The end of a pipeline.
+
+    Returns:
+        ``inputs``: the image ``(3, H, W)``, uint8, or float32 where it was padded, 0..255, RGB.
+        ``data_samples``: :class:`MultiTaskDataSample` with one ``gt_*`` field ``(C, H, W)`` per label the frame has
+        (semseg and edge uint8, depth and normals float32), and the metainfo ``frame_id``, ``img_path``, ``ori_shape``,
+        ``img_shape``, ``cam2img``, ``flip``, as far as known.
+    """
+
+    def transform(self, results: dict) -> dict:
+        sample = MultiTaskDataSample(metainfo={key: results[key] for key in META_KEYS if key in results})
+        for task in results.get('tasks', {}).values():
+            if task.gt_field in results:
+                sample.set_field(PixelData(data=to_tensor(results[task.gt_field])), task.gt_field)
+        return dict(inputs=to_tensor(results['img']), data_samples=sample)
+
+
+def to_tensor(array: np.ndarray) -> Tensor:
+    """``(H, W)`` or ``(H, W, C)`` to a contiguous ``(C, H, W)`` that owns its memory's layout."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor[None] if tensor.ndim == 2 else tensor.permute(2, 0, 1).contiguous()

@@ -1,0 +1,113 @@
+"""Transforms that change the number of pixels a thing covers, and the mirror."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from m2h_mm.registry import TRANSFORMS
+
+from .frame import check_pair, map_labels, map_pixels
+
+
+def _resize_image(results: dict, size: tuple[int, int]) -> None:
+    """Bilinear resize of the image to ``(H, W)``, and the camera with it."""
+    height, width = results['img'].shape[:2]
+    results['img'] = cv2.resize(results['img'], (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    results['img_shape'] = size
+    map_pixels(results, scale=(size[1] / width, size[0] / height))
+
+
+@TRANSFORMS.register_module()
+class RandomZoom(BaseTransform):
+    """Scale the frame by a random factor s as if the whole scene were 1/s its size.
+
+    The image is resized by s (bilinear), labels follow (nearest neighbour), depth is divided by s and ``cam2img`` is
+    scaled with the pixels. Back-projected points are then those of the scene shrunk by s, so normals stay what they
+    are and agree with the depth.
+
+    Args:
+        scale_range: smallest and largest s; s is uniform in between.
+
+    Raises:
+        ValueError: a range that is not 0 < smallest <= largest.
+    """
+
+    def __init__(self, scale_range: tuple[float, float] = (0.5, 2.0)) -> None:
+        smallest, largest = scale_range
+        if not 0 < smallest <= largest:
+            raise ValueError(f'RandomZoom.scale_range: expected 0 < smallest <= largest, got {scale_range}.')
+        self.scale_range = (float(smallest), float(largest))
+
+    def transform(self, results: dict) -> dict:
+        scale = float(results['rng'].uniform(*self.scale_range))
+        height, width = results['img'].shape[:2]
+        size = (max(round(height * scale), 1), max(round(width * scale), 1))
+        _resize_image(results, size)
+        map_labels(results, lambda task, label: task.zoom(label, scale, size))
+        results['reframed'] = 'RandomZoom'
+        return results
+
+
+@TRANSFORMS.register_module()
+class Resize(BaseTransform):
+    """Plain resize: the same view with other pixels. Depth stays what it is, ``cam2img`` scales.
+
+    Labels that are loaded already follow (nearest neighbour). Put it before :class:`LoadMultiTaskLabels` to keep the
+    labels at the frame's own size, as at test time.
+
+    Args:
+        size: (height, width) in pixels; or
+        scale: a factor for both. Exactly one of the two.
+
+    Raises:
+        ValueError: both or none are given, or not positive.
+    """
+
+    def __init__(self, size: tuple[int, int] | None = None, scale: float | None = None) -> None:
+        if (size is None) == (scale is None):
+            raise ValueError(f'Resize: expected either size or scale, got size={size}, scale={scale}.')
+        if scale is not None and scale <= 0:
+            raise ValueError(f'Resize.scale: expected a positive factor, got {scale}.')
+        self.size = None if size is None else check_pair(size, 'Resize.size')
+        self.scale = scale
+
+    def transform(self, results: dict) -> dict:
+        height, width = results['img'].shape[:2]
+        size = self.size or (max(round(height * self.scale), 1), max(round(width * self.scale), 1))
+        _resize_image(results, size)
+        map_labels(results, lambda task, label: task.resize(label, size))
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomFlip(BaseTransform):
+    """Mirror left and right. Normals negate x, the principal point moves to W - 1 - cx.
+
+    Adds ``flip`` (bool).
+
+    Args:
+        prob: probability of a flip.
+
+    Raises:
+        ValueError: not a probability.
+    """
+
+    def __init__(self, prob: float = 0.5) -> None:
+        if not 0 <= prob <= 1:
+            raise ValueError(f'RandomFlip.prob: expected 0..1, got {prob}.')
+        self.prob = prob
+
+    def transform(self, results: dict) -> dict:
+        results['flip'] = bool(results['rng'].random() < self.prob)
+        if not results['flip']:
+            return results
+        results['img'] = cv2.flip(results['img'], 1)
+        map_labels(results, lambda task, label: np.ascontiguousarray(task.flip(label)))
+        if results.get('cam2img') is not None:
+            # Mirroring the scene along with the image keeps fx positive; only the principal point is seen to move.
+            results['cam2img'] = results['cam2img'].copy()
+            results['cam2img'][0, 2] = results['img'].shape[1] - 1 - results['cam2img'][0, 2]
+        results['reframed'] = 'RandomFlip'
+        return results

@@ -1,0 +1,3 @@
+from .hooks import MultiTaskVisualizationHook
+
+__all__ = ['MultiTaskVisualizationHook']

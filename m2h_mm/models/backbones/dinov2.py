@@ -1,0 +1,258 @@
+"""The DINOv2 vision transformer as a backbone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from m2h_mm.registry import MODELS
+from m2h_mm.structures import Features
+
+from .dinov2_checkpoint import load_weights, read_checkpoint, resolve_checkpoint
+from .position_embedding import interpolate_position_embedding
+from .vision_transformer import FEED_FORWARDS, LAYER_NORM_EPS, Block, PatchEmbedding
+
+PATCH_SIZE = 14
+ARCHITECTURES = {
+    'tiny': dict(embed_dims=192, depth=8, num_heads=3, out_indices=(1, 3, 5, 7)),
+    'small': dict(embed_dims=384, depth=12, num_heads=6, out_indices=(2, 5, 8, 11)),
+    'base': dict(embed_dims=768, depth=12, num_heads=12, out_indices=(2, 5, 8, 11)),
+    'large': dict(embed_dims=1024, depth=24, num_heads=16, out_indices=(4, 11, 17, 23)),
+    'giant': dict(embed_dims=1536, depth=40, num_heads=24, ffn='swiglu', out_indices=(9, 19, 29, 39)),
+}
+
+
+@MODELS.register_module()
+class DINOv2(BaseModule):
+    """DINOv2 vision transformer with patches of 14 px (arXiv 2304.07193; registers: arXiv 2309.16588).
+
+    Parameters have the official names, so the official ``.pth`` files load as they are. All official weights share
+    ``img_size=518``; the network takes any image whose sides are multiples of 14.
+
+    Args:
+        arch (str | dict): ``'tiny'`` (192 channels, 8 blocks; no official weights, for tests and quick runs from
+            scratch), ``'small'``, ``'base'``, ``'large'``, ``'giant'``, or a dict with ``embed_dims``, ``depth``,
+            ``num_heads`` and optionally ``ffn`` (``'mlp'`` | ``'swiglu'``, default ``'mlp'``) and ``mlp_ratio``
+            (default 4). Default ``'small'``.
+        out_indices (Sequence[int], optional): blocks whose outputs are returned, ascending from 0. Default: those
+            of M2H, small and base (2, 5, 8, 11), large (4, 11, 17, 23), giant (9, 19, 29, 39), tiny (1, 3, 5, 7);
+            required where ``arch`` is a dict.
+        img_size (int): side of the square image that the stored position embedding belongs to, in pixels, a
+            multiple of 14. Default 518.
+        num_registers (int): register tokens; the official weights have 0 or 4. Default 0.
+        interpolate_offset (float, optional): offset in the interpolation of the position embedding, in patches,
+            see :func:`interpolate_position_embedding`. Default: as the official weights want it, 0.1 without and 0
+            with registers.
+        interpolate_antialias (bool, optional): antialiased interpolation of the position embedding. Default: as the
+            official weights want it, False without and True with registers.
+        frozen (bool | int): True: no parameter is trained, no graph is built. A number n (1 to depth): the
+            embeddings and the first n blocks are frozen likewise. Frozen parts stay in eval mode. Default False.
+        init_values (float): initial value of LayerScale where no checkpoint is loaded. Default 1.0.
+        drop_path_rate (float): stochastic depth of the last block, growing linearly from 0 at the first; trainable
+            blocks in training only. Default 0.
+        final_norm (bool): apply the final LayerNorm to every output. Default False.
+        in_channels (int): channels of the image. Default 3.
+        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with a path, a URL, or ``'official'``,
+            which stands for the official file that fits ``arch`` and ``num_registers`` (downloaded once to
+            torch.hub's cache). None: initialised from scratch. Read by ``init_weights``, so a model that is only
+            tested from its own checkpoint needs no file here.
+
+    Input: images ``(N, in_channels, H, W)``, normalised, H and W multiples of 14.
+
+    Output: :class:`Features`: ``maps``, one ``(N, C, H / 14, W / 14)`` per out index, and ``cls_tokens``, one
+    ``(N, C)`` each.
+
+    Raises:
+        ValueError: an argument out of range; an image whose sides are no multiples of 14; a checkpoint of another
+            architecture. FileNotFoundError, ConnectionError: the checkpoint cannot be had.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = 'small',
+        out_indices: Sequence[int] | None = None,
+        img_size: int = 518,
+        num_registers: int = 0,
+        interpolate_offset: float | None = None,
+        interpolate_antialias: bool | None = None,
+        frozen: bool | int = False,
+        init_values: float = 1.0,
+        drop_path_rate: float = 0.0,
+        final_norm: bool = False,
+        in_channels: int = 3,
+        init_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.arch = arch
+        settings = _settings(arch, out_indices)
+        embed_dims, depth = settings['embed_dims'], settings['depth']
+        _check(img_size, frozen, depth, init_cfg)
+        self.out_indices: tuple[int, ...] = settings['out_indices']
+        self.out_channels = (embed_dims,) * len(self.out_indices)
+        self.strides = (PATCH_SIZE,) * len(self.out_indices)
+        self.num_registers = num_registers
+        self.interpolate_offset = (0.0 if num_registers else 0.1) if interpolate_offset is None else interpolate_offset
+        self.interpolate_antialias = num_registers > 0 if interpolate_antialias is None else interpolate_antialias
+        self.final_norm = final_norm
+        self.frozen = frozen
+        self.num_frozen_blocks = depth * frozen if isinstance(frozen, bool) else frozen
+
+        self.cls_token = nn.Parameter(torch.empty(1, 1, embed_dims))
+        self.pos_embed = nn.Parameter(torch.empty(1, 1 + (img_size // PATCH_SIZE) ** 2, embed_dims))
+        if num_registers:
+            self.register_tokens = nn.Parameter(torch.empty(1, num_registers, embed_dims))
+        # Only pre-training uses it; kept because every official file and checkpoint has it.
+        self.mask_token = nn.Parameter(torch.zeros(1, embed_dims))
+        self.patch_embed = PatchEmbedding(in_channels, embed_dims, PATCH_SIZE)
+        self.blocks = nn.ModuleList(
+            Block(
+                embed_dims,
+                settings['num_heads'],
+                settings['ffn'],
+                settings['mlp_ratio'],
+                init_values,
+                drop_path_rate * index / max(depth - 1, 1),
+            )
+            for index in range(depth)
+        )
+        self.norm = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
+        self._init_tokens()
+        self._freeze()
+
+    def forward(self, image: Tensor) -> Features:
+        maps, cls_tokens = [], []
+        grid = (image.shape[2] // PATCH_SIZE, image.shape[3] // PATCH_SIZE)
+        with self._grad_mode(frozen=self.num_frozen_blocks > 0):
+            tokens = self.embed(image)
+        for index in range(self.out_indices[-1] + 1):
+            with self._grad_mode(frozen=index < self.num_frozen_blocks):
+                tokens = self.blocks[index](tokens)
+            if index in self.out_indices:
+                with self._grad_mode(frozen=self.frozen is True):
+                    output = self.norm(tokens) if self.final_norm else tokens
+                cls_tokens.append(output[:, 0])
+                patches = output[:, 1 + self.num_registers :]
+                maps.append(patches.transpose(1, 2).reshape(output.shape[0], output.shape[2], *grid))
+        return Features(maps=tuple(maps), cls_tokens=tuple(cls_tokens))
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Tokens that enter the first block, ``(N, 1 + num_registers + H / 14 * W / 14, C)``.
+
+        Their order is class, registers, patches; registers carry no position embedding.
+        """
+        height, width = image.shape[2:]
+        if height % PATCH_SIZE or width % PATCH_SIZE:
+            raise ValueError(
+                f'DINOv2 needs images whose sides are multiples of {PATCH_SIZE}, got {height}x{width} (HxW). Set '
+                f'model.data_preprocessor.size_divisor={PATCH_SIZE}, which pads images to such a size.'
+            )
+        patches = self.patch_embed(image)
+        positions = interpolate_position_embedding(
+            self.pos_embed,
+            (height // PATCH_SIZE, width // PATCH_SIZE),
+            self.interpolate_offset,
+            self.interpolate_antialias,
+        )
+        batch = image.shape[0]
+        tokens = torch.cat([self.cls_token.expand(batch, -1, -1), patches], dim=1) + positions
+        if self.num_registers:
+            registers = self.register_tokens.expand(batch, -1, -1)
+            tokens = torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
+        return tokens
+
+    def train(self, mode: bool = True) -> DINOv2:
+        """As for every module, but frozen parts stay in eval mode."""
+        super().train(mode and self.frozen is not True)
+        self.blocks[: self.num_frozen_blocks].eval()
+        return self
+
+    def init_weights(self) -> None:
+        """Load ``init_cfg.checkpoint``, or initialise from scratch where there is none."""
+        if self.init_cfg:
+            checkpoint = resolve_checkpoint(self.init_cfg['checkpoint'], self.arch, self.num_registers)
+            unused = ('mask_token',) if self.final_norm else ('mask_token', 'norm.')
+            load_weights(self, read_checkpoint(checkpoint), checkpoint, unused)
+        else:
+            if self.num_frozen_blocks:
+                print_log(
+                    f'DINOv2: model.backbone.frozen={self.frozen} without model.backbone.init_cfg keeps random weights '
+                    'unless a checkpoint (load_from) brings trained ones.',
+                    logger='current',
+                    level=logging.WARNING,
+                )
+            self._init_tokens()
+            for module in self.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.trunc_normal_(module.weight, std=0.02)
+                    nn.init.zeros_(module.bias)
+        self.is_init = True
+
+    def _init_tokens(self) -> None:
+        nn.init.normal_(self.cls_token, std=1e-6)
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        if self.num_registers:
+            nn.init.normal_(self.register_tokens, std=1e-6)
+
+    def _grad_mode(self, frozen: bool) -> torch.no_grad | nullcontext:
+        return torch.no_grad() if frozen else nullcontext()
+
+    def _freeze(self) -> None:
+        # What no output depends on must not wait for a gradient: DistributedDataParallel would stop at it.
+        parts = [self.mask_token, self.blocks[self.out_indices[-1] + 1 :]]
+        if self.frozen is True or not self.final_norm:
+            parts.append(self.norm)
+        if self.num_frozen_blocks:
+            parts += [self.cls_token, self.pos_embed, self.patch_embed, self.blocks[: self.num_frozen_blocks]]
+            parts += [self.register_tokens] if self.num_registers else []
+        for part in parts:
+            part.requires_grad_(False)
+
+
+def _settings(arch: str | Mapping[str, Any], out_indices: Sequence[int] | None) -> dict[str, Any]:
+    """Architecture with all defaults filled in, checked."""
+    if isinstance(arch, str):
+        if arch not in ARCHITECTURES:
+            raise ValueError(f'model.backbone.arch must be one of {sorted(ARCHITECTURES)} or a dict, got {arch!r}.')
+        arch = ARCHITECTURES[arch]
+    elif not {'embed_dims', 'depth', 'num_heads'} <= set(arch) <= {
+        'embed_dims', 'depth', 'num_heads', 'ffn', 'mlp_ratio'
+    }:  # fmt: skip
+        raise ValueError(
+            'model.backbone.arch as a dict must have embed_dims, depth, num_heads and may have ffn, mlp_ratio, got '
+            f'{sorted(arch)}.'
+        )
+    settings = {'ffn': 'mlp', 'mlp_ratio': 4, **arch}
+    if settings['ffn'] not in FEED_FORWARDS:
+        raise ValueError(f'model.backbone.arch.ffn must be one of {sorted(FEED_FORWARDS)}, got {settings["ffn"]!r}.')
+    if settings['embed_dims'] % settings['num_heads']:
+        raise ValueError(
+            f'model.backbone.arch: num_heads={settings["num_heads"]} must divide embed_dims={settings["embed_dims"]}.'
+        )
+    indices = tuple(settings.get('out_indices', ()) if out_indices is None else out_indices)
+    if not indices or list(indices) != sorted(set(indices)) or not 0 <= indices[0] <= indices[-1] < settings['depth']:
+        raise ValueError(
+            f'model.backbone.out_indices must be ascending block numbers from 0 to {settings["depth"] - 1}, got '
+            f'{indices}.'
+        )
+    return {**settings, 'out_indices': indices}
+
+
+def _check(img_size: int, frozen: bool | int, depth: int, init_cfg: Mapping[str, Any] | None) -> None:
+    if img_size <= 0 or img_size % PATCH_SIZE:
+        raise ValueError(f'model.backbone.img_size must be a multiple of {PATCH_SIZE}, got {img_size}.')
+    if not isinstance(frozen, bool) and not 1 <= frozen <= depth:
+        raise ValueError(
+            f'model.backbone.frozen must be True, False or a number of blocks from 1 to {depth}, got {frozen!r}.'
+        )
+    if init_cfg and (init_cfg.get('type') != 'Pretrained' or set(init_cfg) != {'type', 'checkpoint'}):
+        raise ValueError(
+            "model.backbone.init_cfg must be None (from scratch) or dict(type='Pretrained', checkpoint='official' | "
+            f'path | URL), got {dict(init_cfg)}.'
+        )

@@ -1,0 +1,193 @@
+"""Reading DINOv2 weights: where the official files are, and what a file must hold to fit a backbone."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import re
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPException
+from math import isqrt
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+CONFIG_KEY = 'model.backbone.init_cfg.checkpoint'
+DOWNLOAD_TIMEOUT_S = 15.0
+# (arch, num_registers) -> file. Published by the authors of DINOv2 under Apache-2.0.
+PRETRAINED_URLS = {
+    (arch, registers): f'https://dl.fbaipublicfiles.com/dinov2/dinov2_{name}/dinov2_{name}{suffix}_pretrain.pth'
+    for arch, name in {'small': 'vits14', 'base': 'vitb14', 'large': 'vitl14', 'giant': 'vitg14'}.items()
+    for registers, suffix in {0: '', 4: '_reg4'}.items()
+}
+
+
+def resolve_checkpoint(checkpoint: str, arch: str | Mapping[str, Any], num_registers: int) -> str:
+    """Path or URL for a configured checkpoint; ``'official'`` becomes the URL for ``arch`` and ``num_registers``.
+
+    Raises:
+        ValueError: ``'official'`` where the authors published no weights.
+    """
+    if checkpoint != 'official':
+        return str(checkpoint)
+    name = arch if isinstance(arch, str) else 'custom'
+    if (name, num_registers) not in PRETRAINED_URLS:
+        raise ValueError(
+            f"{CONFIG_KEY}='official': there are no official weights for arch={name!r} with "
+            f'num_registers={num_registers}. They exist for arch small, base, large and giant with 0 or 4 registers. '
+            'Change model.backbone.arch, name a file of your own, or set model.backbone.init_cfg=None to train from '
+            'scratch.'
+        )
+    return PRETRAINED_URLS[name, num_registers]
+
+
+def read_checkpoint(checkpoint: str) -> dict[str, Tensor]:
+    """State dict of a DINOv2 file at a path or URL, with the official keys of an unchunked model.
+
+    Takes the official files, a training checkpoint of DINOv2 (``teacher``), and any checkpoint in which the backbone
+    sits under ``backbone.`` (those of this package included). Files are unpickled with ``weights_only=True``.
+
+    Raises:
+        FileNotFoundError: there is no file at the path.
+        ConnectionError: the URL could not be downloaded.
+        ValueError: the file cannot be read, or is not a DINOv2 model.
+    """
+    try:
+        content = _download(checkpoint) if '://' in checkpoint else _read_file(checkpoint)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f'{CONFIG_KEY}: {_location(checkpoint)} is not a file of weights that torch.load(weights_only=True) can '
+            f'read ({_first_line(error)}). If its download was cut off, delete it and fetch it again.'
+        ) from error
+    return _official_keys(content, checkpoint)
+
+
+def load_weights(model: nn.Module, state: dict[str, Tensor], checkpoint: str, unused: tuple[str, ...]) -> None:
+    """Copy ``state`` into ``model``, or say what does not fit.
+
+    Args:
+        model: the backbone.
+        state: what :func:`read_checkpoint` returned.
+        checkpoint: where it came from, for messages.
+        unused: prefixes of parameters that no output depends on, which a file may lack.
+
+    Raises:
+        ValueError: another architecture, another native size, or missing parameters.
+    """
+    expected = model.state_dict()
+    ours, theirs = _describe(expected), _describe(state)
+    different = [name for name in ours if ours[name] != theirs[name]]
+    if different:
+        key = {'native size (px)': 'img_size', 'registers': 'num_registers', 'image channels': 'in_channels'}
+        keys = sorted({key.get(name, 'arch') for name in different})
+        raise ValueError(
+            f'{CONFIG_KEY}: {checkpoint} holds another architecture.\n'
+            f'  file:   {_join(theirs)}\n  config: {_join(ours)}\n'
+            f'They differ in {", ".join(different)}: change {", ".join(f"model.backbone.{key}" for key in keys)} or '
+            'name another file.'
+        )
+    shapes = [
+        f'{key} {tuple(state[key].shape)} (expected {tuple(tensor.shape)})'
+        for key, tensor in expected.items()
+        if key in state and state[key].shape != tensor.shape
+    ]
+    if shapes:
+        raise ValueError(f'{CONFIG_KEY}: {checkpoint} has parameters of other shapes: {_shorten(shapes)}.')
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    needed = [key for key in missing if not key.startswith(unused)]
+    if needed:
+        raise ValueError(f'{CONFIG_KEY}: {checkpoint} lacks parameters that the backbone needs: {_shorten(needed)}.')
+    print_log(f'DINOv2: loaded {len(state) - len(unexpected)} tensors from {checkpoint}', logger='current')
+    for what, keys in (('missing in the file, without effect', missing), ('not used', unexpected)):
+        if keys:
+            print_log(f'DINOv2: {what}: {_shorten(keys)}', logger='current', level=logging.WARNING)
+
+
+def _read_file(path: str) -> Any:
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise FileNotFoundError(
+            f'{CONFIG_KEY}={path!r}: no such file (looked for {file.absolute()}). Put the weights there, or point to '
+            f"them with --cfg-options {CONFIG_KEY}=/path/to/file.pth. 'official' downloads the weights that fit "
+            'model.backbone.arch; an http(s) URL works as well.'
+        )
+    return torch.load(file, map_location='cpu', weights_only=True)
+
+
+def _download(url: str) -> Any:
+    try:
+        with _socket_timeout(DOWNLOAD_TIMEOUT_S):
+            return torch.hub.load_state_dict_from_url(url, map_location='cpu', progress=True, weights_only=True)
+    except (OSError, HTTPException) as error:
+        raise ConnectionError(
+            f'{CONFIG_KEY}: could not download {url} ({_first_line(error)}). Without a connection, fetch the file '
+            f'elsewhere and put it at {_location(url)}, or name its place with '
+            f'--cfg-options {CONFIG_KEY}=/path/to/file.pth.'
+        ) from error
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """torch.hub opens its connection without a timeout, so an unreachable host would block for minutes."""
+    previous = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(previous)
+
+
+def _location(checkpoint: str) -> Path:
+    if '://' in checkpoint:
+        return Path(torch.hub.get_dir(), 'checkpoints', Path(urlparse(checkpoint).path).name)
+    return Path(checkpoint).expanduser().absolute()
+
+
+def _official_keys(content: Any, checkpoint: str) -> dict[str, Tensor]:
+    state = content
+    for wrapper in ('state_dict', 'teacher', 'model'):
+        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    if isinstance(state, Mapping) and 'backbone.cls_token' in state:
+        prefix = 'backbone.'
+        state = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+    if not isinstance(state, Mapping) or not {'cls_token', 'pos_embed', 'patch_embed.proj.weight'} <= state.keys():
+        found = _shorten(list(state)) if isinstance(state, Mapping) else type(state).__name__
+        raise ValueError(
+            f'{CONFIG_KEY}: {checkpoint} is not a DINOv2 model: expected the keys cls_token, pos_embed, patch_embed.*, '
+            f'blocks.* (also under "backbone."), found {found}.'
+        )
+    # Models built with block_chunks name block 3 "blocks.<chunk>.3.".
+    return {re.sub(r'^blocks\.\d+\.(\d+)\.', r'blocks.\1.', key): tensor for key, tensor in state.items()}
+
+
+def _describe(state: Mapping[str, Tensor]) -> dict[str, int | str]:
+    patch_weight = state['patch_embed.proj.weight']
+    blocks = [int(key.split('.')[1]) for key in state if key.startswith('blocks.')]
+    return {
+        'embed_dims': state['cls_token'].shape[-1],
+        'depth': max(blocks, default=-1) + 1,
+        'ffn': 'swiglu' if 'blocks.0.mlp.w12.weight' in state else 'mlp',
+        'registers': state['register_tokens'].shape[1] if 'register_tokens' in state else 0,
+        'image channels': patch_weight.shape[1],
+        'patch size (px)': patch_weight.shape[-1],
+        'native size (px)': isqrt(state['pos_embed'].shape[1] - 1) * patch_weight.shape[-1],
+    }
+
+
+def _join(description: Mapping[str, int | str]) -> str:
+    return ', '.join(f'{name} {value}' for name, value in description.items())
+
+
+def _shorten(items: list[str], limit: int = 6) -> str:
+    return ', '.join(items[:limit]) + (f' and {len(items) - limit} more' if len(items) > limit else '')
+
+
+def _first_line(error: Exception) -> str:
+    return f'{type(error).__name__}: {error}'.splitlines()[0]

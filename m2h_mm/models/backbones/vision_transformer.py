@@ -1,0 +1,109 @@
+"""The pre-norm transformer block of DINOv2 and its parts, under the official parameter names."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn.bricks import DropPath
+from torch import Tensor, nn
+
+LAYER_NORM_EPS = 1e-6
+
+
+class PatchEmbedding(nn.Module):
+    """Image ``(N, 3, H, W)`` to non-overlapping patch tokens ``(N, H / P * W / P, C)``, row-major."""
+
+    def __init__(self, in_channels: int, embed_dims: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, embed_dims, patch_size, stride=patch_size)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.proj(image).flatten(2).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention on tokens ``(N, L, C)`` with one fused kernel."""
+
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(embed_dims, 3 * embed_dims)
+        self.proj = nn.Linear(embed_dims, embed_dims)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        query, key, value = self.qkv(tokens).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        attended = F.scaled_dot_product_attention(query, key, value)
+        return self.proj(attended.transpose(1, 2).flatten(2))
+
+
+class MLP(nn.Module):
+    """Two linear layers with a GELU between, on tokens ``(N, L, C)``."""
+
+    def __init__(self, embed_dims: int, hidden_dims: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(embed_dims, hidden_dims)
+        self.fc2 = nn.Linear(hidden_dims, embed_dims)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(tokens)))
+
+
+class SwiGLU(nn.Module):
+    """Gated feed-forward network (arXiv 2002.05202) on tokens ``(N, L, C)``.
+
+    The hidden width is two thirds of ``hidden_dims``, rounded up to a multiple of 8, which keeps the number of
+    parameters of an :class:`MLP` of that width.
+    """
+
+    def __init__(self, embed_dims: int, hidden_dims: int) -> None:
+        super().__init__()
+        hidden_dims = (int(hidden_dims * 2 / 3) + 7) // 8 * 8
+        self.w12 = nn.Linear(embed_dims, 2 * hidden_dims)
+        self.w3 = nn.Linear(hidden_dims, embed_dims)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        gate, value = self.w12(tokens).chunk(2, dim=-1)
+        return self.w3(F.silu(gate) * value)
+
+
+class LayerScale(nn.Module):
+    """``residual + gamma * branch`` with one learned factor per channel, as a single kernel."""
+
+    def __init__(self, embed_dims: int, init_value: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((embed_dims,), float(init_value)))
+
+    def forward(self, residual: Tensor, branch: Tensor) -> Tensor:
+        return torch.addcmul(residual, branch, self.gamma)
+
+
+FEED_FORWARDS = {'mlp': MLP, 'swiglu': SwiGLU}
+
+
+class Block(nn.Module):
+    """``x + g1 * Attention(LN(x))``, then ``x + g2 * FeedForward(LN(x))``, on tokens ``(N, L, C)``.
+
+    Args:
+        embed_dims: C.
+        num_heads: attention heads; must divide C.
+        ffn: feed-forward network, ``'mlp'`` or ``'swiglu'``.
+        mlp_ratio: hidden width of the feed-forward network as a multiple of C.
+        init_values: initial value of both LayerScales.
+        drop_path: probability that a sample skips a branch in training.
+    """
+
+    def __init__(
+        self, embed_dims: int, num_heads: int, ffn: str, mlp_ratio: float, init_values: float, drop_path: float
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
+        self.attn = Attention(embed_dims, num_heads)
+        self.ls1 = LayerScale(embed_dims, init_values)
+        self.norm2 = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
+        self.mlp = FEED_FORWARDS[ffn](embed_dims, int(embed_dims * mlp_ratio))
+        self.ls2 = LayerScale(embed_dims, init_values)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = self.ls1(tokens, self.drop_path(self.attn(self.norm1(tokens))))
+        return self.ls2(tokens, self.drop_path(self.mlp(self.norm2(tokens))))

@@ -1,0 +1,3 @@
+from .m2h import M2HDecoder
+
+__all__ = ['M2HDecoder']

@@ -1,0 +1,192 @@
+"""WMCA: window-based cross-task attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import repeat
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from m2h_mm.models.layers import WindowGrid, require_divisible, resize
+from m2h_mm.registry import MODELS
+
+MAX_WINDOWS = 65535  # CUDA's attention kernels count them in 16 bits
+
+
+@MODELS.register_module()
+class WMCA(nn.Module):
+    """Window-based multi-task cross-attention of M2H (arXiv 2510.17363).
+
+    All tasks' tokens in a window of n x n pixels attend to each other: T tasks give T n^2 tokens per window, so the
+    cost of attention is O(H W n^2 T^2 C), linear in the map's size. There is no encoding of position or task in the
+    attention itself; what tells tasks apart are their own norms before and after it, so their order does not matter.
+    The residual path starts at the *normalised* tokens, and the result is a norm's output.
+
+    M2H-small: ``reduction=4, pooling=2``.
+
+    The official code stores a shift and a dilation and uses neither, and its padding (zeros, at the bottom and right)
+    takes part in the attention. That is the default here; ``shift_size``, ``dilation`` and ``mask_padding`` are the
+    options, which the paper describes and which work.
+
+    Args:
+        channels: C. Filled in by the decoder.
+        tasks: names of the tasks, at least two. Filled in by the decoder.
+        window_size: n in pixels, of all layers or of each. Default: 7.
+        num_heads: attention heads; must divide the attention's channels, C / ``reduction``. Default: 4.
+        num_layers: layers, one after the other. Default: 2.
+        shift_size: pixels by which windows lie further down and right, below ``window_size * dilation``. One number:
+            of every second layer, as in Swin; a sequence: of each layer. Pixels at opposite edges of the map never
+            attend to each other. Default: 0.
+        dilation: distance in pixels between the pixels that a window takes, of all layers or of each. Default: 1.
+        mask_padding: keep the map's tokens from attending to padding. Default: False.
+        ffn_ratio: hidden channels of the feed-forward network per channel. Default: 4.
+        reduction: with more than 1, 1x1 convolutions (one per task) to and from C / ``reduction`` channels around the
+            layers. Default: 1.
+        pooling: with more than 1, max pooling by that factor before the layers and bilinear upsampling after them.
+            Default: 1.
+
+    Shapes: ``{task: (N, C, H, W)}`` kept.
+
+    Raises:
+        ValueError: fewer than two tasks, channels that heads or ``reduction`` do not divide, a per-layer option of the
+            wrong length or range.
+    """
+
+    def __init__(self, channels: int, tasks: Sequence[str], window_size: int | Sequence[int] = 7, num_heads: int = 4,
+                 num_layers: int = 2, shift_size: int | Sequence[int] = 0, dilation: int | Sequence[int] = 1,
+                 mask_padding: bool = False, ffn_ratio: float = 4, reduction: int = 1, pooling: int = 1) -> None:
+        super().__init__()
+        if len(tasks) < 2:
+            raise ValueError(f'model.decoder.interaction (WMCA): expected at least two tasks, got {list(tasks)}. Use '
+                             "interaction=dict(type='NoInteraction') for a single task.")
+        require_divisible('model.decoder.interaction (WMCA)', 'channels', channels, reduction, f'{reduction=}')
+        width = channels // reduction
+        require_divisible('model.decoder.interaction (WMCA)', 'channels / reduction', width, num_heads, f'{num_heads=}')
+        self.tasks = tuple(tasks)
+        self.window_sizes = _per_layer('window_size', window_size, num_layers, minimum=1)
+        self.dilations = _per_layer('dilation', dilation, num_layers, minimum=1)
+        if isinstance(shift_size, int):
+            shift_size = [shift_size if layer % 2 else 0 for layer in range(num_layers)]
+        self.shift_sizes = _per_layer('shift_size', shift_size, num_layers, minimum=0)
+        for shift, size, step in zip(self.shift_sizes, self.window_sizes, self.dilations, strict=True):
+            if shift >= size * step:
+                raise ValueError(f'model.decoder.interaction.shift_size (WMCA): expected less than window_size * '
+                                 f'dilation = {size * step}, got {shift}.')
+        self.mask_padding = mask_padding
+        self.pooling = pooling
+        self.pre_project = self.post_project = None
+        if reduction > 1:
+            self.pre_project = nn.ModuleDict({task: nn.Conv2d(channels, width, 1) for task in tasks})
+            self.post_project = nn.ModuleDict({task: nn.Conv2d(width, channels, 1) for task in tasks})
+        self.layers = nn.ModuleList(
+            CrossTaskLayer(width, self.tasks, num_heads, ffn_ratio) for _ in range(num_layers))
+
+    def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        size = tuple(maps[self.tasks[0]].shape[-2:])
+        attended = self.attend(self.reduce(maps))
+        if self.post_project is not None:
+            # Before the upsampling, with which it commutes.
+            attended = {task: self.post_project[task](x) for task, x in attended.items()}
+        return {task: resize(x, size, align_corners=True) for task, x in attended.items()}
+
+    def reduce(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The maps that the layers see: ``(N, C / reduction, H / pooling, W / pooling)``."""
+        if self.pre_project is not None:
+            maps = {task: self.pre_project[task](maps[task]) for task in self.tasks}
+        if self.pooling > 1:
+            maps = {task: F.max_pool2d(maps[task], self.pooling) for task in self.tasks}
+        return maps
+
+    def attend(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The layers. Windows are cut anew only where a layer's differ from those of the layer before."""
+        first = maps[self.tasks[0]]
+        num, _, height, width = first.shape
+        x = torch.stack([maps[task].permute(0, 2, 3, 1) for task in self.tasks], dim=3)
+        grid = valid = mask = None
+        for layer, *options in zip(self.layers, self.window_sizes, self.dilations, self.shift_sizes, strict=True):
+            wanted = WindowGrid(height, width, *options)
+            if wanted != grid:
+                x = wanted.cut(x if grid is None else grid.merge(x))
+                grid = wanted
+                valid = grid.valid(len(self.tasks), x.device) if grid.padded else None
+                mask = grid.mask(len(self.tasks), x.device, self.mask_padding)
+                if mask is not None:
+                    mask = mask.expand(num, -1, -1, -1).flatten(0, 1)[:, None]
+            elif valid is not None:
+                # Padding is zero at the start of every layer, whatever the last one made of it.
+                x = x * valid.repeat(num, 1)[..., None]
+            x = layer(x, mask)
+        x = grid.merge(x)
+        channels_last = first.is_contiguous(memory_format=torch.channels_last) and not first.is_contiguous()
+        memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        return {task: x[..., index, :].permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
+                for index, task in enumerate(self.tasks)}
+
+
+class CrossTaskLayer(nn.Module):
+    """Attention among all tokens of a window, then a feed-forward network; norms per task around the two.
+
+    Args:
+        channels: C.
+        tasks: names, in the order of a pixel's tokens.
+        num_heads: attention heads.
+        ffn_ratio: hidden channels of the feed-forward network per channel.
+
+    Shapes: x ``(B, L, C)`` kept, B windows of L = pixels * T tokens; mask ``(B, 1, L, L)`` bool, True where a query
+    (first) may attend to a key.
+    """
+
+    def __init__(self, channels: int, tasks: Sequence[str], num_heads: int, ffn_ratio: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        hidden = int(channels * ffn_ratio)
+        self.norm1 = TaskLayerNorm(channels, tasks)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
+        self.ffn = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
+        self.norm2 = TaskLayerNorm(channels, tasks)
+        # As in nn.MultiheadAttention, which the official code starts from.
+        nn.init.xavier_uniform_(self.qkv.weight)
+        nn.init.zeros_(self.qkv.bias)
+        nn.init.zeros_(self.proj.bias)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = self.norm1(x)
+        x = x + self.attention(x, mask)
+        return self.norm2(x + self.ffn(x))
+
+    def attention(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        if len(x) <= MAX_WINDOWS:
+            out = F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask)
+        else:
+            masks = repeat(None) if mask is None else mask.split(MAX_WINDOWS)
+            out = torch.cat([F.scaled_dot_product_attention(*part.unbind(0), attn_mask=part_mask)
+                             for part, part_mask in zip(qkv.split(MAX_WINDOWS, dim=1), masks, strict=False)])
+        return self.proj(out.transpose(1, 2).flatten(2))
+
+
+class TaskLayerNorm(nn.ModuleDict):
+    """One layer norm per task, applied to all of them at once.
+
+    Shapes: ``(B, pixels * T, C)`` kept, the T tokens of a pixel side by side.
+    """
+
+    def __init__(self, channels: int, tasks: Sequence[str]) -> None:
+        super().__init__({task: nn.LayerNorm(channels) for task in tasks})
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = torch.stack([norm.weight for norm in self.values()])
+        bias = torch.stack([norm.bias for norm in self.values()])
+        normed = F.layer_norm(x, x.shape[-1:]).unflatten(1, (-1, len(self)))
+        return torch.addcmul(bias, normed, weight).flatten(1, 2)
+
+
+def _per_layer(name: str, value: int | Sequence[int], num_layers: int, minimum: int) -> tuple[int, ...]:
+    values = (value,) * num_layers if isinstance(value, int) else tuple(value)
+    if len(values) != num_layers or min(values, default=minimum) < minimum:
+        raise ValueError(f'model.decoder.interaction.{name} (WMCA): expected an integer of at least {minimum}, or one '
+                         f'per layer ({num_layers}), got {value}.')
+    return values

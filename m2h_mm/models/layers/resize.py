@@ -1,0 +1,22 @@
+"""Bilinear resizing with the two alignments that M2H uses."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def resize(x: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
+    """Bilinear ``(N, C, h, w)`` to ``(N, C, *size)``, without antialiasing; ``x`` itself where the size is right."""
+    if tuple(x.shape[-2:]) == tuple(size):
+        return x
+    return F.interpolate(x, size=size, mode='bilinear', align_corners=align_corners)
+
+
+def upsample2(x: Tensor) -> Tensor:
+    """Bilinear ``(N, C, H, W)`` to ``(N, C, 2 H, 2 W)`` with aligned corners.
+
+    A 1x1 convolution after it commutes with it (the weights of a bilinear sample sum to 1, so the bias does too) and
+    is a quarter of the work before it.
+    """
+    return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=True)

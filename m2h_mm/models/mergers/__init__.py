@@ -1,0 +1,3 @@
+from .ggfm import GGFM
+
+__all__ = ['GGFM']

@@ -1,0 +1,199 @@
+"""backbone -> neck -> decoder -> heads -> losses: the one forward to read first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+from torch import Tensor, nn
+
+from m2h_mm.registry import MODELS
+from m2h_mm.structures import Features, MultiTaskDataSample
+from m2h_mm.tasks import Task, build_tasks
+
+from .building import build_part, describe_backbone, require_tasks
+from .data_preprocessor import crop_padding
+
+
+@MODELS.register_module()
+class MultiTaskModel(BaseModel):
+    """One image in, one dense prediction per task out.
+
+    Channel counts are passed along when the parts are built: what a part's config leaves out (``in_channels``,
+    ``out_channels`` of a head, ``tasks``) is filled in from the part before it, and what it states is checked against
+    it.
+
+    Args:
+        tasks: name to arguments of each task, see :func:`m2h_mm.tasks.build_tasks`. The order is the order of the
+            tasks everywhere in the model.
+        backbone: config of a module that returns :class:`Features`, or of any mmseg backbone (``mmseg.HRNet``).
+        decoder: config of a module ``Features -> TaskFeatures``.
+        heads: task name to the config of its head.
+        losses: task name to the config of its loss, or to a list of configs that are summed.
+        neck: config of a module ``Features -> Features``. Default: none.
+        weighting: config of the module that balances the tasks' losses. Default: ``FixedWeighting``, all 1.
+        consistency: configs of losses between tasks.
+        aux_weight: factor of the losses of a decoder's intermediate predictions, relative to the task's own.
+        data_preprocessor: config. Default: :class:`MultiTaskDataPreprocessor`.
+        init_cfg: see mmengine's ``BaseModule``.
+
+    Raises:
+        ValueError: parts that do not fit each other; the message names both.
+    """
+
+    def __init__(self, tasks: Mapping[str, dict], backbone: dict, decoder: dict, heads: Mapping[str, dict],
+                 losses: Mapping[str, dict | Sequence[dict]], neck: dict | None = None, weighting: dict | None = None,
+                 consistency: Sequence[dict] = (), aux_weight: float = 1.0, data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None) -> None:
+        super().__init__(data_preprocessor or dict(type='MultiTaskDataPreprocessor'), init_cfg)
+        self.tasks: dict[str, Task] = build_tasks(tasks)
+        names = tuple(self.tasks)
+        require_tasks('model.heads', heads, names, complete=True)
+        require_tasks('model.losses', losses, names, complete=True)
+
+        self.backbone = MODELS.build(backbone)
+        channels, strides = describe_backbone(self.backbone)
+        source = f"model.backbone ({backbone['type']})"
+        self.neck = None
+        given = dict(in_channels=channels, in_strides=strides)
+        if neck is not None:
+            self.neck = build_part('model.neck', neck, source, **given)
+            source = f"model.neck ({neck['type']})"
+            given = dict(in_channels=tuple(self.neck.out_channels), in_strides=tuple(self.neck.strides))
+        self.decoder = build_part('model.decoder', decoder, source, **given, source_channels=channels, tasks=names)
+        source = f"model.decoder ({decoder['type']})"
+        self.heads = nn.ModuleDict({
+            name: build_part(f'model.heads.{name}', heads[name], source, in_channels=self.decoder.out_channels[name],
+                             out_channels=task.channels) for name, task in self.tasks.items()})
+
+        self.losses = nn.ModuleDict({
+            name: nn.ModuleList(MODELS.build(cfg) for cfg in (cfgs if isinstance(cfgs, Sequence) else [cfgs]))
+            for name, cfgs in losses.items()})
+        self.weighting = build_part('model.weighting', weighting or dict(type='FixedWeighting'), 'model.tasks',
+                                    tasks=names)
+        self.consistency = nn.ModuleList(MODELS.build(cfg) for cfg in consistency)
+        for index, module in enumerate(self.consistency):
+            require_tasks(f'model.consistency[{index}] ({type(module).__name__})', module.tasks, names)
+        self.aux_weight = aux_weight
+
+    def forward(self, inputs: Tensor, data_samples: list[MultiTaskDataSample] | None = None, mode: str = 'tensor',
+                tasks: Sequence[str] | None = None) -> dict[str, Tensor] | list[MultiTaskDataSample]:
+        """
+        Args:
+            inputs: ``(N, 3, H, W)``, normalised, H and W multiples of the backbone's stride.
+            data_samples: one per image; labels for ``'loss'``, metainfo for ``'predict'``.
+            mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
+            tasks: the tasks asked for; what the others need is not computed. Default: all. Not for ``'loss'``.
+
+        Returns:
+            ``'tensor'``: the heads' outputs ``{task: (N, C, h, w)}`` at their own resolution; ``'predict'``: the
+            samples with ``pred_*`` fields at each frame's ``ori_shape``; ``'loss'``: what is to be summed and logged.
+        """
+        if tasks is not None:
+            require_tasks('tasks', tasks, tuple(self.tasks))
+        if mode == 'tensor':
+            return self._run(inputs, tasks)[0]
+        if mode == 'predict':
+            return self.predict(inputs, data_samples, tasks)
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        raise ValueError(f"mode: expected 'loss', 'predict' or 'tensor', got {mode!r}.")
+
+    def extract_features(self, inputs: Tensor) -> Features:
+        """The maps that the decoder sees."""
+        features = self.backbone(inputs)
+        if not isinstance(features, Features):
+            features = Features(maps=(features,) if isinstance(features, Tensor) else tuple(features))
+        return features if self.neck is None else self.neck(features)
+
+    def _run(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> tuple[dict[str, Tensor], list]:
+        decoded = self.decoder(self.extract_features(inputs), tasks=tasks)
+        outputs = {name: self.heads[name](decoded.maps[name]) for name in self.tasks
+                   if tasks is None or name in tasks}
+        return outputs, decoded.aux
+
+    def loss(self, inputs: Tensor, data_samples: list[MultiTaskDataSample]) -> dict[str, Tensor]:
+        """Losses at the input's resolution.
+
+        Returns:
+            ``loss_<task>``, weighted, and ``loss_<consistency>``, which mmengine sums; ``raw_<task>``, the task's loss
+            before weighting, and ``w_<task>``, its weight, which are only logged.
+        """
+        outputs, aux = self._run(inputs)
+        size = tuple(inputs.shape[-2:])
+        full = {name: self.tasks[name].resize_output(output, size) for name, output in outputs.items()}
+        raw = {}
+        for name, task in self.tasks.items():
+            target, valid = task.target(stack_labels(task, data_samples, size, inputs.device))
+            raw[name] = sum(loss(full[name], target, valid) for loss in self.losses[name])
+            for predictions in aux:
+                if name in predictions:
+                    output = task.resize_output(predictions[name], size)
+                    raw[name] = raw[name] + self.aux_weight * sum(
+                        loss(output, target, valid) for loss in self.losses[name])
+        logged = {f'loss_{name}': loss for name, loss in self.weighting(raw).items()}
+        logged.update({f'raw_{name}': loss.detach() for name, loss in raw.items()})
+        logged.update({f'w_{name}': torch.as_tensor(weight).detach() for name, weight in
+                       self.weighting.weights.items()})
+        if self.consistency:
+            intrinsics, inside = stack_cameras(data_samples, size, inputs.device)
+            for module in self.consistency:
+                logged[f'loss_{type(module).__name__}'] = module(full, intrinsics, inside)
+        return logged
+
+    def predict(self, inputs: Tensor, data_samples: list[MultiTaskDataSample],
+                tasks: Sequence[str] | None = None) -> list[MultiTaskDataSample]:
+        """Predictions of each frame at its own size, the padding cut off (not squeezed into it)."""
+        outputs, _ = self._run(inputs, tasks)
+        padded = tuple(inputs.shape[-2:])
+        for index, sample in enumerate(data_samples):
+            padding = sample.get('padding', (0, 0, 0, 0))
+            size = tuple(sample.get('ori_shape', crop_padding(inputs, padding).shape[-2:]))
+            for name, output in outputs.items():
+                task, output = self.tasks[name], output[index:index + 1]
+                if any(padding):
+                    output = crop_padding(task.resize_output(output, padded), padding)
+                prediction = task.decode(task.resize_output(output, size))
+                sample.set_field(PixelData(data=prediction[0]), task.pred_field)
+        return data_samples
+
+
+def stack_labels(task: Task, samples: Sequence[MultiTaskDataSample], size: tuple[int, int],
+                 device: torch.device) -> Tensor:
+    """``(N, C, H, W)`` labels of ``task`` at the place of their images in the padded batch, void elsewhere.
+
+    A sample without the label is void throughout.
+    """
+    fields = [sample.get(task.gt_field) for sample in samples]
+    dtype = next((field.data.dtype for field in fields if field is not None), torch.float32)
+    labels = torch.full((len(samples), task.label_channels, *size), task.void, dtype=dtype, device=device)
+    for index, (sample, field) in enumerate(zip(samples, fields, strict=True)):
+        if field is None:
+            continue
+        inside = crop_padding(labels[index], sample.get('padding', (0, 0, 0, 0)))
+        if inside.shape != field.data.shape:
+            raise ValueError(f"{sample.get('img_path', 'A frame')}: the label {task.gt_field} is "
+                             f'{tuple(field.data.shape)} but its image {tuple(inside.shape[-2:])} pixels. Every '
+                             'geometric transform of the train pipeline must treat image and labels alike.')
+        inside.copy_(field.data)
+    return labels
+
+
+def stack_cameras(samples: Sequence[MultiTaskDataSample], size: tuple[int, int],
+                  device: torch.device) -> tuple[Tensor, Tensor]:
+    """Intrinsics ``(N, 3, 3)`` of the padded images, and ``(N, 1, H, W)`` bool, True on the images themselves."""
+    intrinsics = torch.empty(len(samples), 3, 3)
+    inside = torch.zeros(len(samples), 1, *size, dtype=torch.bool, device=device)
+    for index, sample in enumerate(samples):
+        camera = sample.get('cam2img')
+        if camera is None:
+            raise ValueError(f"{sample.get('img_path', 'A frame')} has no cam2img, which model.consistency needs. Let "
+                             'the data set provide the intrinsics, or remove the consistency losses.')
+        left, _, top, _ = padding = sample.get('padding', (0, 0, 0, 0))
+        intrinsics[index] = torch.as_tensor(camera, dtype=torch.float32)
+        intrinsics[index, 0, 2] += left
+        intrinsics[index, 1, 2] += top
+        crop_padding(inside[index], padding).fill_(True)
+    return intrinsics.to(device), inside

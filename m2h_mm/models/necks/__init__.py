@@ -1,0 +1,3 @@
+from .token_reassembly import TokenReassembly
+
+__all__ = ['TokenReassembly']

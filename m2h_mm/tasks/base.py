@@ -1,0 +1,130 @@
+"""What a task is, whatever the network."""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from m2h_mm.registry import TASKS
+
+
+class Task(ABC):
+    """One dense prediction task.
+
+    A subclass owns all that is true of the task for every network and data set: its fields and folder, how a label is
+    read and moved, which pixels are valid, how a head's output becomes a prediction and a picture. To add a task,
+    subclass this in one file, register it in :data:`~m2h_mm.registry.TASKS` under its name, and name it in a config.
+
+    Class attributes:
+        name: the key in configs and metrics.
+        gt_field, pred_field: names of the label and the prediction in :class:`MultiTaskDataSample`.
+        folder: the folder of the NYUD-MT layout that holds its label files.
+        channels: channels of the head's output.
+        label_channels: channels of a label (1 also where the output has one per class).
+        void: value of a label pixel that is not valid; also what padding is filled with.
+        metric: its headline metric; ``higher_is_better`` says in which direction.
+
+    Labels are NumPy arrays ``(H, W)`` or ``(H, W, 3)`` in the data pipeline and tensors ``(N, C, H, W)`` in the model.
+    """
+
+    name: str
+    gt_field: str
+    pred_field: str
+    folder: str
+    channels: int = 1
+    label_channels: int = 1
+    void: float = 0.0
+    metric: str
+    higher_is_better: bool = False
+
+    # ---- labels ----------------------------------------------------------------------------------------------------
+    @abstractmethod
+    def read(self, path: str | Path) -> np.ndarray:
+        """Decode a label file into ``(H, W)`` or ``(H, W, 3)``, in the task's units, ``void`` where invalid."""
+
+    @abstractmethod
+    def valid(self, label: Tensor) -> Tensor:
+        """``(N, 1, H, W)`` bool mask of the pixels of ``label (N, C, H, W)`` that count."""
+
+    def target(self, label: Tensor) -> tuple[Tensor, Tensor]:
+        """What a loss compares the head's output with, and where: ``(target, valid)``."""
+        return label.float(), self.valid(label)
+
+    def flip(self, label: np.ndarray) -> np.ndarray:
+        """Mirror left and right."""
+        return label[:, ::-1]
+
+    def resize(self, label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Sample at another ``(H, W)``, nearest neighbour, so that no two labels (or void) are ever mixed."""
+        return cv2.resize(label, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+
+    def zoom(self, label: np.ndarray, scale: float, size: tuple[int, int]) -> np.ndarray:
+        """:meth:`resize` as if the scene had been scaled by ``1 / scale``: what is a length changes with it."""
+        return self.resize(label, size)
+
+    # ---- outputs ---------------------------------------------------------------------------------------------------
+    def resize_output(self, output: Tensor, size: tuple[int, int]) -> Tensor:
+        """A head's output ``(N, C, h, w)`` at ``size``, still in the output's space."""
+        if output.shape[-2:] == tuple(size):
+            return output
+        return F.interpolate(output, size=size, mode='bilinear', align_corners=False)
+
+    @abstractmethod
+    def decode(self, output: Tensor) -> Tensor:
+        """The prediction that an output ``(N, C, H, W)`` at full size stands for."""
+
+    def label_statistics(self, label: Tensor) -> Tensor:
+        """What :meth:`constant_prediction` needs of one label ``(C, H, W)``: a vector that is summed over the frames."""
+        valid = self.valid(label[None])[0]
+        return torch.cat([(label.double() * valid).sum(dim=(1, 2)), valid.sum()[None].double()])
+
+    def constant_prediction(self, statistics: Tensor) -> Tensor:
+        """``(C, 1, 1)``, what to predict without looking at the image: the mean over all valid pixels."""
+        return (statistics[:-1] / statistics[-1].clamp(min=1)).float()[:, None, None]
+
+    @abstractmethod
+    def draw(self, map: np.ndarray) -> np.ndarray:
+        """A label or prediction ``(H, W)`` or ``(H, W, 3)`` as an RGB picture ``(H, W, 3)`` uint8."""
+
+
+def build_tasks(tasks: Mapping[str, dict | None] | Sequence[str] | Mapping[str, Task]) -> dict[str, Task]:
+    """Build the tasks of a config.
+
+    Args:
+        tasks: names, or a dict of name to arguments. The class is the one registered under the name unless the
+            arguments hold a ``type``.
+
+    Returns:
+        Name to :class:`Task`, in the config's order.
+
+    Raises:
+        ValueError: a name that is not registered, or no task at all.
+    """
+    items = tasks.items() if isinstance(tasks, Mapping) else [(name, None) for name in tasks]
+    built = {}
+    for name, cfg in items:
+        if isinstance(cfg, Task):
+            built[name] = cfg
+            continue
+        cfg = dict(cfg or {})
+        kind = cfg.setdefault('type', name)
+        if isinstance(kind, str) and TASKS.get(kind) is None:
+            known = sorted(TASKS.module_dict)
+            close = difflib.get_close_matches(kind, known, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ''
+            raise ValueError(f'tasks: unknown task {kind!r}; known are {known}.{hint} A task of your own is registered '
+                             'with @TASKS.register_module(name) in a module named by custom_imports.')
+        built[name] = TASKS.build(cfg)
+        built[name].name = name
+    if not built:
+        raise ValueError("tasks: expected at least one task, such as dict(semseg=dict(num_classes=40), depth=dict()), "
+                         'got none.')
+    return built

@@ -1,0 +1,68 @@
+"""Surface normals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from m2h_mm.registry import TASKS
+
+from .base import Task
+from .io import read_array, require_dims
+
+# 8-bit storage keeps valid vectors within 0.02 of unit length and puts "missing" (grey) at 0.007.
+SHORTEST_VALID = 0.5
+
+
+@TASKS.register_module('normals')
+class Normals(Task):
+    """Unit surface normals in the camera frame: x right, y up, z toward the camera.
+
+    Labels are unit vectors, (0, 0, 0) where missing. Outputs and predictions are unit vectors.
+    """
+
+    name = 'normals'
+    gt_field = 'gt_normal_map'
+    pred_field = 'pred_normal_map'
+    folder = 'normals'
+    channels = 3
+    label_channels = 3
+    metric = 'mean'
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """``(H, W, 3)`` float32: ``.npy`` holds vectors, 8-bit ``.png`` holds (n + 1) / 2 * 255."""
+        stored = require_dims(read_array(path), 3, path, self.name)
+        normals = stored.astype(np.float32)
+        if np.issubdtype(stored.dtype, np.integer):
+            normals = normals * np.float32(2 / np.iinfo(stored.dtype).max) - 1
+        length = np.linalg.norm(normals, axis=2, keepdims=True)
+        valid = np.isfinite(length) & (length > SHORTEST_VALID)
+        return np.divide(normals, length, out=np.zeros_like(normals), where=valid)
+
+    def flip(self, label: np.ndarray) -> np.ndarray:
+        return label[:, ::-1] * np.float32((-1, 1, 1))
+
+    def valid(self, label: Tensor) -> Tensor:
+        return label.norm(dim=1, keepdim=True) > SHORTEST_VALID
+
+    def resize_output(self, output: Tensor, size: tuple[int, int]) -> Tensor:
+        if output.shape[-2:] == tuple(size):
+            return output
+        return F.normalize(super().resize_output(output, size), dim=1)
+
+    def decode(self, output: Tensor) -> Tensor:
+        """Unit vectors ``(N, 3, H, W)``."""
+        return F.normalize(output.float(), dim=1)
+
+    def constant_prediction(self, statistics: Tensor) -> Tensor:
+        """The direction of the mean normal."""
+        return F.normalize(super().constant_prediction(statistics), dim=0)
+
+    def draw(self, map: np.ndarray) -> np.ndarray:
+        """(n + 1) / 2 as RGB, missing black."""
+        picture = np.clip(np.rint((map + 1) * 127.5), 0, 255).astype(np.uint8)
+        picture[np.linalg.norm(map, axis=2) < SHORTEST_VALID] = 0
+        return picture

@@ -1,0 +1,81 @@
+"""Reading checkpoints without running what may be in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging.history_buffer import HistoryBuffer
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+# How NumPy arrays and scalars are pickled.
+_ARRAY_PARTS = (np.ndarray, np.dtype, np.array([0]).__reduce__()[0], np.float64(0).__reduce__()[0],
+                *(type(np.dtype(kind)) for kind in ('f4', 'f8', 'i4', 'i8', 'b1')))
+
+
+def _history_method(owner: type, name: str) -> object:
+    """Stands in for ``getattr``, by which the pickle of a ``HistoryBuffer`` refers to that class's own methods."""
+    if owner is not HistoryBuffer or name.startswith('_'):
+        raise UnpicklingError(f'getattr({owner!r}, {name!r})')
+    return getattr(owner, name)
+
+
+_history_method.__module__, _history_method.__qualname__ = 'builtins', 'getattr'
+# What mmengine's checkpoints hold beside tensors: the logged curves.
+SAFE_GLOBALS = [HistoryBuffer, _history_method, *_ARRAY_PARTS]
+
+
+def read_checkpoint(path: str | Path) -> Any:
+    """Load a file of tensors with ``weights_only=True``, on the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no checkpoint, is damaged, or holds objects that would run code when loaded.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'There is no checkpoint {path}.')
+    try:
+        torch.serialization.add_safe_globals(SAFE_GLOBALS)
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except UnpicklingError as error:
+        raise ValueError(f'Checkpoint {path} was not loaded: it is damaged, or holds more than tensors and could run '
+                         "code. If you trust its source, load it once with torch.load(..., weights_only=False) and "
+                         "save only its 'state_dict'.") from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f'Checkpoint {path} cannot be read ({str(error).splitlines()[0]}).') from error
+
+
+def load_weights(model: nn.Module, path: str | Path) -> None:
+    """Load the weights of a checkpoint of this project into ``model``.
+
+    Raises:
+        FileNotFoundError, ValueError: see :func:`read_checkpoint`; also if the weights are another architecture's, with
+            the first keys that differ.
+    """
+    checkpoint = read_checkpoint(path)
+    state: dict[str, Tensor] = checkpoint.get('state_dict', checkpoint)
+    if any(key.startswith('mlt_head.') for key in state):
+        raise ValueError(f'{path} has the layout of the official M2H code. Convert it first: '
+                         f'python tools/model_converters/m2h.py {path} converted.pth --config CONFIG')
+    target = unwrap(model)
+    own = target.state_dict()
+    missing = [key for key in own if key not in state]
+    unexpected = [key for key in state if key not in own]
+    shapes = [f'{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}' for key in own
+              if key in state and state[key].shape != own[key].shape]
+    if missing or unexpected or shapes:
+        found = [f'{len(keys)} {what} (such as {keys[0]})' for what, keys in
+                 (('missing', missing), ('not in the model', unexpected), ('of another shape', shapes)) if keys]
+        raise ValueError(f"{path} does not fit the config's model: weights {', '.join(found)}. Use the config that the "
+                         'checkpoint was trained with, with the same --cfg-options.')
+    target.load_state_dict(state)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The model inside a distributed wrapper, or ``model`` itself."""
+    return model.module if is_model_wrapper(model) else model

@@ -1,0 +1,89 @@
+"""What the command line tools share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from rich.console import Console
+from rich.table import Table
+
+from m2h_mm.tasks import Task
+
+PACKAGE = Path(__file__).resolve().parents[1]
+TRACEBACK_SWITCH = 'M2H_MM_TRACEBACK'
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """Show an error that this project raised on purpose as one message instead of a stack.
+
+    What other libraries raise keeps its traceback. ``M2H_MM_TRACEBACK=1`` shows it always.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+        ours = PACKAGE in raised_in.parents or 'tools' in raised_in.parts
+        if not ours or os.environ.get(TRACEBACK_SWITCH):
+            raise
+        print(f'\nerror: {error}\n({TRACEBACK_SWITCH}=1 shows where it was raised.)', file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def load_config(path: str, options: Mapping, work_dir: str | None = None) -> Config:
+    """Read a config, apply ``--cfg-options``, set its work dir and make its registries the default ones.
+
+    Raises:
+        FileNotFoundError: there is no such config.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'There is no config {path}. The configs that come with this project are in configs/.')
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(dict(options))
+    if work_dir or cfg.get('work_dir') is None:
+        cfg.work_dir = work_dir or str(Path('work_dirs') / Path(path).stem)
+    init_default_scope(cfg.get('default_scope', 'm2h_mm'))
+    return cfg
+
+
+def print_metrics(metrics: Mapping[str, float], constant: Mapping[str, float] | None,
+                  tasks: Mapping[str, Task]) -> None:
+    """One table of all metrics, the headline of each task in bold; beside them those of a constant predictor."""
+    table = Table(title='Evaluation')
+    table.add_column('metric')
+    table.add_column('model', justify='right')
+    if constant is not None:
+        table.add_column('constant predictor', justify='right')
+        table.add_column('model / constant', justify='right')
+    headlines = {f'{name}/{task.metric}': task for name, task in tasks.items()}
+    group = None
+    for name, value in metrics.items():
+        if name.split('/')[0] != group:
+            group = name.split('/')[0]
+            table.add_section()
+        label, style = name, None
+        if name in headlines:
+            label = f"{name} ({'higher' if headlines[name].higher_is_better else 'lower'} is better)"
+            style = 'bold'
+        row = [label, f'{value:.4f}']
+        if constant is not None:
+            other = constant.get(name)
+            row += ['' if other is None else f'{other:.4f}', f'{value / other:.2f}x' if other else '']
+        table.add_row(*row, style=style)
+    Console().print(table)
+
+
+def write_atomically(path: str | Path, text: str) -> None:
+    """Write a text file that is either whole or not there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + '.tmp')
+    temporary.write_text(text)
+    os.replace(temporary, path)

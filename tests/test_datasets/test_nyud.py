@@ -1,0 +1,273 @@
+"""NYUDDataset: every release is read, and everything that is wrong is said when it is built."""
+
+import json
+import logging
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from m2h_mm.datasets import MultiTaskDataset, NYUDDataset, multitask_dataset
+from m2h_mm.registry import DATASETS
+
+PACK = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'), dict(type='PackMultiTaskInputs')]
+LOAD = PACK[:2]
+FIELDS = {'semseg': 'gt_sem_seg', 'depth': 'gt_depth_map', 'normals': 'gt_normal_map', 'edge': 'gt_edge_map'}
+
+
+@pytest.fixture
+def messages(monkeypatch):
+    """What is logged, as (level, text)."""
+    said = []
+
+    def listen(text, logger=None, level=logging.INFO):
+        said.append((level, text))
+
+    monkeypatch.setattr(multitask_dataset, 'print_log', listen)
+    return said
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+def test_a_packed_sample(make_nyud):
+    packed = NYUDDataset(make_nyud(size=(24, 32)), pipeline=PACK)[1]
+    sample = packed['data_samples']
+    assert packed['inputs'].shape == (3, 24, 32) and packed['inputs'].dtype == torch.uint8
+    shapes = {name: tuple(sample.get(field).data.shape) for name, field in FIELDS.items()}
+    assert shapes == {'semseg': (1, 24, 32), 'depth': (1, 24, 32), 'normals': (3, 24, 32), 'edge': (1, 24, 32)}
+    assert sample.gt_depth_map.data.dtype == sample.gt_normal_map.data.dtype == torch.float32
+    assert sample.frame_id == '0001' and sample.ori_shape == sample.img_shape == (24, 32)
+    assert sample.cam2img.shape == (3, 3) and sample.cam2img.dtype == np.float64
+
+
+@pytest.mark.parametrize('image', ['.png', '.jpg'])
+def test_every_file_type_gives_the_same_labels(make_nyud, image):
+    arrays = NYUDDataset(make_nyud(depth='.npy', normals='.npy', edge='.npy', name='a'), pipeline=LOAD)[2]
+    pictures = NYUDDataset(make_nyud(depth='.png', normals='.png', edge='.png', image=image, name='b'),
+                           pipeline=LOAD)[2]
+    np.testing.assert_allclose(pictures['gt_depth_map'], arrays['gt_depth_map'], atol=1e-6)
+    np.testing.assert_array_equal(pictures['gt_edge_map'], arrays['gt_edge_map'])
+    np.testing.assert_allclose(pictures['gt_normal_map'], arrays['gt_normal_map'], atol=0.01)
+    for results in (arrays, pictures):
+        length = np.linalg.norm(results['gt_normal_map'], axis=-1)
+        assert (length[:2] == 0).all() and np.allclose(length[2:], 1, atol=1e-6)
+        assert (results['gt_depth_map'][:2] == 0).all()
+    if image == '.png':
+        np.testing.assert_array_equal(pictures['img'], arrays['img'])
+
+
+def test_images_come_as_rgb(make_nyud):
+    root = make_nyud(count=1)
+    red = np.zeros((24, 32, 3), np.uint8)
+    red[..., 2] = 250
+    cv2.imwrite(str(root / 'images/0000.png'), red)
+    assert (NYUDDataset(root, pipeline=LOAD)[0]['img'] == (250, 0, 0)).all()
+
+
+def test_segmentation_zero_becomes_void(make_nyud):
+    root = make_nyud(count=1)
+    stored = cv2.imread(str(root / 'segmentation/0000.png'), cv2.IMREAD_UNCHANGED)
+    stored[0, :3] = (0, 40, 255)
+    cv2.imwrite(str(root / 'segmentation/0000.png'), stored)
+    label = NYUDDataset(root, pipeline=LOAD)[0]['gt_sem_seg']
+    assert label.dtype == np.uint8 and label[0, :3].tolist() == [255, 39, 255]
+    known = (stored > 0) & (stored < 255)
+    np.testing.assert_array_equal(label[known], stored[known] - 1)
+
+
+def test_other_data_keeps_class_zero(make_nyud):
+    root = make_nyud(count=1)
+    stored = cv2.imread(str(root / 'segmentation/0000.png'), cv2.IMREAD_UNCHANGED)
+    dataset = MultiTaskDataset(root, tasks=dict(semseg=dict(num_classes=41)), pipeline=LOAD)
+    np.testing.assert_array_equal(dataset[0]['gt_sem_seg'], stored)
+    assert 'cam2img' not in dataset[0]
+
+
+def test_non_finite_depth_is_invalid(make_nyud):
+    root = make_nyud(count=1)
+    depth = np.load(root / 'depth/0000.npy')
+    depth[5, :3] = (np.nan, np.inf, -1)
+    np.save(root / 'depth/0000.npy', depth)
+    label = NYUDDataset(root, pipeline=LOAD)[0]['gt_depth_map']
+    assert (label[5, :3] == 0).all() and label[5, 3] == depth[5, 3]
+
+
+def test_array_file_wins_over_picture(make_nyud):
+    root = make_nyud(count=1)
+    cv2.imwrite(str(root / 'depth/0000.png'), np.full((24, 32), 1000, np.uint16))
+    assert NYUDDataset(root, pipeline=LOAD)[0]['gt_depth_map'].max() > 1
+
+
+def test_partial_labels(make_nyud, messages):
+    root = make_nyud(count=3)
+    (root / 'normals/0001.png').unlink()
+    for path in (root / 'edge').iterdir():
+        path.unlink()
+    (root / 'edge').rmdir()
+    dataset = NYUDDataset(root, pipeline=PACK)
+    present = [[name for name, field in FIELDS.items() if field in sample['data_samples']] for sample in dataset]
+    assert present == [['semseg', 'depth', 'normals'], ['semseg', 'depth'], ['semseg', 'depth', 'normals']]
+    warned = [text for level, text in messages if level == logging.WARNING]
+    assert len(warned) == 1 and "'edge'" in warned[0] and str(root / 'edge') in warned[0]
+    assert any('normals 2' in text for _, text in messages)
+
+
+def test_sample_of_the_real_data(nyud_sample):
+    dataset = NYUDDataset(nyud_sample, split='val', pipeline=LOAD)
+    full, partial = dataset[0], dataset[1]
+    assert set(np.unique(full['gt_sem_seg'])) == {0, 1, 8, 10, 21, 37, 38, 39, 255}
+    assert abs((full['gt_sem_seg'] == 255).mean() - 0.1172) < 1e-4
+    depth = full['gt_depth_map']
+    assert abs((depth == 0).mean() - 0.3419) < 1e-4
+    assert 1.49 < depth[depth > 0].min() and depth.max() < 5.94
+    length = np.linalg.norm(full['gt_normal_map'], axis=-1)
+    assert abs((length > 0).mean() - 0.7794) < 1e-4 and np.allclose(length[length > 0], 1, atol=1e-6)
+    floor = full['gt_normal_map'][(full['gt_sem_seg'] == 1) & (length > 0)]
+    np.testing.assert_allclose(np.median(floor, axis=0), (0.01, 0.98, 0.19), atol=0.02)
+    assert full['gt_edge_map'].sum() == 8495 and partial['gt_edge_map'].sum() == 11896
+    assert 'gt_normal_map' not in partial and 'gt_depth_map' in partial
+
+
+# ---- cameras ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(('size', 'expected'), [
+    ((480, 640), (518.8579, 519.4696, 325.5824, 253.7362)),
+    ((427, 561), (518.8579, 519.4696, 285.5824, 209.7362)),
+    ((425, 560), (518.8579, 519.4696, 285.5824, 209.7362)),
+    ((240, 320), (259.42895, 259.7348, 162.5412, 126.6181)),
+])
+def test_camera_follows_the_size(make_nyud, size, expected):
+    camera = NYUDDataset(make_nyud(count=1, size=size), pipeline=LOAD[:1])[0]['cam2img']
+    np.testing.assert_allclose((camera[0, 0], camera[1, 1], camera[0, 2], camera[1, 2]), expected, atol=1e-4)
+
+
+def test_camera_file_overrides(make_nyud):
+    root = make_nyud(count=2)
+    (root / 'cameras.json').write_text(json.dumps({'0001': [30, 31, 15, 11]}))
+    dataset = NYUDDataset(root, pipeline=LOAD[:1])
+    np.testing.assert_array_equal(dataset[1]['cam2img'], [[30, 0, 15], [0, 31, 11], [0, 0, 1]])
+    np.testing.assert_allclose(dataset[0]['cam2img'][0, 0], 518.8579 / 20)
+
+
+# ---- the rest of BaseDataset -----------------------------------------------------------------------------------------
+def test_base_dataset_features(make_nyud):
+    root = make_nyud(count=4)
+    dataset = NYUDDataset(root, pipeline=LOAD, indices=[3, 1], lazy_init=True)
+    assert [dataset[0]['frame_id'], dataset[1]['frame_id']] == ['0003', '0001'] and len(dataset) == 2
+    assert len(NYUDDataset(root, serialize_data=False).get_subset(3)) == 3
+    assert len(dataset.metainfo['classes']) == len(dataset.metainfo['palette']) == 40
+    assert dataset.metainfo['classes'][:2] == ('wall', 'floor')
+
+
+def test_own_transforms_whatever_the_scope(make_nyud):
+    """mmcv registers a RandomFlip and a Resize too, which know nothing of depth and normals."""
+    dataset = DATASETS.build(dict(type='NYUDDataset', data_root=str(make_nyud(count=1)), _scope_='m2h_mm', pipeline=[
+        *LOAD, dict(type='Resize', size=(12, 16)), dict(type='RandomFlip', prob=1.0)]))
+    assert {type(step).__module__.split('.')[0] for step in dataset.pipeline.transforms} == {'m2h_mm'}
+    assert dataset[0]['gt_normal_map'].shape == (12, 16, 3)
+
+
+# ---- what can be wrong -----------------------------------------------------------------------------------------------
+def test_no_data(tmp_path):
+    with pytest.raises(FileNotFoundError) as error:
+        NYUDDataset(tmp_path / 'nowhere')
+    text = str(error.value)
+    for part in (str(tmp_path / 'nowhere' / 'images'), 'segmentation/<id>', 'gt_sets/train.txt', 'NYUD-MT',
+                 'data_root', 'configs/m2h/m2h_tiny_rooms.py'):
+        assert part in text
+
+
+def test_empty_image_folder(make_nyud):
+    root = make_nyud(count=1)
+    (root / 'images/0000.png').unlink()
+    with pytest.raises(FileNotFoundError, match=r'no \.png or \.jpg'):
+        NYUDDataset(root)
+
+
+def test_missing_split(make_nyud):
+    with pytest.raises(FileNotFoundError, match=r"split='test'.*gt_sets/test\.txt.*\['train', 'val'\]"):
+        NYUDDataset(make_nyud(), split='test')
+
+
+def test_empty_split(make_nyud):
+    root = make_nyud()
+    (root / 'gt_sets/val.txt').write_text('\n \n')
+    with pytest.raises(ValueError, match=r'val\.txt is empty'):
+        NYUDDataset(root, split='val')
+
+
+def test_missing_images(make_nyud):
+    root = make_nyud(count=3)
+    (root / 'images/0002.png').unlink()
+    with pytest.raises(FileNotFoundError, match=r"1 of 3 frames have no image in .*\['0002'\]"):
+        NYUDDataset(root)
+
+
+def test_unknown_task(make_nyud):
+    with pytest.raises(ValueError, match=r"unknown task 'normal'.*'depth'.*Did you mean 'normals'"):
+        NYUDDataset(make_nyud(), tasks=('semseg', 'normal'))
+
+
+def test_label_of_another_size(make_nyud):
+    root = make_nyud()
+    np.save(root / 'depth/0002.npy', np.ones((24, 30), np.float32))
+    with pytest.raises(ValueError, match=r'depth label .*0002\.npy is 24x30, its image .*0002\.png is 24x32'):
+        NYUDDataset(root)
+
+
+@pytest.mark.parametrize('file', ['images/0002.png', 'depth/0002.npy', 'normals/0002.png', 'segmentation/0002.png'])
+@pytest.mark.parametrize('damage', ['empty', 'cut', 'other'])
+def test_damaged_file_is_named_when_built(make_nyud, file, damage):
+    root = make_nyud()
+    content = (root / file).read_bytes()
+    (root / file).write_bytes({'empty': b'', 'cut': content[:len(content) * 2 // 3], 'other': b'<html>' * 50}[damage])
+    with pytest.raises(ValueError, match=file):
+        NYUDDataset(root)
+
+
+def test_cut_jpeg_is_named_when_built(make_nyud):
+    root = make_nyud(image='.jpg')
+    content = (root / 'images/0001.jpg').read_bytes()
+    (root / 'images/0001.jpg').write_bytes(content[:len(content) // 2])
+    with pytest.raises(ValueError, match=r'0001\.jpg.*cut off'):
+        NYUDDataset(root)
+
+
+@pytest.mark.parametrize('file', ['images/0002.png', 'segmentation/0002.png'])
+def test_damage_inside_is_named_when_read(make_nyud, file):
+    root = make_nyud(size=(64, 64))
+    content = bytearray((root / file).read_bytes())
+    content[len(content) // 3:len(content) // 3 + 40] = bytes(40)
+    (root / file).write_bytes(content)
+    dataset = NYUDDataset(root, pipeline=LOAD)
+    with pytest.raises(ValueError, match=file):
+        dataset[2]
+
+
+def test_unknown_class(make_nyud):
+    root = make_nyud(count=2)
+    stored = np.full((24, 32), 1, np.uint8)
+    stored[3, 4:6] = (41, 200)
+    cv2.imwrite(str(root / 'segmentation/0001.png'), stored)
+    dataset = NYUDDataset(root, pipeline=LOAD)
+    with pytest.raises(ValueError, match=r'0001\.png holds the values \[41, 200\]; expected 1\.\.40'):
+        dataset[1]
+
+
+def test_wrong_number_of_classes_shows_when_built(make_nyud):
+    with pytest.raises(ValueError, match='num_classes=13'):
+        NYUDDataset(make_nyud(), tasks=dict(semseg=dict(num_classes=13)))
+
+
+@pytest.mark.parametrize('content', ['{"0000": [1, 2, 3]}', '[1, 2]', '{', '{"0000": [0, 1, 2, 3]}'])
+def test_bad_camera_file(make_nyud, content):
+    root = make_nyud(count=1)
+    (root / 'cameras.json').write_text(content)
+    with pytest.raises(ValueError, match=r'cameras\.json.*fx, fy, cx, cy'):
+        NYUDDataset(root)
+
+
+def test_labels_loaded_after_the_image_moved(make_nyud):
+    pipeline = [dict(type='LoadMultiTaskImage'), dict(type='RandomCrop', size=(8, 8)), dict(type='LoadMultiTaskLabels')]
+    dataset = NYUDDataset(make_nyud(count=1), pipeline=pipeline)
+    with pytest.raises(ValueError, match='after RandomCrop'):
+        dataset[0]

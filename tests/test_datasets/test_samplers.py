@@ -1,0 +1,109 @@
+"""A resumed run sees the pixels that the uninterrupted one would have seen."""
+
+import pickle
+
+import mmengine.dataset.sampler
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import ConcatDataset, DefaultSampler, RepeatDataset, pseudo_collate
+from torch.utils.data import DataLoader
+
+from m2h_mm.datasets import DrawIndex, NYUDDataset, SeededInfiniteSampler
+from m2h_mm.registry import DATA_SAMPLERS
+
+BATCH = 2
+AUGMENT = [
+    dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'), dict(type='RandomZoom'),
+    dict(type='RandomCrop', size=(16, 24)), dict(type='RandomFlip'), dict(type='PhotometricDistortion'),
+    dict(type='Pad', size=(16, 24)), dict(type='PackMultiTaskInputs')
+]
+
+
+def batches(dataset, count, skip=0, workers=0, seed=3):
+    sampler = SeededInfiniteSampler(dataset, seed=seed)
+    sampler.skip(skip * BATCH)
+    loader = iter(DataLoader(dataset, BATCH, sampler=sampler, num_workers=workers, collate_fn=pseudo_collate))
+    return [next(loader) for _ in range(count)]
+
+
+def fingerprint(batch):
+    samples = batch['data_samples']
+    return [torch.cat([image.flatten().double(), sample.gt_depth_map.data.flatten().double(),
+                       sample.gt_sem_seg.data.flatten().double(), torch.from_numpy(sample.cam2img).flatten()])
+            for image, sample in zip(batch['inputs'], samples, strict=True)]
+
+
+def assert_same(left, right):
+    for one, other in zip(left, right, strict=True):
+        for a, b in zip(fingerprint(one), fingerprint(other), strict=True):
+            assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_resumed_run_sees_the_same_pixels(make_nyud, workers):
+    dataset = NYUDDataset(make_nyud(count=5), pipeline=AUGMENT)
+    whole = batches(dataset, 6)
+    torch.manual_seed(17)  # neither the global generators nor what was drawn before may matter
+    assert_same(batches(dataset, 3, skip=3, workers=workers), whole[3:])
+
+
+def test_draws_differ_and_seed_matters(make_nyud):
+    dataset = NYUDDataset(make_nyud(count=1), pipeline=AUGMENT)
+    one = torch.cat([torch.stack(fingerprint(batch)) for batch in batches(dataset, 3)])
+    other = torch.cat([torch.stack(fingerprint(batch)) for batch in batches(dataset, 3, seed=4)])
+    assert len(torch.unique(torch.cat([one, other]), dim=0)) == 12
+
+
+def test_ranks_share_the_draws(monkeypatch):
+    streams = []
+    for rank in range(2):
+        monkeypatch.setattr(mmengine.dataset.sampler, 'get_dist_info', lambda rank=rank: (rank, 2))
+        sampler = SeededInfiniteSampler(range(5), seed=0)
+        sampler.skip(3)
+        stream = iter(sampler)
+        streams.append([next(stream) for _ in range(10)])
+    assert [[index.draw for index in stream] for stream in streams] == [list(range(6, 26, 2)), list(range(7, 27, 2))]
+    merged = [int(index) for pair in zip(*streams, strict=True) for index in pair]
+    assert sorted(merged[4:9]) == [0, 1, 2, 3, 4]  # draws 10..14: one whole pass
+
+
+def test_same_order_as_mmengine():
+    ours = iter(SeededInfiniteSampler(range(7), seed=5))
+    theirs = iter(mmengine.dataset.sampler.InfiniteSampler(range(7), seed=5))
+    assert [next(ours) for _ in range(20)] == [next(theirs) for _ in range(20)]
+
+
+def test_draw_index_is_an_int_that_travels():
+    index = DrawIndex(7, draw=41, seed=2)
+    for moved in (pickle.loads(pickle.dumps(index)), index - 0, index % 100):
+        assert moved == 7 and (moved.draw, moved.seed) == (41, 2)
+        assert moved.generator().random() == index.generator().random()
+    assert (index - 5) == 2 and (index % 4) == 3 and list(range(10))[index] == 7
+    assert DrawIndex(7, 42, 2).generator().random() != index.generator().random()
+
+
+def test_wrappers_pass_the_draw_on(make_nyud):
+    dataset = NYUDDataset(make_nyud(count=2), pipeline=[lambda results: results['rng'].random()])
+    expected = DrawIndex(0, 9, 1).generator().random()
+    assert ConcatDataset([dataset, dataset])[DrawIndex(3, 9, 1)] == expected
+    assert RepeatDataset(dataset, 2)[DrawIndex(3, 9, 1)] == expected
+
+
+def test_plain_index_draws_from_numpy(make_nyud):
+    dataset = NYUDDataset(make_nyud(count=1), pipeline=[lambda results: results['rng'].random()])
+    np.random.seed(0)
+    first, second = dataset[0], dataset[0]
+    np.random.seed(0)
+    assert dataset[0] == first != second
+
+
+def test_default_sampler_serves_too(make_nyud):
+    dataset = NYUDDataset(make_nyud(count=2), pipeline=AUGMENT)
+    loader = DataLoader(dataset, BATCH, sampler=DefaultSampler(dataset, shuffle=False), collate_fn=pseudo_collate)
+    assert [sample.frame_id for sample in next(iter(loader))['data_samples']] == ['0000', '0001']
+
+
+def test_built_by_name():
+    sampler = DATA_SAMPLERS.build(dict(type='SeededInfiniteSampler'), default_args=dict(dataset=range(3), seed=1))
+    assert isinstance(next(iter(sampler)), DrawIndex)

@@ -1,0 +1,169 @@
+import pytest
+import torch
+from torch import nn
+
+from m2h_mm.models.interactions import WMCA, NoInteraction, wmca
+
+TASKS = ('semseg', 'depth', 'normals')
+
+
+def random_maps(size, tasks=TASKS, channels=8, num=1):
+    torch.manual_seed(0)
+    return {task: torch.randn(num, channels, *size, dtype=torch.float64) for task in tasks}
+
+
+def build(tasks=TASKS, **options):
+    torch.manual_seed(1)
+    model = WMCA(8, tasks, **{**dict(window_size=4, num_heads=2, num_layers=1), **options}).double()
+    for name, parameter in model.named_parameters():  # nothing at a value that hides a mistake
+        nn.init.normal_(parameter, std=0.5 if 'norm' not in name else 1)
+    return model
+
+
+def seen_from(model, size, pixel, out_task='semseg', in_task='depth'):
+    """Pixels (H, W) of one task whose change is felt by another task at ``pixel``."""
+    maps = {task: x.requires_grad_() for task, x in random_maps(size).items()}
+    model(maps)[out_task][..., pixel[0], pixel[1]].pow(2).sum().backward()
+    return maps[in_task].grad.abs().sum((0, 1)) > 0
+
+
+def square(size, rows, columns):
+    expected = torch.zeros(size, dtype=torch.bool)
+    expected[rows, columns] = True
+    return expected
+
+
+def test_each_window_sees_all_tasks_in_itself_alone():
+    seen = seen_from(build(), (12, 12), (5, 9))
+    assert torch.equal(seen, square((12, 12), slice(4, 8), slice(8, 12)))
+
+
+def test_second_layer_is_shifted():
+    assert WMCA(8, TASKS, num_layers=4, shift_size=3).shift_sizes == (0, 3, 0, 3)
+    seen = seen_from(build(shift_size=[2]), (12, 12), (5, 9))
+    assert torch.equal(seen, square((12, 12), slice(2, 6), slice(6, 10)))
+
+
+@pytest.mark.parametrize(('pixel', 'rows', 'columns'), [
+    ((0, 0), slice(0, 2), slice(0, 2)), ((11, 11), slice(10, 12), slice(10, 12)),
+    ((5, 11), slice(2, 6), slice(10, 12))])
+def test_shifted_windows_do_not_reach_around_the_edge(pixel, rows, columns):
+    seen = seen_from(build(shift_size=[2]), (12, 12), pixel)
+    assert torch.equal(seen, square((12, 12), rows, columns))
+
+
+def test_a_map_of_one_window_is_not_shifted():
+    assert seen_from(build(shift_size=[2]), (4, 4), (0, 0)).all()
+
+
+def test_dilated_windows_take_every_second_pixel():
+    seen = seen_from(build(dilation=2), (16, 16), (5, 10))
+    assert torch.equal(seen, square((16, 16), slice(1, 8, 2), slice(8, 16, 2)))
+
+
+def test_two_layers_with_a_shift_see_further_than_with_the_same_windows():
+    assert seen_from(build(num_layers=2), (12, 12), (5, 5)).sum() == 16
+    assert seen_from(build(num_layers=2, shift_size=2), (12, 12), (5, 5)).sum() == 64
+
+
+@pytest.mark.parametrize('options', [
+    dict(), dict(dilation=2), dict(shift_size=[0, 2]), dict(shift_size=[3, 1], dilation=2),
+    dict(window_size=[3, 4], dilation=[2, 1])])
+def test_masked_padding_is_never_seen(options, monkeypatch):
+    model, unmasked = build(num_layers=2, mask_padding=True, **options), build(num_layers=2, **options)
+    maps = random_maps((7, 9), num=2)
+    out, exposed = model(maps), unmasked(maps)
+    pad = nn.functional.pad
+
+    def pad_with_noise(x, size):
+        padded = pad(x, size)
+        if not x.is_floating_point():  # the mask itself
+            return padded
+        return padded + pad(torch.zeros_like(x), size, value=1) * torch.randn_like(padded)
+
+    monkeypatch.setattr(nn.functional, 'pad', pad_with_noise)
+    for task in TASKS:
+        torch.testing.assert_close(model(maps)[task], out[task])
+        assert not torch.allclose(unmasked(maps)[task], exposed[task])
+
+
+def test_masked_padding_equals_attention_among_the_map_alone():
+    """A 3 x 5 map in windows of 4: the same as its two pieces, each a window of its own."""
+    model = build(mask_padding=True)
+    maps = random_maps((3, 5))
+    out = model(maps)
+    layer = model.layers[0]
+    for columns in (slice(0, 4), slice(4, 5)):
+        tokens = torch.stack([maps[task][..., columns].permute(0, 2, 3, 1) for task in TASKS], dim=3)
+        expected = layer(tokens.flatten(1, 3)).view(tokens.shape)
+        for index, task in enumerate(TASKS):
+            torch.testing.assert_close(out[task][..., columns], expected[..., index, :].permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize('options', [dict(shift_size=[0, 3]), dict(dilation=3), dict(shift_size=[1, 7], dilation=3)])
+def test_gradients_stay_finite_where_windows_hold_only_padding(options):
+    model = build(num_layers=2, mask_padding=True, **options)
+    maps = {task: x.requires_grad_() for task, x in random_maps((5, 13)).items()}
+    sum(x.sum() for x in model(maps).values()).backward()
+    gradients = [x.grad for x in (*maps.values(), *model.parameters())]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize('options', [dict(), dict(reduction=2, pooling=2), dict(shift_size=1, mask_padding=True)])
+def test_order_of_tasks_and_of_the_batch_does_not_matter(options):
+    model, other = build(num_layers=2, **options), build(TASKS[::-1], num_layers=2, **options)
+    other.load_state_dict(model.state_dict())
+    maps = random_maps((9, 6), num=3)
+    out = model(maps)
+    permuted = other({task: x.flip(0) for task, x in maps.items()})
+    assert list(out) == list(TASKS)
+    for task in TASKS:
+        assert out[task].shape == maps[task].shape
+        torch.testing.assert_close(out[task], permuted[task].flip(0))
+
+
+def test_windows_kept_between_layers_equal_windows_cut_anew():
+    """Same windows twice with padding: padding starts from zero in the second layer too."""
+    model = build(num_layers=2)
+    first, second = build(), build()
+    for index, single in enumerate((first, second)):
+        single.layers[0].load_state_dict(model.layers[index].state_dict())
+    maps = random_maps((6, 7), num=2)
+    for task, expected in second(first(maps)).items():
+        torch.testing.assert_close(model(maps)[task], expected)
+
+
+@pytest.mark.parametrize('mask_padding', [False, True])
+def test_more_windows_than_a_kernel_takes(mask_padding, monkeypatch):
+    model, maps = build(mask_padding=mask_padding), random_maps((6, 7), num=2)
+    whole = model(maps)
+    monkeypatch.setattr(wmca, 'MAX_WINDOWS', 3)
+    for task, x in model(maps).items():
+        torch.testing.assert_close(x, whole[task])
+
+
+def test_memory_format_is_kept():
+    maps = {task: x.to(memory_format=torch.channels_last) for task, x in random_maps((8, 8)).items()}
+    out = build()(maps)
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in out.values())
+
+
+def test_projection_commutes_with_upsampling():
+    model = build(reduction=2, pooling=2)
+    maps = random_maps((8, 12))
+    for task, x in model.attend(model.reduce(maps)).items():
+        late = model.post_project[task](nn.functional.interpolate(x, (8, 12), mode='bilinear', align_corners=True))
+        torch.testing.assert_close(model(maps)[task], late)
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (dict(tasks=['depth']), 'NoInteraction'), (dict(num_heads=3), 'num_heads=3'), (dict(reduction=3), 'reduction=3'),
+    (dict(shift_size=4), 'shift_size'), (dict(window_size=[4, 4]), 'window_size'), (dict(dilation=0), 'dilation')])
+def test_what_does_not_fit_is_refused_when_built(options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**{**dict(num_layers=1 if 'shift_size' not in options else 2), **options})
+
+
+def test_no_interaction_hands_each_task_its_map():
+    maps = random_maps((3, 4))
+    assert all(NoInteraction()(maps)[task] is x for task, x in maps.items())

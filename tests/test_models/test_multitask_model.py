@@ -1,0 +1,210 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import PixelData
+from torch import nn
+
+from m2h_mm.models.data_preprocessor import MultiTaskDataPreprocessor, centre_padding, crop_padding
+from m2h_mm.registry import MODELS
+from m2h_mm.structures import Features, MultiTaskDataSample, TaskFeatures
+
+STRIDE = 7
+
+
+@MODELS.register_module(force=True)
+class BlockMeans(nn.Module):
+    """A backbone whose only map is the image at a lower resolution."""
+
+    out_channels = (3,)
+    strides = (STRIDE,)
+
+    def forward(self, image):
+        return Features(maps=(nn.functional.avg_pool2d(image, STRIDE),))
+
+
+@MODELS.register_module(force=True)
+class SameForAll(nn.Module):
+    """A decoder that hands each task the first map."""
+
+    def __init__(self, in_channels, tasks, aux=False):
+        super().__init__()
+        self.tasks = tasks
+        self.aux = aux
+        self.out_channels = {name: in_channels[0] for name in tasks}
+
+    def forward(self, features, tasks=None):
+        maps = {name: features.maps[0] for name in tasks or self.tasks}
+        return TaskFeatures(maps, [{'depth': features.maps[0][:, :1]}] if self.aux else [])
+
+
+@MODELS.register_module(force=True)
+class Linear1x1(nn.Module):
+    def __init__(self, in_channels, out_channels):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, 1)
+        self.calls = 0
+
+    def forward(self, map):
+        self.calls += 1
+        return self.conv(map)
+
+
+def config(**changes):
+    return dict(dict(
+        type='MultiTaskModel',
+        tasks=dict(semseg=dict(num_classes=5), depth=dict(), normals=dict(), edge=dict()),
+        backbone=dict(type='BlockMeans'),
+        decoder=dict(type='SameForAll'),
+        heads={name: dict(type='Linear1x1') for name in ('semseg', 'depth', 'normals', 'edge')},
+        losses=dict(semseg=dict(type='CrossEntropyLoss'), depth=dict(type='L1Loss'), normals=dict(type='CosineLoss'),
+                    edge=dict(type='BalancedBCELoss', pos_weight=0.95))), **changes)
+
+
+def sample(height, width, without=(), seed=0):
+    rng = np.random.default_rng(seed)
+    normals = rng.normal(size=(3, height, width))
+    labels = {
+        'gt_sem_seg': torch.from_numpy(rng.integers(0, 5, (1, height, width))),
+        'gt_depth_map': torch.from_numpy(rng.uniform(1, 5, (1, height, width))).float(),
+        'gt_normal_map': torch.from_numpy(normals / np.linalg.norm(normals, axis=0)).float(),
+        'gt_edge_map': torch.from_numpy(rng.integers(0, 2, (1, height, width)).astype(np.uint8)),
+    }
+    result = MultiTaskDataSample(metainfo=dict(ori_shape=(height, width), img_shape=(height, width), img_path='a.png',
+                                               cam2img=np.array([[50.0, 0, width / 2], [0, 50, height / 2], [0, 0, 1]])))
+    for field, data in labels.items():
+        if field not in without:
+            result.set_field(PixelData(data=data), field)
+    return result
+
+
+def batch(*sizes, without=()):
+    images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in sizes]
+    return dict(inputs=images, data_samples=[sample(*size, without=without, seed=index)
+                                             for index, size in enumerate(sizes)])
+
+
+def test_preprocessor_centres_and_normalises():
+    preprocess = MultiTaskDataPreprocessor(mean=(10, 20, 30), std=(2, 2, 2))
+    data = batch((13, 30), (14, 27))
+    original = [image.clone() for image in data['inputs']]
+    out = preprocess(data)
+    assert out['inputs'].shape == (2, 3, 14, 42)
+    for image, padded, label in zip(original, out['inputs'], out['data_samples'], strict=True):
+        expected = (image.float() - torch.tensor([10.0, 20, 30]).view(3, 1, 1)) / 2
+        torch.testing.assert_close(crop_padding(padded, label.padding), expected)
+        assert padded.abs().sum() == pytest.approx(float(expected.abs().sum()), rel=1e-5)
+    assert centre_padding((60, 75), (70, 84)) == (4, 5, 5, 5)
+
+
+def test_modes_give_what_they_promise():
+    model = MODELS.build(config())
+    data = model.data_preprocessor(batch((21, 35), (28, 30)))
+    outputs = model(**data, mode='tensor')
+    assert {name: tuple(o.shape) for name, o in outputs.items()} == {
+        'semseg': (2, 5, 4, 6), 'depth': (2, 1, 4, 6), 'normals': (2, 3, 4, 6), 'edge': (2, 1, 4, 6)}
+    losses = model(**data, mode='loss')
+    assert {key for key in losses if 'loss' in key} == {'loss_semseg', 'loss_depth', 'loss_normals', 'loss_edge'}
+    assert all(losses[f'w_{name}'] == 1 and losses[f'raw_{name}'] == losses[f'loss_{name}'] for name in outputs)
+    predicted = model(**data, mode='predict')
+    assert [tuple(p.pred_sem_seg.data.shape) for p in predicted] == [(1, 21, 35), (1, 28, 30)]
+    assert predicted[0].pred_normal_map.data.norm(dim=0).sub(1).abs().max() < 1e-5
+    with pytest.raises(ValueError, match='mode'):
+        model(**data, mode='train')
+
+
+def test_predictions_stay_aligned_with_the_image():
+    """Padding is cropped, not squeezed: what stands at a pixel is predicted at that pixel, for any image size."""
+    model = MODELS.build(config())
+    model.backbone.forward = lambda image: Features(maps=(image,))
+    head = model.heads['depth'].conv
+    nn.init.constant_(head.weight, 0)
+    nn.init.constant_(head.bias, 1)
+    head.weight.data[0, 0] = 1.0
+    image = torch.zeros(3, 25, 45)
+    image[0, 3, 40] = 255
+    data = dict(inputs=[image], data_samples=[sample(25, 45)])
+    model.data_preprocessor = MultiTaskDataPreprocessor(mean=(0, 0, 0), std=(255, 255, 255))
+    with torch.no_grad():
+        predicted = model.test_step(data)[0].pred_depth_map.data[0]
+    assert predicted.shape == (25, 45) and predicted.argmax() == 3 * 45 + 40
+
+
+def test_padding_does_not_change_the_loss():
+    """A label belongs to its image wherever that lies in the batch."""
+    model = MODELS.build(config())
+    image, label = torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8), sample(28, 28)
+    model.backbone.forward = lambda x: Features(maps=(x,))
+    alone = model(**model.data_preprocessor(dict(inputs=[image], data_samples=[label])), mode='loss')
+    model.data_preprocessor.size_divisor = 56
+    padded = model(**model.data_preprocessor(dict(inputs=[image], data_samples=[label])), mode='loss')
+    for name in ('semseg', 'depth', 'normals', 'edge'):
+        torch.testing.assert_close(alone[f'loss_{name}'], padded[f'loss_{name}'])
+
+
+def test_missing_labels_give_zero_loss_and_zero_finite_gradients():
+    model = MODELS.build(config())
+    data = model.data_preprocessor(batch((28, 28), without=('gt_normal_map', 'gt_sem_seg')))
+    losses = model(**data, mode='loss')
+    assert losses['loss_normals'] == 0 and losses['loss_semseg'] == 0 and losses['loss_depth'] > 0
+    sum(value for key, value in losses.items() if 'loss' in key).backward()
+    assert model.heads['normals'].conv.weight.grad.abs().sum() == 0
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+def test_auxiliary_predictions_are_supervised():
+    data = batch((28, 28))
+    torch.manual_seed(0)
+    plain = MODELS.build(config())
+    torch.manual_seed(0)
+    model = MODELS.build(config(decoder=dict(type='SameForAll', aux=True), aux_weight=0.5))
+    data = plain.data_preprocessor(data)
+    once, both = plain(**data, mode='loss'), model(**data, mode='loss')
+    output = plain.backbone(data['inputs']).maps[0][:, :1]
+    target = data['data_samples'][0].gt_depth_map.data[None]
+    aux = (model.tasks['depth'].resize_output(output, (28, 28)) - target).abs().mean()
+    torch.testing.assert_close(both['loss_depth'], once['loss_depth'] + 0.5 * aux)
+    torch.testing.assert_close(both['loss_edge'], once['loss_edge'])
+
+
+def test_only_the_tasks_asked_for_are_computed():
+    model = MODELS.build(config())
+    data = model.data_preprocessor(batch((28, 28)))
+    assert list(model(data['inputs'], tasks=['depth'])) == ['depth']
+    assert {name: head.calls for name, head in model.heads.items()} == {'semseg': 0, 'depth': 1, 'normals': 0, 'edge': 0}
+    with pytest.raises(ValueError, match=r"unknown task\(s\) \['parts'\]"):
+        model(data['inputs'], tasks=['parts'])
+
+
+def test_mmseg_backbones_are_described_by_running_them():
+    model = MODELS.build(config(
+        backbone=dict(type='mmseg.ResNetV1c', depth=18, num_stages=4, out_indices=(0, 1, 2, 3), base_channels=8,
+                      norm_cfg=dict(type='BN')),
+        data_preprocessor=dict(type='MultiTaskDataPreprocessor', size_divisor=32)))
+    assert model.decoder.out_channels['depth'] == 8
+    data = model.data_preprocessor(batch((40, 64)))
+    assert data['inputs'].shape[-2:] == (64, 64)
+    assert set(model(**data)) == {'semseg', 'depth', 'normals', 'edge'}
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+    (dict(heads=dict(semseg=dict(type='Linear1x1'))), r"model.heads: nothing for task\(s\) \['depth', 'normals', 'edge'\]"),
+    (dict(losses=dict(config()['losses'], albedo=dict(type='L1Loss'))), r"model.losses: unknown task\(s\) \['albedo'\]"),
+    (dict(heads=dict(config()['heads'], depth=dict(type='Linear1x1', in_channels=7))),
+     r'model.heads.depth.in_channels is 7, but model.decoder \(SameForAll\) yields 3'),
+    (dict(decoder=dict(type='SameForAll', in_channels=[64])),
+     r'model.decoder.in_channels is \(64,\), but model.backbone \(BlockMeans\) yields \(3,\)'),
+    (dict(decoder=dict(type='SameForNone')), "model.decoder.type: 'SameForNone' is not registered"),
+    (dict(weighting='equal'), "model.weighting: expected a dict with a 'type'"),
+    (dict(tasks=dict(config()['tasks'], nromals=dict())), "unknown task 'nromals'.*Did you mean 'normals'"),
+])
+def test_parts_that_do_not_fit_are_refused_by_name(changes, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(config(**changes))
+
+
+def test_a_label_of_another_size_is_refused():
+    model = MODELS.build(config())
+    data = batch((28, 28))
+    data['data_samples'][0].set_field(PixelData(data=torch.ones(1, 14, 14)), 'gt_depth_map')
+    with pytest.raises(ValueError, match=r'a.png: the label gt_depth_map is \(1, 14, 14\)'):
+        model(**model.data_preprocessor(data), mode='loss')

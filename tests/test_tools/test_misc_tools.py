@@ -1,0 +1,86 @@
+"""The small tools, run as a user runs them."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+MISC = Path(__file__).resolve().parents[2] / 'tools' / 'misc'
+
+BASE = """
+pipeline = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'), dict(type='PackMultiTaskInputs')]
+tasks = dict(semseg=dict(num_classes=40), depth=dict())
+model = dict(tasks=tasks)
+val_dataloader = dict(
+    dataset=dict(type='NYUDDataset', data_root={root!r}, split='train', tasks=tasks, pipeline=pipeline))
+"""
+CONFIG = """
+_base_ = 'base.py'
+train_dataloader = dict(dataset=dict(
+    type='NYUDDataset', data_root={root!r}, split='train', tasks={{{{_base_.tasks}}}},
+    pipeline=[dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'), dict(type='RandomFlip', prob=1.0),
+              dict(type='PackMultiTaskInputs')]))
+"""
+
+
+@pytest.fixture
+def config(tmp_path) -> str:
+    root = tmp_path / 'data'
+    for folder in ('images', 'segmentation', 'depth', 'gt_sets'):
+        (root / folder).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    frame_ids = [f'{index:04d}' for index in range(5)]
+    for frame_id in frame_ids:
+        cv2.imwrite(str(root / 'images' / f'{frame_id}.png'), rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        cv2.imwrite(str(root / 'segmentation' / f'{frame_id}.png'), rng.integers(0, 41, (12, 16), dtype=np.uint8))
+        np.save(root / 'depth' / f'{frame_id}.npy', rng.uniform(0, 4, (12, 16)).astype(np.float32))
+    (root / 'gt_sets' / 'train.txt').write_text('\n'.join(frame_ids))
+    (tmp_path / 'base.py').write_text(BASE.format(root=str(root)))
+    (tmp_path / 'config.py').write_text(CONFIG.format(root=str(root)))
+    return str(tmp_path / 'config.py')
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def call(tool: str, *arguments: str) -> str:
+        monkeypatch.setattr(sys, 'argv', [tool, *arguments])
+        runpy.run_path(str(MISC / tool), run_name='__main__')
+        return capsys.readouterr().out
+    return call
+
+
+def test_browse_draws_frames_spread_over_the_data(run, config, tmp_path):
+    said = run('browse_dataset.py', config, '--num', '3', '--out-dir', str(tmp_path / 'out'))
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['0000.png', '0002.png', '0004.png']
+    assert f'3 of 5 train frames: {tmp_path / "out"}' in said
+
+
+def test_browse_shows_augmented_frames_unless_told_not_to(run, config, tmp_path):
+    for name, flags in dict(train=[], plain=['--no-augment'], val=['--split', 'val']).items():
+        run('browse_dataset.py', config, '--num', '1', '--out-dir', str(tmp_path / name), *flags)
+    train, plain, val = (cv2.imread(str(tmp_path / name / '0000.png')) for name in ('train', 'plain', 'val'))
+    np.testing.assert_array_equal(plain, val)
+    assert (train != plain).any()
+
+
+def test_browse_reports_errors_in_one_message(run, config, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run('browse_dataset.py', str(tmp_path / 'nowhere.py'))
+    error = capsys.readouterr().err
+    assert 'nowhere.py' in error and 'Traceback' not in error
+
+
+def test_print_config_resolves_inheritance_and_options(run, config, tmp_path):
+    said = run('print_config.py', config, '--cfg-options', 'model.tasks.semseg.num_classes=13')
+    assert 'num_classes=13' in said and 'RandomFlip' in said and 'val_dataloader' in said
+    assert '_base_' not in said
+    namespace = runpy.run_path(str(_write(tmp_path / 'printed.py', said)))
+    assert namespace['model'] == dict(tasks=dict(semseg=dict(num_classes=13), depth=dict()))
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
