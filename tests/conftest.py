@@ -22,7 +22,7 @@ def _find(name: str) -> Path | None:
 
 @pytest.fixture(scope='session')
 def reference() -> Path:
-    """Folder with the numerical reference: ``m2h/`` and ``metrics/``."""
+    """Folder with the numerical reference: ``m2h/`` and ``metrics/``; see ``tests/data/reference/README.md``."""
     path = _find('reference')
     assert path is not None, 'the reference vectors are part of the repository: tests/data/reference is missing'
     return path

@@ -8,9 +8,9 @@ train_pipeline = [
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackMultiTaskInputs'),
 ]
-rooms = dict(data_root='data/rooms', num_train=1600, num_val=60, size=(112, 154))
-train_dataloader = dict(batch_size=8, num_workers=1, dataset=dict(**rooms, pipeline=train_pipeline))
-val_dataloader = dict(num_workers=1, dataset=rooms)
+rooms = dict(num_train=1600, num_val=100, size=(84, 112))
+train_dataloader = dict(batch_size=8, num_workers=0, persistent_workers=False, dataset=dict(**rooms, pipeline=train_pipeline))
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=rooms)
 test_dataloader = val_dataloader
 
 max_iters = 600

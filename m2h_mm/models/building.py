@@ -24,7 +24,8 @@ def build_part(key: str, cfg: Mapping[str, Any], source: str, **given: Any) -> n
         given: what is known from the parts before: ``in_channels`` and so on.
 
     Raises:
-        ValueError: ``cfg`` states another value than the given one, or is not a config with a known ``type``.
+        ValueError: ``cfg`` states another value than the given one, holds an argument that the class does not take, or
+            is not a config with a known ``type``.
     """
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise ValueError(f"{key}: expected a dict with a 'type', got {cfg!r}.")
@@ -33,6 +34,11 @@ def build_part(key: str, cfg: Mapping[str, Any], source: str, **given: Any) -> n
         raise ValueError(f"{key}.type: {cfg['type']!r} is not registered. A module of your own is registered with "
                          '@MODELS.register_module() in a file named by custom_imports.')
     parameters = inspect.signature(cls).parameters
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    unknown = [] if open_ended else [name for name in cfg if name not in parameters and name not in ('type', '_scope_')]
+    if unknown:
+        raise ValueError(f"{key}: {cfg['type']} has no argument(s) {unknown}; it takes {list(parameters)}. If they come "
+                         f'from the parent config, put _delete_=True into {key} to start afresh.')
     filled = dict(cfg)
     for name, value in given.items():
         if name in cfg:

@@ -82,7 +82,7 @@ class Task(ABC):
         """The prediction that an output ``(N, C, H, W)`` at full size stands for."""
 
     def label_statistics(self, label: Tensor) -> Tensor:
-        """What :meth:`constant_prediction` needs of one label ``(C, H, W)``: a vector that is summed over the frames."""
+        """What :meth:`constant_prediction` needs of one label ``(C, H, W)``, a vector to be summed over the frames."""
         valid = self.valid(label[None])[0]
         return torch.cat([(label.double() * valid).sum(dim=(1, 2)), valid.sum()[None].double()])
 

@@ -56,6 +56,8 @@ def convert(monkeypatch, capsys) -> Callable[..., str]:
 @pytest.mark.parametrize('variant', ['full', 'small'])
 def test_converted_model_predicts_what_the_official_one_does(variant, convert, reference, tmp_path):
     source = reference / 'm2h' / f'm2h_{variant}_tiny.npz'
+    if not source.is_file():
+        pytest.skip(f'{source.name} is only in the full set of reference vectors')
     config = write_config(tmp_path, small=variant == 'small')
     said = convert(source, tmp_path / 'out' / 'm2h.pth', '--config', config)
     assert 'are not used' not in said and 'not in the file' not in said

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -150,11 +151,14 @@ def _complete(folder: Path, parameters: dict, num_workers: int) -> None:
     with open(folder / _JOURNAL, 'a') as journal, Progress(*columns) as progress:
         bar = progress.add_task('rooms', total=total, completed=total - len(missing))
 
+        guard = Lock()
+
         def finished(index: int, camera: list[float]) -> None:
-            cameras[frame_id(index)] = camera
-            journal.write(json.dumps([frame_id(index), camera]) + '\n')
-            journal.flush()
-            progress.advance(bar)
+            with guard:
+                cameras[frame_id(index)] = camera
+                journal.write(json.dumps([frame_id(index), camera]) + '\n')
+                journal.flush()
+                progress.advance(bar)
 
         job = (parameters['seed'], *parameters['size'])
         if num_workers:
@@ -210,6 +214,11 @@ def _render_in_processes(folder: Path, job: tuple[int, int, int], missing: list[
             except BrokenPipeError as error:
                 raise RuntimeError(f'The process that rendered room {index} to {folder} ended with code '
                                    f'{worker.wait()}; what it said is above. Finished frames are kept.') from error
+            finally:
+                missing.clear()  # After a failure the other threads find nothing more to do.
 
     with ThreadPoolExecutor(num_workers) as pool:
-        list(pool.map(work, range(num_workers)))
+        try:
+            list(pool.map(work, range(num_workers)))
+        finally:
+            missing.clear()

@@ -18,17 +18,17 @@ def door(rng: np.random.Generator) -> Group:
     group.begin(Nyu40.DOOR)
     leaf, frame, handle = materials.wood(rng), materials.wood(rng), materials.metal(rng)
     width, height = rng.uniform(0.8, 0.95), rng.uniform(1.98, 2.1)
-    group.box((width, 0.03, height), (0, -0.015, 0), leaf)
+    group.box((width, 0.03, height), (0, -0.015, 0), leaf, casts=False)
     for side in (-1, 1):
         group.box((0.08, 0.06, height + 0.08), (side * (width / 2 + 0.04), -0.03, 0), frame)
     group.box((width, 0.06, 0.08), (0, -0.03, height), frame)
     panels = int(rng.integers(0, 4))
     for panel in range(panels):
         tall = (height - 0.2) / panels
-        group.box((width - 0.24, 0.014, tall - 0.14), (0, -0.035, 0.15 + panel * tall), leaf)
+        group.box((width - 0.24, 0.014, tall - 0.14), (0, -0.035, 0.15 + panel * tall), leaf, casts=False)
     side = rng.choice([-1, 1])
-    group.cylinder((0.05, 0.05, 0.02), (side * (width / 2 - 0.07), -0.04, 0.99), handle, tilt=np.pi / 2)
-    group.box((0.12, 0.02, 0.02), (side * (width / 2 - 0.11), -0.065, 0.99), handle)
+    group.cylinder((0.05, 0.05, 0.02), (side * (width / 2 - 0.07), -0.04, 0.99), handle, tilt=np.pi / 2, casts=False)
+    group.box((0.12, 0.02, 0.02), (side * (width / 2 - 0.11), -0.065, 0.99), handle, casts=False)
     return group
 
 
@@ -88,12 +88,14 @@ def picture(rng: np.random.Generator, width: float, height: float) -> Group:
     group = Group()
     group.begin(Nyu40.PICTURE)
     border = rng.uniform(0.015, 0.05)
-    group.box((width, 0.03, height), (0, -0.015, 0), materials.wood(rng))
+    group.box((width, 0.03, height), (0, -0.015, 0), materials.wood(rng), casts=False)
     mat = rng.choice([0.0, 0.06]) if min(width, height) > 0.35 else 0.0
     if mat:
-        group.box((width - 2 * border, 0.004, height - 2 * border), (0, -0.031, border), materials.paint(rng, 'f0eee6'))
+        group.box((width - 2 * border, 0.004, height - 2 * border), (0, -0.031, border), materials.paint(rng, 'f0eee6'),
+                  casts=False)
     inset = border + mat
-    group.box((width - 2 * inset, 0.006, height - 2 * inset), (0, -0.033, inset), materials.art(rng))
+    group.box((width - 2 * inset, 0.006, height - 2 * inset), (0, -0.033, inset), materials.art(rng),
+              casts=False)
     return group
 
 
@@ -103,7 +105,8 @@ def whiteboard(rng: np.random.Generator) -> Group:
     group.begin(Nyu40.WHITEBOARD)
     width, height, rim = rng.uniform(1.1, 1.8), rng.uniform(0.8, 1.0), materials.metal(rng)
     group.box((width, 0.015, height), (0, -0.0075, 0), rim)
-    group.box((width - 0.04, 0.006, height - 0.04), (0, -0.017, 0.02), materials.paint(rng, 'f2f3f3', gloss=0.3))
+    group.box((width - 0.04, 0.006, height - 0.04), (0, -0.017, 0.02), materials.paint(rng, 'f2f3f3', gloss=0.3),
+              casts=False)
     group.box((width * 0.6, 0.06, 0.015), (0, -0.04, 0), rim)
     return group
 
@@ -123,9 +126,9 @@ def radiator(rng: np.random.Generator, width: float) -> Group:
     group = Group()
     group.begin(Nyu40.OTHERSTRUCTURE)
     white = materials.paint(rng, 'eeece6')
-    group.box((width, 0.02, 0.5), (0, -0.07, 0.13), white)
+    group.box((width, 0.06, 0.5), (0, -0.07, 0.13), white)
     for x in np.arange(-width / 2 + 0.04, width / 2, 0.08):
-        group.cylinder((0.05, 0.07, 0.52), (x, -0.07, 0.12), white)
+        group.cylinder((0.05, 0.07, 0.52), (x, -0.07, 0.12), white, casts=False)
     return group
 
 

@@ -36,8 +36,8 @@ def chair(rng: np.random.Generator, frame=None, seat=None) -> Group:
         group.box((post, post, back), (side * (width - post) / 2, at_y, height), frame, tilt=-lean)
     if rng.random() < 0.5:
         for rail in np.linspace(0.3, 0.85, 3):
-            group.box((width - post, 0.02, 0.08), (0, depth / 2 - 0.02 + rail * back * np.sin(lean), height + rail * back),
-                      frame, tilt=-lean)
+            at = (0, depth / 2 - 0.02 + rail * back * np.sin(lean), height + rail * back)
+            group.box((width - post, 0.02, 0.08), at, frame, tilt=-lean)
     else:
         group.box((width - post, 0.03, back * 0.7), (0, at_y + 0.1 * back * np.sin(lean), height + back * 0.28), seat,
                   tilt=-lean)
@@ -213,8 +213,8 @@ def desk(rng: np.random.Generator, lit: bool) -> Group:
         group.box((0.4, depth - 0.06, height - 0.09), (side * (width / 2 - 0.22), 0.01, 0.06), top)
         for drawer in range(3):
             at = (side * (width / 2 - 0.22), -depth / 2 + 0.03, 0.09 + drawer * 0.2)
-            group.box((0.36, 0.02, 0.185), at, front)
-            group.box((0.12, 0.02, 0.015), (at[0], at[1] - 0.015, at[2] + 0.1), materials.metal(rng))
+            group.box((0.36, 0.02, 0.185), at, front, casts=False)
+            group.box((0.12, 0.02, 0.015), (at[0], at[1] - 0.015, at[2] + 0.1), materials.metal(rng), casts=False)
         group.box((0.04, depth - 0.06, height - 0.03), (-side * (width / 2 - 0.04), 0, 0), top)
         chair_x = -side * 0.18
     else:

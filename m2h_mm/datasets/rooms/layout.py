@@ -54,7 +54,8 @@ class Room:
 
     def is_free(self, bounds: np.ndarray) -> bool:
         """Whether a (2, 3) box lies in the room and meets neither a solid nor reserved space."""
-        if (bounds[0] < [-self.size[0] / 2, -self.size[1] / 2, -1e-6]).any() or \
+        # Soft things sink in a little, which hides that they are ellipsoids.
+        if (bounds[0] < [-self.size[0] / 2, -self.size[1] / 2, -0.06]).any() or \
                 (bounds[1] > [self.size[0] / 2, self.size[1] / 2, self.size[2] + 1e-6]).any():
             return False
         return all((bounds[0] >= other[1]).any() or (bounds[1] <= other[0]).any()
@@ -128,10 +129,11 @@ def _shell(rng, room: Room) -> None:
     board, tall = materials.wood(rng), rng.uniform(0.06, 0.12)
     trim = Group(classes=[Nyu40.WALL])
     for wall in WALLS:
-        trim.box((room.wall_length(wall), 0.015, tall), room.at_wall(wall, 0, gap=0.0075), board, yaw=_YAW[wall])
+        trim.box((room.wall_length(wall), 0.015, tall), room.at_wall(wall, 0, gap=0.0075), board, yaw=_YAW[wall],
+                 casts=False)
         if height > 2.5 and tall > 0.09:
             at = room.at_wall(wall, 0, height - 0.06, gap=0.03)
-            trim.box((room.wall_length(wall), 0.06, 0.06), at, surfaces[5], yaw=_YAW[wall])
+            trim.box((room.wall_length(wall), 0.06, 0.06), at, surfaces[5], yaw=_YAW[wall], casts=False)
     group.parts.extend(trim.parts)
 
 
@@ -328,5 +330,7 @@ def make_room(rng: np.random.Generator) -> Room:
     furnish(rng, room, lit)
     _decorate(rng, room, lit)
     lamp = fixtures.ceiling_lamp(rng, daylight < 0.3 or rng.random() < 0.5)
-    room.put(lamp, (*rng.normal(0, 0.2, 2), size[2]), rng.choice([0, np.pi / 2]), subject=False)
+    for _ in range(8):
+        if room.put(lamp, (*rng.normal(0, 0.3, 2), size[2]), rng.choice([0, np.pi / 2]), subject=False):
+            break
     return room

@@ -104,7 +104,7 @@ def illuminate(room: Room, primitives: Primitives, camera: Camera, hits: Hits, l
     """
     height, width = hits.depth.shape
     number, points = _samples(height, width)
-    key = hits.primitive * 8 + hits.face
+    key = hits.key
     start = hits.point + hits.normal * np.float32(_LIFT)
     casters = np.flatnonzero(primitives.casts)
     casters = casters[casters >= 6]
@@ -170,7 +170,9 @@ def _ambient(room, primitives, hits, start, number, key, casters, lights) -> np.
     outside = (np.abs(end[0]) > limit[0]) | (np.abs(end[1]) > limit[1]) | (end[2] < 0) | (end[2] > room.size[2])
     dark = occluded(primitives, start, end, ~outside, casters) | outside
     open_ = 1 - 0.75 * _smooth(dark, key)
-    tint = sum(light.color * {'lamp': 0.07, 'window': 0.06, 'sun': 0.02}[light.kind] for light in lights) + 0.015
+    tint = np.full(3, 0.015)
+    for light in lights:
+        tint += light.color * {'lamp': 0.07, 'window': 0.06, 'sun': 0.02}[light.kind]
     floor = primitives.materials[primitives.material[4]].colors[0]
     bounce = planes((0.4 + 0.8 * floor / floor.mean()) * 0.8)
     lift = 0.5 + 0.5 * hits.normal[2]

@@ -83,8 +83,8 @@ def wood(rng, gloss: float = 0.12) -> Material:
     if rng.random() < 0.2:
         return paint(rng, ('eceae4', '2f2f31', 'b9c3c4')[rng.integers(3)], gloss=0.1)
     color = _pick(rng, _WOOD)
-    return Material('wood', _shades(color, rng.uniform(0.45, 0.75)), scale=rng.uniform(0.7, 1.5), grain=0.12, gloss=gloss,
-                    seed=_seed(rng))
+    return Material('wood', _shades(color, rng.uniform(0.45, 0.75)), scale=rng.uniform(0.7, 1.5), grain=0.12,
+                    gloss=gloss, seed=_seed(rng))
 
 
 def metal(rng) -> Material:
@@ -182,7 +182,8 @@ def stone(rng) -> Material:
 
 def cardboard(rng) -> Material:
     """A box with a strip of tape."""
-    return Material('cardboard', np.concatenate([_pick(rng, _CARDBOARD), linear('d8c9a8')]), grain=0.08, seed=_seed(rng))
+    colors = np.concatenate([_pick(rng, _CARDBOARD), linear('d8c9a8')])
+    return Material('cardboard', colors, grain=0.08, seed=_seed(rng))
 
 
 def leaves(rng) -> Material:
@@ -195,7 +196,8 @@ def screen(rng) -> Material:
     """A television's or monitor's face, off or showing a picture."""
     if rng.random() < 0.6:
         return Material('plain', linear('15161a'), grain=0.02, gloss=0.6, seed=_seed(rng))
-    return Material('landscape', _pick(rng, _VIVID, 5), grain=0.0, gloss=0.2, glow=rng.uniform(0.6, 1.5), seed=_seed(rng))
+    return Material('landscape', _pick(rng, _VIVID, 5), grain=0.0, gloss=0.2, glow=rng.uniform(0.6, 1.5),
+                    seed=_seed(rng))
 
 
 def outdoors(rng, daylight: float) -> Material:

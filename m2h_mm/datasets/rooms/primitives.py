@@ -32,7 +32,8 @@ class Part:
         material: its surface.
         instance: index into the group's ``classes``.
         taper: of a cylinder, in (-0.5, 0.5): the radius is ``1 - |taper| + taper * z`` of ``half`` for z in [-1, 1].
-        casts: whether it stops light. Window panes and lamp shades do not.
+        casts: whether it stops light. Window panes and lamps do not, and to save time neither does what lies flat on
+            something that does, such as a drawer's front.
     """
 
     kind: int

@@ -38,7 +38,8 @@ def table_lamp(rng: np.random.Generator, lit: bool) -> Group:
         group.cylinder((0.025, 0.025, height), (0, 0, 0.02), foot, casts=False)
     else:
         group.ellipsoid((0.17, 0.17, height), (0, 0, 0.02), foot, casts=False)
-    group.cylinder((width, width, 0.2), (0, 0, height), materials.shade(rng, lit), taper=-rng.uniform(0, 0.2), casts=False)
+    group.cylinder((width, width, 0.2), (0, 0, height), materials.shade(rng, lit), taper=-rng.uniform(0, 0.2),
+                   casts=False)
     if lit:
         group.lamps.append(np.array([0, 0, height + 0.1]))
     return group
@@ -52,7 +53,8 @@ def book_pile(rng: np.random.Generator) -> Group:
     for _ in range(rng.integers(1, 5)):
         thick = rng.uniform(0.015, 0.045)
         size = (rng.uniform(0.18, 0.28), rng.uniform(0.14, 0.2), thick)
-        group.box(size, (rng.normal(0, 0.01), rng.normal(0, 0.01), height), materials.vivid(rng), yaw=rng.normal(0, 0.25))
+        at = (rng.normal(0, 0.01), rng.normal(0, 0.01), height)
+        group.box(size, at, materials.vivid(rng), yaw=rng.normal(0, 0.25))
         height += thick
     return group
 
@@ -65,7 +67,7 @@ def standing_books(rng: np.random.Generator, width: float, height: float, depth:
     while left < width - 0.05:
         piece = min(rng.uniform(0.1, 0.3), width - left)
         size = (piece, depth * rng.uniform(0.75, 1), height * rng.uniform(0.72, 0.95))
-        group.box(size, (left + piece / 2, 0, 0), materials.books(rng))
+        group.box(size, (left + piece / 2, 0, 0), materials.books(rng), casts=False)
         left += piece
     return group
 
@@ -74,7 +76,8 @@ def cardboard_box(rng: np.random.Generator) -> Group:
     """A closed box."""
     group = Group()
     group.begin(Nyu40.BOX)
-    group.box((rng.uniform(0.25, 0.55), rng.uniform(0.22, 0.42), rng.uniform(0.15, 0.4)), (0, 0, 0), materials.cardboard(rng))
+    size = (rng.uniform(0.25, 0.55), rng.uniform(0.22, 0.42), rng.uniform(0.15, 0.4))
+    group.box(size, (0, 0, 0), materials.cardboard(rng))
     return group
 
 
@@ -118,7 +121,7 @@ def paper(rng: np.random.Generator) -> Group:
     group.begin(Nyu40.PAPER)
     for layer in range(rng.integers(1, 4)):
         group.box((0.21, 0.29, 0.003), (rng.normal(0, 0.04), rng.normal(0, 0.04), 0.003 * layer),
-                  materials.paint(rng, 'f4f3ee'), yaw=rng.uniform(-0.6, 0.6))
+                  materials.paint(rng, 'f4f3ee'), yaw=rng.uniform(-0.6, 0.6), casts=False)
     return group
 
 
@@ -130,7 +133,7 @@ def monitor(rng: np.random.Generator) -> Group:
     group.box((0.22, 0.16, 0.015), (0, 0.05, 0), case)
     group.box((0.05, 0.03, 0.15), (0, 0.08, 0.01), case)
     group.box((width, 0.03, width * 0.6), (0, 0.05, 0.11), case)
-    group.box((width - 0.03, 0.006, width * 0.6 - 0.03), (0, 0.033, 0.125), materials.screen(rng))
+    group.box((width - 0.03, 0.006, width * 0.6 - 0.03), (0, 0.033, 0.125), materials.screen(rng), casts=False)
     group.box((0.42, 0.14, 0.02), (0, -0.22, 0), materials.paint(rng, ('2a2b2d', 'dcdcdc')[rng.integers(2)]))
     return group
 
@@ -146,7 +149,7 @@ def television(rng: np.random.Generator, stand: bool) -> Group:
         group.box((0.08, 0.04, 0.07), (0, 0, 0.02), case)
     bottom = 0.07 if stand else 0.0
     group.box((width, 0.05, height), (0, 0, bottom), case)
-    group.box((width - 0.04, 0.01, height - 0.04), (0, -0.024, bottom + 0.02), materials.screen(rng))
+    group.box((width - 0.04, 0.01, height - 0.04), (0, -0.024, bottom + 0.02), materials.screen(rng), casts=False)
     return group
 
 

@@ -1,7 +1,8 @@
 """Rays against primitives: what the camera sees, and what stands between a point and a light.
 
-Everything is float32, vectors are three planes (3, H, W), and all is vectorised over pixels. The camera's rays visit, for each primitive, only the pixels of its
-bounding rectangle; shadow rays are culled in tiles of pixels, see :func:`occluded`.
+Everything is float32, vectors are three planes (3, H, W), all is vectorised over pixels. The camera's rays visit, for
+each primitive, only the pixels of its bounding rectangle; shadow rays are culled in tiles of pixels, see
+:func:`occluded`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import numpy as np
 from .camera import Camera
 from .primitives import BOX, CYLINDER, SHELL, Primitives
 
-NEAR = 0.05
-TILE = 8
+_NEAR = 0.05
+_SIDE = 8
+_TILE = _SIDE * _SIDE
 _CHUNK = 512
 _CORNERS = np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, 8).T.astype(np.float32)
 
@@ -30,6 +32,7 @@ class Hits:
         normal: (3, H, W) world, unit, towards the camera.
         local: (3, H, W) the point in the primitive's own axes, metres from its centre.
         face: (H, W) int in 0..6: the primitive's axis and side that is met (curved sides: 6).
+        key: (H, W) int, one number per primitive and face.
     """
 
     depth: np.ndarray
@@ -39,21 +42,30 @@ class Hits:
     local: np.ndarray
     face: np.ndarray
 
+    @property
+    def key(self) -> np.ndarray:
+        return self.primitive * 8 + self.face
+
+
+def _slab(origin, direction):
+    """Interval in which a coordinate is in -1..1, also for rays that run exactly along the slab."""
+    inverse = 1.0 / direction
+    first, second = (-1.0 - origin) * inverse, (1.0 - origin) * inverse
+    return np.minimum(first, second), np.maximum(first, second, out=first)
+
 
 def _unit_box(origin, direction):
-    near, far = None, None
-    for axis in range(3):
-        inverse = 1.0 / direction[axis]
-        middle = -origin[axis] * inverse
-        np.abs(inverse, out=inverse)
-        low, high = middle - inverse, np.add(middle, inverse, out=middle)
-        near = low if near is None else np.maximum(near, low, out=near)
-        far = high if far is None else np.minimum(far, high, out=far)
+    near, far = _slab(origin[0], direction[0])
+    for axis in (1, 2):
+        low, high = _slab(origin[axis], direction[axis])
+        np.maximum(near, low, out=near)
+        np.minimum(far, high, out=far)
     return near, far
 
 
 def _quadratic(a, b, c):
     """Interval in which a t^2 + 2 b t + c <= 0; empty (nan) where there is no root."""
+    a = a + np.float32(1e-12)
     root = np.sqrt(b * b - a * c)
     inverse = 1.0 / a
     return (-b - root) * inverse, (-b + root) * inverse
@@ -82,10 +94,8 @@ def _unit_cylinder(origin, direction, taper):
         going_wider = slope > 0
         near = np.where(steep, np.where(going_wider, second, -np.inf), near)
         far = np.where(steep, np.where(going_wider, np.inf, first), far)
-    inverse = 1.0 / direction[2]
-    middle = -origin[2] * inverse
-    np.abs(inverse, out=inverse)
-    return np.maximum(near, middle - inverse), np.minimum(far, middle + inverse)
+    low, high = _slab(origin[2], direction[2])
+    return np.maximum(near, low), np.minimum(far, high)
 
 
 def _interval(kind, origin, direction, taper):
@@ -107,8 +117,8 @@ def _rectangles(primitives: Primitives, camera: Camera) -> np.ndarray:
         column = camera.cam2img[0, 0] * seen[..., 0] / depth + camera.cam2img[0, 2]
         row = -camera.cam2img[1, 1] * seen[..., 1] / depth + camera.cam2img[1, 2]
     box = np.stack([row.min(1), row.max(1) + 1, column.min(1), column.max(1) + 1], 1)
-    box[(depth < NEAR).any(1)] = (0, camera.height, 0, camera.width)
-    box[(depth < NEAR).all(1)] = 0
+    box[(depth < _NEAR).any(1)] = (0, camera.height, 0, camera.width)
+    box[(depth < _NEAR).all(1)] = 0
     box[primitives.kind == SHELL] = 0
     limits = np.array([camera.height, camera.height, camera.width, camera.width])
     return np.clip(np.stack([np.floor(box[:, 0]), np.ceil(box[:, 1]), np.floor(box[:, 2]), np.ceil(box[:, 3])], 1),
@@ -123,7 +133,7 @@ def _shell(primitives: Primitives, camera: Camera, rays: np.ndarray) -> tuple[np
     for axis in range(3):
         ahead = rays[axis] > 0
         wall = np.where(ahead, upper[axis], lower[axis]) - np.float32(camera.position[axis])
-        distance = wall / rays[axis]
+        distance = np.abs(wall / rays[axis])
         if depth is None:
             depth, face = distance, 2 * axis + ahead
         else:
@@ -151,7 +161,7 @@ def cast(primitives: Primitives, camera: Camera) -> Hits:
             direction = [(start[k] + across[k] * u) + down[k] * v for k in range(3)]
             near, far = _interval(primitives.kind[p], origins[p], direction, primitives.taper[p])
             window = depth[top:bottom, left:right]
-            hit = (near < window) & (near < far) & (near > NEAR)
+            hit = (near < window) & (near < far) & (near > _NEAR)
             np.copyto(window, near, where=hit)
             np.copyto(index[top:bottom, left:right], np.int32(p), where=hit)
     return _surface(primitives, camera, rays, depth, index)
@@ -205,16 +215,15 @@ def _surface(primitives, camera, rays, depth, index) -> Hits:
 
 
 def _tiles(array: np.ndarray, stride: int) -> np.ndarray:
-    """(C, H, W) to (tiles, C, TILE * TILE); a tile holds each ``stride``-th pixel of a block, both ways."""
-    channels, rows, columns = len(array), array.shape[1] // (TILE * stride), array.shape[2] // (TILE * stride)
-    array = array.reshape(channels, rows, TILE, stride, columns, TILE, stride)
-    return np.ascontiguousarray(array.transpose(1, 4, 3, 6, 0, 2, 5)).reshape(-1, channels, TILE * TILE)
+    """(C, H, W) to (tiles, C, 64); a tile holds each ``stride``-th pixel of a block, both ways."""
+    channels, rows, columns = len(array), array.shape[1] // (_SIDE * stride), array.shape[2] // (_SIDE * stride)
+    array = array.reshape(channels, rows, _SIDE, stride, columns, _SIDE, stride)
+    return np.ascontiguousarray(array.transpose(1, 4, 3, 6, 0, 2, 5)).reshape(-1, channels, _TILE)
 
 
 def _image(tiles: np.ndarray, height: int, width: int, stride: int) -> np.ndarray:
-    """(tiles, TILE * TILE) back to (H, W)."""
-    rows, columns = height // (TILE * stride), width // (TILE * stride)
-    tiles = tiles.reshape(rows, columns, stride, stride, TILE, TILE)
+    """(tiles, 64) back to (H, W)."""
+    tiles = tiles.reshape(height // (_SIDE * stride), width // (_SIDE * stride), stride, stride, _SIDE, _SIDE)
     return tiles.transpose(0, 4, 2, 1, 5, 3).reshape(height, width)
 
 
@@ -235,19 +244,20 @@ def occluded(primitives: Primitives, start: np.ndarray, end: np.ndarray, needed:
     Returns: (H, W) bool.
     """
     height, width = needed.shape
-    pad = ((0, -height % (TILE * stride)), (0, -width % (TILE * stride)))
+    pad = ((0, -height % (_SIDE * stride)), (0, -width % (_SIDE * stride)))
     start, end = (_tiles(np.pad(array, ((0, 0), *pad), mode='edge'), stride) for array in (start, end))
     wanted = _tiles(np.pad(needed, pad)[None], stride).any((1, 2))
-    blocked = np.zeros((len(start), TILE * TILE), dtype=bool)
-    tiles = np.flatnonzero(wanted)
-    if len(tiles) and len(casters):
-        start, end = start[tiles], end[tiles]
+    blocked = np.zeros((len(start), _TILE), dtype=bool)
+    if wanted.any() and len(casters):
+        start, end = start[wanted], end[wanted]
+        met = np.zeros((len(start), _TILE), dtype=bool)
         with np.errstate(all='ignore'):
             owner, tile = _pairs(primitives, start, end, casters)
             segments = np.concatenate([start, end - start], 2)
             for kind in np.unique(primitives.kind[casters]):
                 of_kind = primitives.kind[owner] == kind
-                _test_pairs(primitives, kind, owner[of_kind], tile[of_kind], segments, tiles, blocked)
+                _test_pairs(primitives, kind, owner[of_kind], tile[of_kind], segments, met)
+        blocked[wanted] = met
     return _image(blocked, height + pad[0][1], width + pad[1][1], stride)[:height, :width]
 
 
@@ -279,15 +289,14 @@ def _pairs(primitives, start, end, casters) -> tuple[np.ndarray, np.ndarray]:
     return casters[caster], tile
 
 
-def _test_pairs(primitives, kind, owner, tile, segments, tiles, blocked) -> None:
-    shift = (primitives.to_unit @ primitives.center[..., None])
-    rays = TILE * TILE
+def _test_pairs(primitives, kind, owner, tile, segments, met) -> None:
+    shift = primitives.to_unit @ primitives.center[..., None]
     for begin in range(0, len(owner), _CHUNK):
         p, t = owner[begin:begin + _CHUNK], tile[begin:begin + _CHUNK]
         unit = np.matmul(primitives.to_unit[p], segments[t])
-        unit[..., :rays] -= shift[p]
-        origin, direction = ([unit[:, axis, half] for axis in range(3)] for half in (slice(rays), slice(rays, None)))
+        unit[..., :_TILE] -= shift[p]
+        origin, direction = ([unit[:, axis, half] for axis in range(3)] for half in (slice(_TILE), slice(_TILE, None)))
         near, far = _interval(kind, origin, direction, primitives.taper[p][:, None])
         hit = (near < far) & (far > 0.0) & (near < 1.0)
         first = np.flatnonzero(np.diff(t, prepend=-1))
-        blocked[tiles[t[first]]] |= np.logical_or.reduceat(hit, first, axis=0)
+        met[t[first]] |= np.logical_or.reduceat(hit, first, axis=0)

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from .camera import Camera
-from .layout import Room, make_room
+from .layout import make_room
 from .lighting import illuminate, make_lights
-from .primitives import ELLIPSOID, CYLINDER, Primitives
+from .primitives import ELLIPSOID, Primitives
 from .raycast import Hits, cast, dot, planes
 from .textures import TEXTURES, Spot
 from .viewpoint import choose_camera
@@ -74,10 +74,12 @@ def _surfaces(primitives: Primitives, camera: Camera, hits: Hits) -> tuple[np.nd
     primitive, face = hits.primitive.reshape(-1), hits.face.reshape(-1)
     local, half = hits.local.reshape(3, -1), np.take(primitives.half.T, primitive, axis=1)
     axis = face // 2
+    cushion = np.flatnonzero(primitives.kind[primitive] == ELLIPSOID)
+    axis[cushion] = half[:, cushion].argmin(0)
     # u is x, but y on faces that look along x; v is z, but y on faces that look along z.
     u, extent_u = (np.where(axis == 0, array[1], array[0]) for array in (local, half))
     v, extent_v = (np.where(axis == 2, array[1], array[2]) for array in (local, half))
-    curved = np.flatnonzero(face == 6)
+    curved = np.flatnonzero((face == 6) & (axis == 3))
     u[curved] = np.arctan2(local[1, curved], local[0, curved]) * half[0, curved]
     extent_u[curved] = np.pi * half[0, curved]
     v[curved], extent_v[curved] = local[2, curved], half[2, curved]

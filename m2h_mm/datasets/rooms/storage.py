@@ -17,12 +17,12 @@ def _fronts(rng, group: Group, width, height, front_y, bottom, columns: int, row
     for column in range(columns):
         for row in range(rows):
             x, z = (column + 0.5) * cell_x - width / 2, bottom + row * cell_z
-            group.box((cell_x - gap, 0.02, cell_z - gap), (x, front_y - 0.008, z + gap / 2), material)
+            group.box((cell_x - gap, 0.02, cell_z - gap), (x, front_y - 0.008, z + gap / 2), material, casts=False)
             if upright:
                 x += (0.5 * cell_x - 0.05) * (1 if column % 2 == 0 else -1)
-                group.box((0.015, 0.025, 0.13), (x, front_y - 0.028, z + 0.5 * cell_z - 0.06), handle)
+                group.box((0.015, 0.025, 0.13), (x, front_y - 0.028, z + 0.5 * cell_z - 0.06), handle, casts=False)
             else:
-                group.box((0.14, 0.025, 0.015), (x, front_y - 0.028, z + 0.55 * cell_z), handle)
+                group.box((0.14, 0.025, 0.015), (x, front_y - 0.028, z + 0.55 * cell_z), handle, casts=False)
 
 
 def cupboard(rng: np.random.Generator) -> Group:
@@ -71,8 +71,8 @@ def dresser(rng: np.random.Generator, lit: bool) -> Group:
     width, depth, height = rng.uniform(0.8, 1.3), rng.uniform(0.42, 0.52), rng.uniform(0.75, 1.1)
     group.box((width, depth, height - 0.03), (0, 0, 0), body)
     group.box((width + 0.03, depth + 0.03, 0.03), (0, 0, height - 0.03), body)
-    _fronts(rng, group, width - 0.04, height - 0.12, -depth / 2, 0.06, 1 if width < 0.95 else 2, int(rng.integers(3, 5)),
-            body, handle)
+    columns, rows = 1 if width < 0.95 else 2, int(rng.integers(3, 5))
+    _fronts(rng, group, width - 0.04, height - 0.12, -depth / 2, 0.06, columns, rows, body, handle)
     things = [thing(rng) for thing in (props.vase, props.book_pile) if rng.random() < 0.6]
     if rng.random() < 0.4:
         things.insert(0, props.table_lamp(rng, lit))
@@ -194,8 +194,9 @@ def kitchen(rng: np.random.Generator, width: float) -> Group:
     sink_x = rng.uniform(-0.25, 0.25) * width
     group.begin(Nyu40.SINK)
     steel = materials.metal(rng)
-    group.box((0.55, 0.42, 0.012), (sink_x, -0.03, height), materials.paint(rng, 'c4c7c9', gloss=0.5))
-    group.box((0.46, 0.33, 0.004), (sink_x, -0.03, height + 0.011), materials.paint(rng, '6f7274', gloss=0.3))
+    group.box((0.55, 0.42, 0.012), (sink_x, -0.03, height), materials.paint(rng, 'c4c7c9', gloss=0.5), casts=False)
+    group.box((0.46, 0.33, 0.004), (sink_x, -0.03, height + 0.011), materials.paint(rng, '6f7274', gloss=0.3),
+              casts=False)
     group.cylinder((0.03, 0.03, 0.26), (sink_x, 0.21, height), steel)
     group.box((0.022, 0.18, 0.022), (sink_x, 0.13, height + 0.25), steel)
     if rng.random() < 0.8:

@@ -141,7 +141,8 @@ def wood(spot: Spot, material: Material) -> np.ndarray:
     texel = 0.0025 * material.scale
     fibre = noise('fibre', u / texel, v / texel, spot.footprint / texel, material.seed)
     fine = noise('fibre', u / 0.001, v / 0.001, spot.footprint / 0.001, material.seed + 1)
-    return _modulate(_mix(material.colors[0], material.colors[1], np.clip(0.4 + 0.3 * fibre, 0, 1)), material.grain * fine)
+    color = _mix(material.colors[0], material.colors[1], np.clip(0.4 + 0.3 * fibre, 0, 1))
+    return _modulate(color, material.grain * fine)
 
 
 @texture
@@ -292,7 +293,8 @@ def spines(spot: Spot, material: Material) -> np.ndarray:
 @texture
 def marble(spot: Spot, material: Material) -> np.ndarray:
     cloud = noise('cloud', spot.u / 0.004, spot.v / 0.004, spot.footprint / 0.004, material.seed)
-    return _modulate(_mix(material.colors[0], material.colors[1], np.clip(0.3 + 0.3 * cloud, 0, 1)), _fine(spot, material))
+    color = _mix(material.colors[0], material.colors[1], np.clip(0.3 + 0.3 * cloud, 0, 1))
+    return _modulate(color, _fine(spot, material))
 
 
 @texture

@@ -7,7 +7,7 @@ import numpy as np
 from .camera import Camera, look
 from .layout import Room
 
-_CANDIDATES = 96
+_CANDIDATES = 160
 _CLEARANCE = 0.3
 """Least distance of the camera from furniture, metres."""
 
@@ -21,30 +21,30 @@ def choose_camera(rng: np.random.Generator, room: Room, height: int, width: int)
     field_of_view = np.radians(rng.uniform(55, 75))
     focal = 0.5 * width / np.tan(field_of_view / 2)
     roll, shift = rng.normal(0, np.radians(1.5)), rng.normal(0, 0.01, 2) * width
-    scores, poses = [], []
     solids = np.array(room.solids)
     subjects = solids[room.subjects]
     centers, sizes = subjects.mean(1), np.sqrt(np.ptp(subjects, axis=1).prod(1))
-    for _ in range(_CANDIDATES):
-        position = np.array([*(rng.uniform(-0.5, 0.5, 2) * (room.size[:2] - 0.5)), rng.uniform(1.1, 1.75)])
-        apart = np.maximum(solids[:, 0] - position, position - solids[:, 1]).max(1)
-        if apart.min() < _CLEARANCE:
-            continue
-        target = np.array([*(rng.uniform(-0.5, 0.5, 2) * room.size[:2]), rng.uniform(0.45, 1.15)])
-        distance = np.linalg.norm(target[:2] - position[:2])
-        if distance < 1.2:
-            continue
-        forward = (target - position) / np.linalg.norm(target - position)
-        right = np.cross(forward, (0, 0, 1)) / np.hypot(*forward[:2])
-        offset = centers - position
-        ahead, across = offset @ forward, offset @ right
-        inside = (ahead > 0.6) & (np.abs(across) < 0.9 * ahead * np.tan(field_of_view / 2))
-        near = (ahead < 1.3) & (np.abs(across) < ahead * np.tan(field_of_view / 2) + 0.4) & (ahead > 0)
-        value = (np.minimum(sizes, 1.0) * inside).sum() + 0.25 * inside.sum() - 0.8 * (sizes * near).sum()
-        scores.append(value + 0.45 * min(distance, 3.5) + rng.normal(0, 0.3))
-        poses.append((position, target))
-    if poses:
-        position, target = poses[int(np.argmax(scores))]
-    else:
-        position, target = np.array([0.0, 0.0, room.size[2] - 0.7]), np.array([*centers[0][:2] + 0.01, 0.8])
-    return look(position, target, roll, focal, height, width, shift)
+
+    spread = room.size[:2] / 2
+    position = np.column_stack([rng.uniform(-1, 1, (_CANDIDATES, 2)) * (spread - 0.25),
+                                rng.uniform(1.1, 1.75, _CANDIDATES)])
+    target = np.column_stack([rng.uniform(-1, 1, (_CANDIDATES, 2)) * spread, rng.uniform(0.45, 1.15, _CANDIDATES)])
+    apart = np.maximum(solids[:, 0] - position[:, None], position[:, None] - solids[:, 1]).max(2).min(1)
+    distance = np.linalg.norm((target - position)[:, :2], axis=1)
+
+    forward = target - position
+    forward /= np.linalg.norm(forward, axis=1, keepdims=True)
+    right = np.column_stack([forward[:, 1], -forward[:, 0]]) / np.hypot(forward[:, 0], forward[:, 1])[:, None]
+    offset = centers - position[:, None]
+    ahead = np.einsum('cmk,ck->cm', offset, forward)
+    aside = np.abs(np.einsum('cmk,ck->cm', offset[..., :2], right))
+    reach = ahead * np.tan(field_of_view / 2)
+    inside = (ahead > 0.6) & (aside < 0.9 * reach)
+    near = (ahead > 0) & (ahead < 1.3) & (aside < reach + 0.4)
+    score = inside @ (np.minimum(sizes, 1.0) + 0.25) - 0.8 * near @ sizes + 0.45 * np.minimum(distance, 3.5)
+    score += rng.normal(0, 0.3, _CANDIDATES)
+    score[distance < 1.2] -= 10
+    # In a room so full that no candidate is clear of furniture, the one that is clearest is taken.
+    score += 100 * np.minimum(apart - _CLEARANCE, 0)
+    best = int(np.argmax(score))
+    return look(position[best], target[best], roll, focal, height, width, shift)

@@ -5,6 +5,7 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from .cache import render_to
 def main() -> None:
     folder, (seed, height, width) = Path(sys.argv[1]), map(int, sys.argv[2:])
     cv2.setNumThreads(1)
+    # Ctrl-C reaches the whole group; this process ends in good order when its pipe does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Answers go out on a stream of their own, so that nothing that a library prints can be taken for one.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

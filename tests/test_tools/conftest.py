@@ -1,0 +1,61 @@
+"""Runs of the command line tools on a model and a data set of toy size."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+TOY = """
+_base_ = '{repository}/configs/m2h/m2h_tiny_rooms.py'
+rooms = dict(data_root='{data}', num_train=6, num_val=3, size=(30, 44), num_workers=0)
+model = dict(
+    backbone=dict(arch=dict(_delete_=True, embed_dims=24, depth=4, num_heads=3), out_indices=(0, 1, 2, 3)),
+    neck=dict(out_channels=8),
+    decoder=dict(channels=8, interaction=dict(window_size=3)),
+    heads=dict(semseg=dict(hidden_channels=(8,)), depth=dict(hidden_channels=(8,)),
+               normals=dict(hidden_channels=(8,)), edge=dict(hidden_channels=(8,))),
+    weighting=dict(interval=2))
+train_dataloader = dict(batch_size=2, dataset=rooms)
+val_dataloader = dict(dataset=rooms)
+test_dataloader = dict(dataset=rooms)
+train_cfg = dict(max_iters=6, val_interval=6)
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=3), visualization=dict(num_frames=1))
+"""
+
+
+@pytest.fixture(scope='session')
+def rooms_root(tmp_path_factory) -> Path:
+    """Where the toy rooms are rendered, once per test process."""
+    return tmp_path_factory.mktemp('rooms')
+
+
+@pytest.fixture
+def toy_config(tmp_path, rooms_root):
+    """``toy_config(extra)``: path of a config of toy size, with lines appended."""
+    def write(extra: str = '', name: str = 'toy') -> Path:
+        path = tmp_path / f'{name}.py'
+        path.write_text(TOY.format(repository=REPOSITORY, data=rooms_root) + extra)
+        return path
+    return write
+
+
+def start(tool: str, *arguments: object, **environment: str) -> subprocess.Popen:
+    """Start ``tools/<tool>`` from outside the repository."""
+    return subprocess.Popen(
+        [sys.executable, str(REPOSITORY / 'tools' / tool), *map(str, arguments)], text=True, cwd=Path(arguments[0]).parent,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, 'OMP_NUM_THREADS': '1', **environment})
+
+
+@pytest.fixture
+def run():
+    """``run(tool, *arguments)``: what the tool printed; fails if the tool does not end with ``status``."""
+    def run(tool: str, *arguments: object, status: int = 0, **environment: str) -> str:
+        process = start(tool, *arguments, **environment)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == status, output
+        return output
+    return run

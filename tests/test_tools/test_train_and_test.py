@@ -1,0 +1,184 @@
+"""The way of a user: train, kill, resume, evaluate, look."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import cv2
+import pytest
+import torch
+
+from m2h_mm.utils.checkpoint import read_checkpoint
+
+from .conftest import start
+
+
+def weights(work_dir, iteration):
+    return read_checkpoint(work_dir / f'iter_{iteration}.pth')['state_dict']
+
+
+def test_a_killed_and_resumed_training_ends_with_the_same_weights(toy_config, run, tmp_path):
+    config = toy_config()
+    run('train.py', config, '--work-dir', tmp_path / 'whole')
+
+    process = start('train.py', config, '--work-dir', tmp_path / 'killed')
+    for line in process.stdout:
+        if re.search(r'Iter\(train\) \[4/6\]', line):
+            process.send_signal(signal.SIGKILL)
+            break
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / 'killed' / 'iter_6.pth').exists()
+    said = run('train.py', config, '--work-dir', tmp_path / 'killed', '--resume')
+    assert 'resumed epoch: 0, iter: 3' in said
+
+    whole, resumed = weights(tmp_path / 'whole', 6), weights(tmp_path / 'killed', 6)
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    before = weights(tmp_path / 'whole', 3)
+    assert not torch.equal(before['heads.depth.final.weight'], whole['heads.depth.final.weight'])
+
+    again = tmp_path / 'again'
+    run('train.py', config, '--work-dir', again, '--cfg-options', 'train_cfg.max_iters=3', 'train_cfg.val_interval=3')
+    assert all(torch.equal(before[key], value) for key, value in weights(again, 3).items())
+
+
+def test_train_then_test_gives_metrics_pictures_and_a_report(toy_config, run, tmp_path):
+    config, work_dir = toy_config(), tmp_path / 'work'
+    said = run('train.py', config, '--work-dir', work_dir, '--amp')
+    assert all(f'w_{task}:' in said for task in ('semseg', 'depth', 'normals', 'edge'))
+    assert list(work_dir.glob('*/vis_data/vis_image/*.png'))
+
+    said = run('test.py', config, work_dir, '--work-dir', work_dir, '--compare-constant', '--out', tmp_path / 'out.json',
+               '--show-dir', tmp_path / 'pictures')
+    report = json.loads((tmp_path / 'out.json').read_text())
+    for name in ('semseg/mIoU', 'depth/rmse', 'normals/mean', 'edge/balanced_bce'):
+        assert name in said
+        assert report['metrics'][name] > 0 and report['constant_predictor'][name] > 0
+    assert report['metrics'].keys() == report['constant_predictor'].keys()
+    pictures = list((tmp_path / 'pictures').glob('*.png'))
+    assert len(pictures) == 3 and all(cv2.imread(str(path)).std() > 0 for path in pictures)
+
+
+def test_flags_of_train(toy_config, run, tmp_path):
+    config = toy_config("auto_scale_lr = dict(base_batch_size=1)\n")
+    said = run('train.py', config, '--no-validate', '--auto-scale-lr', '--cfg-options', 'train_cfg.max_iters=1')
+    assert 'Iter(val)' not in said and 'LR has been set from 0.001 to 0.002' in said
+    assert list(tmp_path.glob('work_dirs/toy/*.pth'))
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (['model.heads.depth.in_channels=7'], r'model.heads.depth.in_channels is 7, but model.decoder \(M2HDecoder\) yields 8'),
+    (['model.tasks.detph={}'], "unknown task 'detph'.*Did you mean 'depth'"),
+    (['train_dataloader.dataset.type=NYUDDataset', 'train_dataloader.dataset.data_root=nowhere'], 'No data for NYUDDataset'),
+    (['model.backbone.init_cfg.type=Pretrained', 'model.backbone.init_cfg.checkpoint=lost.pth'], 'lost.pth'),
+])
+def test_mistakes_are_one_clear_message(toy_config, run, options, message):
+    # mmengine reads a data set's own arguments strictly, so those of the rooms have to go with the type.
+    extra = ''
+    if options[0].endswith('NYUDDataset'):
+        extra = "train_dataloader['dataset'] = dict(_delete_=True, type='NYUDDataset', data_root='nowhere')\n"
+        options = ['train_cfg.max_iters=1']
+    if 'init_cfg' in options[0]:
+        extra = "model['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='lost.pth')\n"
+        options = ['train_cfg.max_iters=1']
+    said = run('train.py', toy_config(extra), '--cfg-options', *options, status=1)
+    assert re.search(message, said, re.DOTALL) and 'Traceback' not in said
+
+
+def test_a_checkpoint_that_does_not_fit_or_is_not_one(toy_config, run, tmp_path):
+    config = toy_config()
+    assert 'There is no checkpoint' in run('test.py', config, tmp_path / 'nothing.pth', status=1)
+    torch.save(dict(state_dict=dict(weight=torch.ones(1))), tmp_path / 'other.pth')
+    said = run('test.py', config, tmp_path / 'other.pth', status=1)
+    assert "does not fit the config's model" in said and 'not in the model (such as weight)' in said
+
+
+USER_MODULE = '''
+import cv2
+import torch
+from torch import nn
+
+from m2h_mm.registry import MODELS, TASKS
+from m2h_mm.tasks import Task
+
+
+@TASKS.register_module('brightness')
+class Brightness(Task):
+    """How bright a pixel is, 0..1."""
+
+    gt_field, pred_field, folder, metric = 'gt_brightness', 'pred_brightness', 'images', 'l1'
+
+    def read(self, path):
+        return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype('float32') / 255
+
+    def valid(self, label):
+        return torch.ones_like(label, dtype=torch.bool)
+
+    def decode(self, output):
+        return output.clamp(0, 1)
+
+    def draw(self, map):
+        return (map[..., None] * [255, 255, 255]).clip(0, 255).astype('uint8')
+
+
+@MODELS.register_module()
+class MeanOfTasks(nn.Module):
+    def __init__(self, channels, tasks):
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(len(tasks)))
+
+    def forward(self, maps):
+        mean = sum(maps.values()) / len(maps)
+        return {name: map + scale * mean for (name, map), scale in zip(maps.items(), self.scale)}
+
+
+@MODELS.register_module()
+class SigmoidHead(nn.Conv2d):
+    def __init__(self, in_channels, out_channels):
+        super().__init__(in_channels, out_channels, 1)
+
+    def forward(self, map):
+        return super().forward(map).sigmoid()
+
+
+@MODELS.register_module()
+class SquaredLoss(nn.Module):
+    def forward(self, pred, target, valid):
+        return ((pred - target) ** 2 * valid).sum() / valid.sum().clamp(min=1)
+'''
+
+USER_CONFIG = """
+custom_imports = dict(imports=['my_module'])
+tasks = dict(semseg=dict(num_classes=40), depth=dict(), normals=dict(), edge=dict(), brightness=dict())
+model.update(
+    tasks=tasks)
+model['decoder']['interaction'] = dict(_delete_=True, type='MeanOfTasks')
+model['heads']['brightness'] = dict(type='SigmoidHead')
+model['losses'] = dict(brightness=dict(type='SquaredLoss'))
+for loader in (train_dataloader, val_dataloader, test_dataloader):
+    loader['dataset']['tasks'] = tasks
+"""
+
+
+def test_a_users_own_interaction_head_loss_and_task(toy_config, run, tmp_path):
+    """Everything is in one file that is not part of the package, named by custom_imports."""
+    (tmp_path / 'my_module.py').write_text(USER_MODULE)
+    config = toy_config(USER_CONFIG)
+    said = run('train.py', config, '--work-dir', tmp_path / 'work', PYTHONPATH=str(tmp_path))
+    losses = [float(value) for value in re.findall(r'loss_brightness: ([\d.]+)', said)]
+    assert len(losses) == 6 and losses[-1] < losses[0]
+    trained = weights(tmp_path / 'work', 6)
+    assert trained['decoder.interaction.scale'].abs().min() > 0
+
+
+def test_the_package_works_from_elsewhere(tmp_path):
+    """Outside the checkout, mmseg's modules build under our scope."""
+    code = ("from mmengine.registry import init_default_scope; init_default_scope('m2h_mm'); "
+            "from m2h_mm.registry import MODELS; "
+            "print(type(MODELS.build(dict(type='mmseg.ResNetV1c', depth=18, base_channels=8))).__name__)")
+    output = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True,
+                            env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    assert output.stdout.strip().endswith('ResNetV1c')
