@@ -35,10 +35,10 @@ def build_part(key: str, cfg: Mapping[str, Any], source: str, **given: Any) -> n
                          '@MODELS.register_module() in a file named by custom_imports.')
     parameters = inspect.signature(cls).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    unknown = [] if open_ended else [name for name in cfg if name not in parameters and name not in ('type', '_scope_')]
-    if unknown:
-        raise ValueError(f"{key}: {cfg['type']} has no argument(s) {unknown}; it takes {list(parameters)}. If they come "
-                         f'from the parent config, put _delete_=True into {key} to start afresh.')
+    unknown = [name for name in cfg if name not in parameters and name not in ('type', '_scope_')]
+    if unknown and not open_ended:
+        raise ValueError(f"{key}: {cfg['type']} has no argument(s) {unknown}; it takes {list(parameters)}. If they "
+                         f'come from the parent config, put _delete_=True into {key} to start afresh.')
     filled = dict(cfg)
     for name, value in given.items():
         if name in cfg:

@@ -25,8 +25,15 @@ def _history_method(owner: type, name: str) -> object:
 
 
 _history_method.__module__, _history_method.__qualname__ = 'builtins', 'getattr'
+# Keys of what only a training needs, the state of the loss weighting.
+TRAINING_STATE = 'weighting.'
 # What mmengine's checkpoints hold beside tensors: the logged curves.
 SAFE_GLOBALS = [HistoryBuffer, _history_method, *_ARRAY_PARTS]
+
+
+def allow_logged_curves() -> None:
+    """Let ``torch.load(weights_only=True)`` read what mmengine's checkpoints hold beside tensors."""
+    torch.serialization.add_safe_globals(SAFE_GLOBALS)
 
 
 def read_checkpoint(path: str | Path) -> Any:
@@ -40,7 +47,7 @@ def read_checkpoint(path: str | Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f'There is no checkpoint {path}.')
     try:
-        torch.serialization.add_safe_globals(SAFE_GLOBALS)
+        allow_logged_curves()
         return torch.load(path, map_location='cpu', weights_only=True)
     except UnpicklingError as error:
         raise ValueError(f'Checkpoint {path} was not loaded: it is damaged, or holds more than tensors and could run '
@@ -64,8 +71,8 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
                          f'python tools/model_converters/m2h.py {path} converted.pth --config CONFIG')
     target = unwrap(model)
     own = target.state_dict()
-    missing = [key for key in own if key not in state]
-    unexpected = [key for key in state if key not in own]
+    missing = [key for key in own if key not in state and not key.startswith(TRAINING_STATE)]
+    unexpected = [key for key in state if key not in own and not key.startswith(TRAINING_STATE)]
     shapes = [f'{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}' for key in own
               if key in state and state[key].shape != own[key].shape]
     if missing or unexpected or shapes:
@@ -73,7 +80,7 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
                  (('missing', missing), ('not in the model', unexpected), ('of another shape', shapes)) if keys]
         raise ValueError(f"{path} does not fit the config's model: weights {', '.join(found)}. Use the config that the "
                          'checkpoint was trained with, with the same --cfg-options.')
-    target.load_state_dict(state)
+    target.load_state_dict(state, strict=False)
 
 
 def unwrap(model: nn.Module) -> nn.Module:

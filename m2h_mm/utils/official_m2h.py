@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from .checkpoint import TRAINING_STATE
+
 OFFICIAL_TASKS = {'edges': 'edge', 'normals': 'normals', 'sem_seg': 'semseg', 'depth': 'depth'}
 """Official name to ours, in the official order, by which the norms of the cross-task attention are numbered."""
 
@@ -133,7 +135,7 @@ class Conversion:
         state_dict: our key to tensor, only keys of the model.
         dead: official keys without effect, whether the model has them or not.
         unused: other official keys that the model has no place for.
-        missing: keys of the model that the file does not fill.
+        missing: keys of the model that the file does not fill, but for what only a training needs.
     """
 
     state_dict: dict[str, Tensor]
@@ -162,4 +164,5 @@ def fit_official_m2h(official: Mapping[str, Tensor], expected: Mapping[str, Tens
                          'channels, the number of classes and the backbone.')
     return Conversion(converted, dead=[key for key in official if key in DEAD_KEYS],
                       unused=[key for key, ours in names.items() if ours not in expected and key not in DEAD_KEYS],
-                      missing=[key for key in expected if key not in converted and key not in DEAD_KEYS])
+                      missing=[key for key in expected if key not in converted and key not in DEAD_KEYS
+                               and not key.startswith(TRAINING_STATE)])

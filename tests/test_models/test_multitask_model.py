@@ -33,7 +33,7 @@ class SameForAll(nn.Module):
         self.out_channels = dict.fromkeys(tasks, in_channels[0])
 
     def forward(self, features, tasks=None):
-        maps = {name: features.maps[0] for name in tasks or self.tasks}
+        maps = dict.fromkeys(tasks or self.tasks, features.maps[0])
         return TaskFeatures(maps, [{'depth': features.maps[0][:, :1]}] if self.aux else [])
 
 
@@ -197,6 +197,7 @@ def test_mmseg_backbones_are_described_by_running_them():
     (dict(decoder=dict(type='SameForAll', in_channels=[64])),
      r'model.decoder.in_channels is \(64,\), but model.backbone \(BlockMeans\) yields \(3,\)'),
     (dict(decoder=dict(type='SameForNone')), "model.decoder.type: 'SameForNone' is not registered"),
+    (dict(decoder=dict(type='SameForAll', window_size=7)), r"model.decoder: SameForAll has no .*window_size.*_delete_"),
     (dict(weighting='equal'), "model.weighting: expected a dict with a 'type'"),
     (dict(tasks=dict(config()['tasks'], nromals=dict())), "unknown task 'nromals'.*Did you mean 'normals'"),
 ])

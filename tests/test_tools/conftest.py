@@ -46,8 +46,9 @@ def toy_config(tmp_path, rooms_root):
 def start(tool: str, *arguments: object, **environment: str) -> subprocess.Popen:
     """Start ``tools/<tool>`` from outside the repository."""
     return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / 'tools' / tool), *map(str, arguments)], text=True, cwd=Path(arguments[0]).parent,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, 'OMP_NUM_THREADS': '1', **environment})
+        [sys.executable, str(REPOSITORY / 'tools' / tool), *map(str, arguments)], cwd=Path(arguments[0]).parent,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1', **environment})
 
 
 @pytest.fixture

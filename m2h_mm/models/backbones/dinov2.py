@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from math import isqrt
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
 from .dinov2_checkpoint import load_weights, read_checkpoint, resolve_checkpoint
-from .position_embedding import interpolate_position_embedding
+from .position_embedding import interpolate_position_embedding, sincos_position_embedding
 from .vision_transformer import FEED_FORWARDS, LAYER_NORM_EPS, Block, PatchEmbedding
 
 PATCH_SIZE = 14
@@ -61,8 +62,8 @@ class DINOv2(BaseModule):
         in_channels (int): channels of the image. Default 3.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with a path, a URL, or ``'official'``,
             which stands for the official file that fits ``arch`` and ``num_registers`` (downloaded once to
-            torch.hub's cache). None: initialised from scratch. Read by ``init_weights``, so a model that is only
-            tested from its own checkpoint needs no file here.
+            torch.hub's cache). None: initialised from scratch, the position embedding with sines and cosines. Read
+            by ``init_weights``, so a model that is only tested from its own checkpoint needs no file here.
 
     Input: images ``(N, in_channels, H, W)``, normalised, H and W multiples of 14.
 
@@ -196,7 +197,8 @@ class DINOv2(BaseModule):
 
     def _init_tokens(self) -> None:
         nn.init.normal_(self.cls_token, std=1e-6)
-        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+        native = isqrt(self.pos_embed.shape[1] - 1)
+        self.pos_embed.data.copy_(sincos_position_embedding(native, self.pos_embed.shape[2]))
         if self.num_registers:
             nn.init.normal_(self.register_tokens, std=1e-6)
 

@@ -18,6 +18,8 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from m2h_mm.utils.checkpoint import allow_logged_curves
+
 CONFIG_KEY = 'model.backbone.init_cfg.checkpoint'
 DOWNLOAD_TIMEOUT_S = 15.0
 # (arch, num_registers) -> file. Published by the authors of DINOv2 under Apache-2.0.
@@ -117,6 +119,7 @@ def _read_file(path: str) -> Any:
             f"them with --cfg-options {CONFIG_KEY}=/path/to/file.pth. 'official' downloads the weights that fit "
             'model.backbone.arch; an http(s) URL works as well.'
         )
+    allow_logged_curves()
     return torch.load(file, map_location='cpu', weights_only=True)
 
 

@@ -37,3 +37,25 @@ def interpolate_position_embedding(
         target = {'size': grid}
     patch_entries = F.interpolate(patch_entries, mode='bicubic', antialias=antialias, **target)
     return torch.cat([cls_entry, patch_entries.flatten(2).transpose(1, 2)], dim=1).to(pos_embed.dtype)
+
+
+def sincos_position_embedding(native: int, channels: int, temperature: float = 10000.0) -> Tensor:
+    """A start for a position embedding that is trained from scratch: sines and cosines of row and column.
+
+    Random values start as noise far below the patches' own signal, and a short training spends itself on finding out
+    where each patch is. The formula is that of "Attention is all you need" (sec. 3.5), half of the channels per axis.
+
+    Args:
+        native: M, side of the native grid in patches.
+        channels: C; channels beyond a multiple of four are 0.
+        temperature: ratio of the slowest wavelength to the fastest.
+
+    Returns:
+        ``(1, 1 + M * M, C)`` float32, the class token's entry 0.
+    """
+    quarter = channels // 4
+    angles = torch.arange(native)[:, None] / temperature ** (torch.arange(quarter) / max(quarter, 1))
+    axis = torch.cat([angles.sin(), angles.cos()], dim=1)
+    rows, columns = axis[:, None].expand(-1, native, -1), axis[None].expand(native, -1, -1)
+    patches = torch.cat([rows, columns], dim=2).flatten(0, 1)
+    return F.pad(patches, (0, channels - patches.shape[1], 1, 0))[None]
