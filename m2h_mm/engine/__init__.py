@@ -1,3 +1,4 @@
 from .hooks import MultiTaskVisualizationHook
+from .optim_wrappers import AutocastOptimWrapper, BFloat16OptimWrapper
 
-__all__ = ['MultiTaskVisualizationHook']
+__all__ = ['AutocastOptimWrapper', 'BFloat16OptimWrapper', 'MultiTaskVisualizationHook']

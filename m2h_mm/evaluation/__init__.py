@@ -1,3 +1,4 @@
 from . import functional, metrics
+from .constant_predictor import evaluate_constant_predictor
 
-__all__ = ['functional', 'metrics']
+__all__ = ['evaluate_constant_predictor', 'functional', 'metrics']

@@ -56,7 +56,7 @@ def load_config(path: str, options: Mapping, work_dir: str | None = None) -> Con
 def print_metrics(metrics: Mapping[str, float], constant: Mapping[str, float] | None,
                   tasks: Mapping[str, Task]) -> None:
     """One table of all metrics, the headline of each task in bold; beside them those of a constant predictor."""
-    table = Table(title='Evaluation')
+    table = Table(title='Evaluation', caption='↑ higher is better, ↓ lower is better')
     table.add_column('metric')
     table.add_column('model', justify='right')
     if constant is not None:
@@ -70,7 +70,7 @@ def print_metrics(metrics: Mapping[str, float], constant: Mapping[str, float] | 
             table.add_section()
         label, style = name, None
         if name in headlines:
-            label = f"{name} ({'higher' if headlines[name].higher_is_better else 'lower'} is better)"
+            label = f"{name} {'↑' if headlines[name].higher_is_better else '↓'}"
             style = 'bold'
         row = [label, f'{value:.4f}']
         if constant is not None:

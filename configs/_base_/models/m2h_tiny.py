@@ -5,7 +5,7 @@ _base_ = './m2h.py'
 channels = 32
 hidden_channels = (16,)
 model = dict(
-    backbone=dict(arch='tiny', frozen=False, img_size=140, init_cfg=None),
+    backbone=dict(arch='tiny', frozen=False, img_size=140, final_norm=True, init_cfg=None),
     neck=dict(out_channels=channels),
     decoder=dict(channels=channels, interaction=dict(num_heads=2, pooling=2)),
     heads=dict(
@@ -13,4 +13,6 @@ model = dict(
         depth=dict(hidden_channels=hidden_channels),
         normals=dict(hidden_channels=hidden_channels),
         edge=dict(hidden_channels=hidden_channels)),
-    weighting=dict(interval=50))
+    # SILog forgives most of an error in the common scale; a short training from scratch needs to be told it.
+    losses=dict(depth=[dict(type='SILogLoss'), dict(type='L1Loss', loss_weight=0.2)]),
+    weighting=dict(interval=100))

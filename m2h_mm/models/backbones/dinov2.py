@@ -22,7 +22,7 @@ from .vision_transformer import FEED_FORWARDS, LAYER_NORM_EPS, Block, PatchEmbed
 
 PATCH_SIZE = 14
 ARCHITECTURES = {
-    'tiny': dict(embed_dims=192, depth=8, num_heads=3, out_indices=(1, 3, 5, 7)),
+    'tiny': dict(embed_dims=192, depth=4, num_heads=3, out_indices=(0, 1, 2, 3)),
     'small': dict(embed_dims=384, depth=12, num_heads=6, out_indices=(2, 5, 8, 11)),
     'base': dict(embed_dims=768, depth=12, num_heads=12, out_indices=(2, 5, 8, 11)),
     'large': dict(embed_dims=1024, depth=24, num_heads=16, out_indices=(4, 11, 17, 23)),
@@ -38,12 +38,12 @@ class DINOv2(BaseModule):
     ``img_size=518``; the network takes any image whose sides are multiples of 14.
 
     Args:
-        arch (str | dict): ``'tiny'`` (192 channels, 8 blocks; no official weights, for tests and quick runs from
+        arch (str | dict): ``'tiny'`` (192 channels, 4 blocks; no official weights, for tests and quick runs from
             scratch), ``'small'``, ``'base'``, ``'large'``, ``'giant'``, or a dict with ``embed_dims``, ``depth``,
             ``num_heads`` and optionally ``ffn`` (``'mlp'`` | ``'swiglu'``, default ``'mlp'``) and ``mlp_ratio``
             (default 4). Default ``'small'``.
         out_indices (Sequence[int], optional): blocks whose outputs are returned, ascending from 0. Default: those
-            of M2H, small and base (2, 5, 8, 11), large (4, 11, 17, 23), giant (9, 19, 29, 39), tiny (1, 3, 5, 7);
+            of M2H, small and base (2, 5, 8, 11), large (4, 11, 17, 23), giant (9, 19, 29, 39), tiny (0, 1, 2, 3);
             required where ``arch`` is a dict.
         img_size (int): side of the square image that the stored position embedding belongs to, in pixels, a
             multiple of 14. Default 518.

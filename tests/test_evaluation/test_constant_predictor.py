@@ -1,0 +1,28 @@
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.structures import PixelData
+from torch.utils.data import DataLoader
+
+from m2h_mm.evaluation import evaluate_constant_predictor
+from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.tasks import build_tasks
+
+
+def frame(depth, classes):
+    sample = MultiTaskDataSample(metainfo=dict(ori_shape=(1, 2)))
+    sample.set_field(PixelData(data=torch.tensor([[depth]])), 'gt_depth_map')
+    if classes:
+        sample.set_field(PixelData(data=torch.tensor([[classes]], dtype=torch.uint8)), 'gt_sem_seg')
+    return dict(inputs=torch.zeros(3, 1, 2), data_samples=sample)
+
+
+def test_majority_class_and_mean_depth_are_scored():
+    train = [frame([1.0, 3.0], [2, 2]), frame([0.0, 5.0], []), frame([3.0, 3.0], [1, 255])]
+    test = [frame([4.0, 0.0], [2, 1])]
+    loader = DataLoader(test, collate_fn=lambda batch: dict(data_samples=[item['data_samples'] for item in batch]))
+    metrics = evaluate_constant_predictor(
+        build_tasks(['semseg', 'depth', 'normals']), train, loader,
+        Evaluator([dict(type='SemSegMetric', num_classes=3), dict(type='DepthMetric')]))
+    assert metrics['depth/rmse'] == pytest.approx(1.0)  # mean 3 m
+    assert metrics['semseg/aAcc'] == pytest.approx(50.0)  # majority class 2

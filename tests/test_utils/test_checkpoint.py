@@ -1,0 +1,66 @@
+import os
+
+import pytest
+import torch
+from mmengine.logging.history_buffer import HistoryBuffer
+from torch import nn
+
+from m2h_mm.utils.checkpoint import load_weights, read_checkpoint
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+class StolenGetattr:
+    def __reduce__(self):
+        return getattr, (HistoryBuffer, '__init__')
+
+
+def test_curves_beside_the_weights_are_read(tmp_path):
+    curve = HistoryBuffer()
+    curve.update(3.0)
+    torch.save(dict(state_dict=dict(weight=torch.ones(2)), message_hub=dict(loss=curve)), tmp_path / 'a.pth')
+    read = read_checkpoint(tmp_path / 'a.pth')
+    assert read['state_dict']['weight'].sum() == 2 and read['message_hub']['loss'].current() == 3
+
+
+def test_no_code_is_run(tmp_path):
+    torch.save(dict(state_dict=Bomb(tmp_path / 'exploded')), tmp_path / 'bomb.pth')
+    with pytest.raises(ValueError, match='bomb.pth was not loaded.*could run code'):
+        read_checkpoint(tmp_path / 'bomb.pth')
+    assert not (tmp_path / 'exploded').exists()
+    torch.save(StolenGetattr(), tmp_path / 'getattr.pth')
+    with pytest.raises(ValueError, match='could run code'):
+        read_checkpoint(tmp_path / 'getattr.pth')
+
+
+def test_a_damaged_or_absent_file_is_named(tmp_path):
+    torch.save(dict(weight=torch.ones(1000)), tmp_path / 'whole.pth')
+    (tmp_path / 'half.pth').write_bytes((tmp_path / 'whole.pth').read_bytes()[:2000])
+    with pytest.raises(ValueError, match='half.pth'):
+        read_checkpoint(tmp_path / 'half.pth')
+    with pytest.raises(FileNotFoundError, match='none.pth'):
+        read_checkpoint(tmp_path / 'none.pth')
+
+
+def test_weights_fit_or_are_refused_by_name(tmp_path):
+    model = nn.Linear(3, 2)
+    state = {'weight': torch.ones(2, 3), 'bias': torch.zeros(2), 'weighting.means': torch.ones(2, 4)}
+    torch.save(dict(state_dict=state), tmp_path / 'a.pth')
+    load_weights(model, tmp_path / 'a.pth')  # the state of a training's weighting is not the model's
+    assert model.weight.sum() == 6
+
+    torch.save({'weight': torch.zeros(2, 5), 'scale': torch.zeros(1)}, tmp_path / 'b.pth')
+    differences = r'1 missing .*bias.* 1 not in the model .*scale.* 1 of another shape .*weight \(2, 5\) for \(2, 3\)'
+    with pytest.raises(ValueError, match=differences):
+        load_weights(model, tmp_path / 'b.pth')
+    assert model.weight.sum() == 6
+
+    torch.save({'mlt_head.convs.0.conv.weight': torch.zeros(1)}, tmp_path / 'official.pt')
+    with pytest.raises(ValueError, match='tools/model_converters/m2h.py'):
+        load_weights(model, tmp_path / 'official.pt')

@@ -1,0 +1,43 @@
+import pytest
+
+from m2h_mm.tasks import build_tasks
+from m2h_mm.utils import cli
+
+
+def test_our_errors_are_one_message(capsys):
+    with pytest.raises(SystemExit) as stopped, cli.plain_errors():
+        build_tasks(['detph'])
+    assert stopped.value.code == 1
+    said = capsys.readouterr().err
+    assert "Did you mean 'depth'" in said and 'Traceback' not in said
+
+
+def test_errors_of_others_keep_their_traceback(monkeypatch):
+    with pytest.raises(ValueError), cli.plain_errors():
+        int('x')
+    monkeypatch.setenv(cli.TRACEBACK_SWITCH, '1')
+    with pytest.raises(ValueError, match='detph'), cli.plain_errors():
+        build_tasks(['detph'])
+
+
+def test_config_is_read_with_its_work_dir_and_options(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text('lr = 1\n')
+    cfg = cli.load_config(str(path), {'lr': 2})
+    assert cfg.lr == 2 and cfg.work_dir == 'work_dirs/mine'
+    assert cli.load_config(str(path), {}, 'elsewhere').work_dir == 'elsewhere'
+    with pytest.raises(FileNotFoundError, match='There is no config'):
+        cli.load_config(str(tmp_path / 'other.py'), {})
+
+
+def test_table_shows_both_and_the_headline(capsys):
+    cli.print_metrics({'depth/rmse': 0.5, 'depth/silog': 9.0, 'semseg/mIoU': 40.0}, {'depth/rmse': 1.0},
+                      build_tasks(['semseg', 'depth']))
+    said = capsys.readouterr().out
+    assert 'depth/rmse ↓' in said and '0.50x' in said and 'semseg/mIoU ↑' in said
+
+
+def test_a_report_is_whole_or_not_there(tmp_path):
+    cli.write_atomically(tmp_path / 'new' / 'a.json', '{}')
+    assert (tmp_path / 'new' / 'a.json').read_text() == '{}'
+    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['a.json']
