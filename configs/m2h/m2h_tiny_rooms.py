@@ -10,16 +10,19 @@ train_pipeline = [
 ]
 # Frames this small are read in less time than a worker process would take from the training.
 rooms = dict(num_train=1600, num_val=100, size=(84, 112))
-train_dataloader = dict(batch_size=4, num_workers=0, persistent_workers=False,
+train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False,
                         dataset=dict(**rooms, pipeline=train_pipeline))
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=rooms)
 test_dataloader = val_dataloader
 
-max_iters = 1200
+# 800 iterations of 2 frames are one epoch.
+model = dict(weighting=dict(interval=800))
+max_iters = 3200
 optim_wrapper = dict(optimizer=dict(lr=1e-3), clip_grad=dict(max_norm=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=100, end=max_iters),
 ]
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters // 2)
-default_hooks = dict(checkpoint=dict(interval=max_iters // 2))
+default_hooks = dict(logger=dict(interval=100), checkpoint=dict(interval=max_iters // 2))
+log_processor = dict(window_size=100)

@@ -2,11 +2,11 @@
 _base_ = './m2h.py'
 
 # One upsampling block instead of two: the heads then work a little above the image's own resolution.
-channels = 32
-hidden_channels = (16,)
+channels = 16
+hidden_channels = (8,)
 model = dict(
     backbone=dict(arch='tiny', frozen=False, img_size=140, final_norm=True, init_cfg=None),
-    neck=dict(out_channels=channels),
+    neck=dict(out_channels=channels, mid_channels=(32, 32, 64, 64)),
     decoder=dict(channels=channels, interaction=dict(num_heads=2, pooling=2)),
     heads=dict(
         semseg=dict(hidden_channels=hidden_channels),

@@ -22,7 +22,7 @@ from .vision_transformer import FEED_FORWARDS, LAYER_NORM_EPS, Block, PatchEmbed
 
 PATCH_SIZE = 14
 ARCHITECTURES = {
-    'tiny': dict(embed_dims=192, depth=4, num_heads=3, out_indices=(0, 1, 2, 3)),
+    'tiny': dict(embed_dims=192, depth=4, num_heads=3, stem_channels=(32, 32, 64), out_indices=(0, 1, 2, 3)),
     'small': dict(embed_dims=384, depth=12, num_heads=6, out_indices=(2, 5, 8, 11)),
     'base': dict(embed_dims=768, depth=12, num_heads=12, out_indices=(2, 5, 8, 11)),
     'large': dict(embed_dims=1024, depth=24, num_heads=16, out_indices=(4, 11, 17, 23)),
@@ -38,10 +38,11 @@ class DINOv2(BaseModule):
     ``img_size=518``; the network takes any image whose sides are multiples of 14.
 
     Args:
-        arch (str | dict): ``'tiny'`` (192 channels, 4 blocks; no official weights, for tests and quick runs from
-            scratch), ``'small'``, ``'base'``, ``'large'``, ``'giant'``, or a dict with ``embed_dims``, ``depth``,
-            ``num_heads`` and optionally ``ffn`` (``'mlp'`` | ``'swiglu'``, default ``'mlp'``) and ``mlp_ratio``
-            (default 4). Default ``'small'``.
+        arch (str | dict): ``'small'``, ``'base'``, ``'large'``, ``'giant'``; ``'tiny'`` (192 channels, 4 blocks behind
+            three convolutions; no official weights, for tests and quick runs from scratch); or a dict with
+            ``embed_dims``, ``depth``, ``num_heads`` and optionally ``ffn`` (``'mlp'`` | ``'swiglu'``, default
+            ``'mlp'``), ``mlp_ratio`` (default 4) and ``stem_channels`` (see :class:`PatchEmbedding`, default none).
+            Default ``'small'``.
         out_indices (Sequence[int], optional): blocks whose outputs are returned, ascending from 0. Default: those
             of M2H, small and base (2, 5, 8, 11), large (4, 11, 17, 23), giant (9, 19, 29, 39), tiny (0, 1, 2, 3);
             required where ``arch`` is a dict.
@@ -111,7 +112,7 @@ class DINOv2(BaseModule):
             self.register_tokens = nn.Parameter(torch.empty(1, num_registers, embed_dims))
         # Only pre-training uses it; kept because every official file and checkpoint has it.
         self.mask_token = nn.Parameter(torch.zeros(1, embed_dims))
-        self.patch_embed = PatchEmbedding(in_channels, embed_dims, PATCH_SIZE)
+        self.patch_embed = PatchEmbedding(in_channels, embed_dims, PATCH_SIZE, settings['stem_channels'])
         self.blocks = nn.ModuleList(
             Block(
                 embed_dims,
@@ -172,6 +173,8 @@ class DINOv2(BaseModule):
         """As for every module, but frozen parts stay in eval mode."""
         super().train(mode and self.frozen is not True)
         self.blocks[: self.num_frozen_blocks].eval()
+        if self.num_frozen_blocks:
+            self.patch_embed.eval()
         return self
 
     def init_weights(self) -> None:
@@ -224,13 +227,13 @@ def _settings(arch: str | Mapping[str, Any], out_indices: Sequence[int] | None) 
             raise ValueError(f'model.backbone.arch must be one of {sorted(ARCHITECTURES)} or a dict, got {arch!r}.')
         arch = ARCHITECTURES[arch]
     elif not {'embed_dims', 'depth', 'num_heads'} <= set(arch) <= {
-        'embed_dims', 'depth', 'num_heads', 'ffn', 'mlp_ratio'
+        'embed_dims', 'depth', 'num_heads', 'ffn', 'mlp_ratio', 'stem_channels'
     }:  # fmt: skip
         raise ValueError(
-            'model.backbone.arch as a dict must have embed_dims, depth, num_heads and may have ffn, mlp_ratio, got '
-            f'{sorted(arch)}.'
+            'model.backbone.arch as a dict must have embed_dims, depth, num_heads and may have ffn, mlp_ratio, '
+            f'stem_channels, got {sorted(arch)}.'
         )
-    settings = {'ffn': 'mlp', 'mlp_ratio': 4, **arch}
+    settings = {'ffn': 'mlp', 'mlp_ratio': 4, 'stem_channels': (), **arch}
     if settings['ffn'] not in FEED_FORWARDS:
         raise ValueError(f'model.backbone.arch.ffn must be one of {sorted(FEED_FORWARDS)}, got {settings["ffn"]!r}.')
     if settings['embed_dims'] % settings['num_heads']:
