@@ -10,9 +10,10 @@ PIP   := $(BIN)/python -m pip install -q --disable-pip-version-check -c requirem
 
 .PHONY: train test lint clean setup
 
-train: setup  ## train CONFIG on the built-in rooms, evaluate it and draw its predictions
-	$(BIN)/python tools/train.py $(CONFIG) --work-dir $(WORK_DIR)
-	$(BIN)/python tools/test.py $(CONFIG) $(WORK_DIR) --compare-constant --show-dir $(WORK_DIR)/pictures
+train: setup  ## train CONFIG (go on with it, if it was interrupted), evaluate it and draw its predictions
+	$(BIN)/python tools/train.py $(CONFIG) --work-dir $(WORK_DIR) --resume
+	$(BIN)/python tools/test.py $(CONFIG) $(WORK_DIR) --work-dir $(WORK_DIR) --compare-constant \
+	    --out $(WORK_DIR)/results.json --show-dir $(WORK_DIR)/pictures
 
 test: setup  ## run the tests with coverage
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term

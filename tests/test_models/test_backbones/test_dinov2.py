@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from m2h_mm.models.backbones import DINOv2
-from m2h_mm.models.backbones.position_embedding import interpolate_position_embedding
+from m2h_mm.models.backbones.position_embedding import interpolate_position_embedding, sincos_position_embedding
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
@@ -107,7 +107,7 @@ def test_builds_from_a_config_and_trains_from_scratch():
     assert [c.shape for c in features.cls_tokens] == [(2, 192)] * 4
     assert model.out_channels == (192,) * 4
     assert abs(model.blocks[3].mlp.fc1.weight.std().item() - 0.02) < 1e-3
-    assert abs(model.pos_embed.std().item() - 0.02) < 1e-3
+    assert torch.equal(model.pos_embed, sincos_position_embedding(4, 192))
     assert model.blocks[3].mlp.fc1.bias.abs().max() == 0
     unused = {'mask_token', 'norm.weight', 'norm.bias'}
     assert gradients(model, features) == {name for name, _ in model.named_parameters()} - unused
@@ -260,3 +260,23 @@ def test_image_size_not_a_multiple_of_14(size):
 def test_wrong_arguments_are_refused_when_built(arguments, message):
     with pytest.raises(ValueError, match=message):
         small_model(**arguments)
+
+
+def test_a_stem_keeps_the_grid_and_freezes_with_the_patches():
+    arch = dict(embed_dims=24, depth=2, num_heads=3, stem_channels=(4, 8))
+    model = MODELS.build(dict(type='DINOv2', arch=arch, out_indices=(1,), img_size=56, frozen=1))
+    assert model.patch_embed.proj.weight.shape == (24, 8, 7, 7)
+    model.train()
+    running = model.patch_embed.stem[1].running_mean.clone()
+    assert model(torch.randn(2, 3, 42, 56)).maps[0].shape == (2, 24, 3, 4)
+    assert torch.equal(model.patch_embed.stem[1].running_mean, running)
+    assert not any(parameter.requires_grad for parameter in model.patch_embed.parameters())
+
+
+def test_a_scratch_position_embedding_tells_every_patch_apart():
+    embedding = sincos_position_embedding(6, 18)
+    assert embedding.shape == (1, 37, 18) and not embedding[0, 0].any()
+    distances = torch.cdist(embedding[0, 1:], embedding[0, 1:]) + 9 * torch.eye(36)
+    assert distances.min() > 0.1
+    near, far = distances[0, 1], distances[0, 35]  # the next patch, the opposite corner
+    assert near < far

@@ -1,0 +1,53 @@
+"""Every config of the repository, as it is."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from m2h_mm.registry import METRICS, MODELS, TRANSFORMS
+from m2h_mm.utils.official_m2h import DEAD_KEYS, translate_key
+
+CONFIGS = sorted(path for path in (Path(__file__).parents[1] / 'configs').rglob('*.py') if '_base_' not in path.parts)
+BACKBONES = ('tiny', 'vits', 'vitb', 'vitl', 'vitg')
+
+
+def build(name: str) -> torch.nn.Module:
+    path = next(path for path in CONFIGS if path.stem == name)
+    with torch.device('meta'):
+        return MODELS.build(Config.fromfile(path).model)
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_config_is_complete_and_named_by_the_pattern(path):
+    assert re.fullmatch(rf'{path.parent.name}(_small)?_({"|".join(BACKBONES)})_(nyud|rooms)(_[a-z]+)?', path.stem)
+    cfg = Config.fromfile(path)
+    model = build(path.stem)
+    assert list(model.tasks) == ['semseg', 'depth', 'normals', 'edge']
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        for step in loader.dataset.pipeline:
+            TRANSFORMS.build(dict(step, _scope_='m2h_mm'))
+    assert {METRICS.build(metric).prefix for metric in cfg.val_evaluator} == set(model.tasks)
+    assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
+
+
+@pytest.mark.parametrize(('name', 'official'), [
+    ('m2h_vits_nyud_official', 'm2h_vits14_channels256_classes41'),
+    ('m2h_small_vits_nyud_official', 'm2h_small_vits14_channels96_classes41')])
+def test_official_configs_have_the_official_parameters(name, official, reference):
+    listed = json.loads((reference / 'm2h' / 'state_dict_keys.json').read_text())['models'][official]
+    model = build(name)
+    assert sum(parameter.numel() for parameter in model.parameters()) == listed['total_params']
+    expected = {translate_key(key): tuple(shape) for key, shape in listed['keys']}
+    assert expected.keys() >= DEAD_KEYS
+    ours = {key: tuple(value.shape) for key, value in model.state_dict().items() if not key.startswith('weighting.')}
+    assert ours == expected
+
+
+def test_m2h_differs_from_the_official_one_by_the_unknown_class_alone():
+    ours, official = (sum(p.numel() for p in build(name).parameters())
+                      for name in ('m2h_vits_nyud', 'm2h_vits_nyud_official'))
+    assert official - ours == 64 + 1
