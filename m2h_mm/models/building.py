@@ -33,7 +33,8 @@ def build_part(key: str, cfg: Mapping[str, Any], source: str, **given: Any) -> n
     if cls is None:
         raise ValueError(f"{key}.type: {cfg['type']!r} is not registered. A module of your own is registered with "
                          '@MODELS.register_module() in a file named by custom_imports.')
-    parameters = inspect.signature(cls).parameters
+    # nn.Module's own __init__ claims to take anything.
+    parameters = {} if cls.__init__ is nn.Module.__init__ else inspect.signature(cls).parameters
     open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     unknown = [name for name in cfg if name not in parameters and name not in ('type', '_scope_')]
     if unknown and not open_ended:

@@ -140,7 +140,8 @@ class MultiTaskModel(BaseModel):
         if self.consistency:
             intrinsics, inside = stack_cameras(data_samples, size, inputs.device)
             for module in self.consistency:
-                logged[f'loss_{type(module).__name__}'] = module(full, intrinsics, inside)
+                key = f'loss_{type(module).__name__}'
+                logged[key] = logged.get(key, 0) + module(full, intrinsics, inside)
         return logged
 
     def predict(self, inputs: Tensor, data_samples: list[MultiTaskDataSample],

@@ -65,7 +65,7 @@ def test_train_then_test_gives_metrics_pictures_and_a_report(toy_config, run, tm
 def test_flags_of_train(toy_config, run, tmp_path):
     config = toy_config("auto_scale_lr = dict(base_batch_size=1)\n")
     said = run('train.py', config, '--no-validate', '--auto-scale-lr', '--cfg-options', 'train_cfg.max_iters=1')
-    assert 'Iter(val)' not in said and 'LR has been set from 0.001 to 0.002' in said
+    assert 'Iter(val)' not in said and 'Scaling the original LR by 2' in said
     assert list(tmp_path.glob('work_dirs/toy/*.pth'))
 
 
@@ -75,7 +75,7 @@ def test_flags_of_train(toy_config, run, tmp_path):
     ("model['tasks'] = dict(detph=dict())", "unknown task 'detph'.*Did you mean 'depth'"),
     ("train_dataloader['dataset'] = dict(_delete_=True, type='NYUDDataset', data_root='nowhere')",
      'No data for NYUDDataset.*nowhere/images.*gt_sets/train.txt.*m2h_tiny_rooms.py'),
-    ("model['backbone']['init_cfg'] = dict(type='Pretrained', checkpoint='lost.pth')",
+    ("model['backbone']['init_cfg'] = dict(_delete_=True, type='Pretrained', checkpoint='lost.pth')",
      'model.backbone.init_cfg.checkpoint.*lost.pth'),
     ("model['decoder']['interaction'] = dict(type='NoInteraction')",
      r"model.decoder.interaction: NoInteraction has no argument\(s\).*_delete_=True"),
@@ -179,3 +179,11 @@ def test_the_package_works_from_elsewhere(tmp_path):
     output = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True,
                             env={**os.environ, 'OMP_NUM_THREADS': '1'})
     assert output.stdout.strip().endswith('ResNetV1c')
+
+
+def test_the_averaged_weights_of_the_schedule_are_saved(toy_config, run, tmp_path):
+    hook = "custom_hooks = [dict(type='EMAHook', momentum=0.5)]\n"
+    run('train.py', toy_config(hook), '--work-dir', tmp_path / 'work', '--cfg-options', 'train_cfg.max_iters=3')
+    checkpoint = read_checkpoint(tmp_path / 'work' / 'iter_3.pth')
+    averaged, last = checkpoint['state_dict'], checkpoint['ema_state_dict']
+    assert not torch.equal(averaged['heads.depth.final.weight'], last['module.heads.depth.final.weight'])

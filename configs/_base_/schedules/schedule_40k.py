@@ -20,4 +20,4 @@ test_cfg = dict(type='TestLoop')
 auto_scale_lr = dict(enable=False, base_batch_size=8)
 
 # An exponential moving average of the weights, evaluated and saved instead of the last ones:
-# custom_hooks = [dict(type='EMAHook', ema_type='ExpMovingAverage', momentum=2e-4, priority='NORMAL')]
+# custom_hooks = [dict(type='EMAHook', momentum=2e-4, priority='NORMAL')]
