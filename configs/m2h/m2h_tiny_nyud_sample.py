@@ -1,6 +1,7 @@
 # A check on real input: the tiny model overfits a handful of NYUD frames, seen at 168x224. Two CPU cores do it in minutes:
-#   python tools/train.py configs/m2h/m2h_tiny_nyud_sample.py --cfg-options data_root=FOLDER
-# where FOLDER has the NYUD-MT layout, and its train and val lists name the same frames.
+#   python tools/train.py configs/m2h/m2h_tiny_nyud_sample.py
+# data_root has the NYUD-MT layout, and its train and val lists name the same frames. Another folder:
+#   --cfg-options train_dataloader.dataset.data_root=FOLDER val_dataloader.dataset.data_root=FOLDER
 _base_ = ['../_base_/models/m2h_tiny.py', '../_base_/datasets/nyud.py', '../_base_/schedules/schedule_40k.py',
           '../_base_/default_runtime.py']
 
