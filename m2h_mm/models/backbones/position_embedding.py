@@ -42,9 +42,9 @@ def interpolate_position_embedding(
 def sincos_position_embedding(native: int, channels: int, temperature: float = 10000.0) -> Tensor:
     """A start for a position embedding that is trained from scratch: sines and cosines of row and column.
 
-    Every patch can be told from every other at the first step, whatever the seed; over the first 280 iterations on rooms
-    the loss was no different from that of random values. The formula is that of "Attention is all you need" (sec. 3.5),
-    half of the channels per axis.
+    Every patch can be told from every other at the first step, whatever the seed; over the first 280 iterations on
+    rooms the loss was no different from that of random values. The formula is that of "Attention is all you need"
+    (sec. 3.5), half of the channels per axis.
 
     Args:
         native: M, side of the native grid in patches.
