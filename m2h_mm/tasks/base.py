@@ -15,6 +15,8 @@ from torch import Tensor
 
 from m2h_mm.registry import TASKS
 
+from .io import write_array
+
 
 class Task(ABC):
     """One dense prediction task.
@@ -31,6 +33,8 @@ class Task(ABC):
         label_channels: channels of a label (1 also where the output has one per class).
         void: value of a label pixel that is not valid; also what padding is filled with.
         metric: its headline metric; ``higher_is_better`` says in which direction.
+        error_unit: unit of :meth:`error`.
+        prediction_suffix: file type in which a prediction is written unless asked otherwise.
 
     Labels are NumPy arrays ``(H, W)`` or ``(H, W, 3)`` in the data pipeline and tensors ``(N, C, H, W)`` in the model.
     """
@@ -44,6 +48,8 @@ class Task(ABC):
     void: float = 0.0
     metric: str
     higher_is_better: bool = False
+    error_unit: str = ''
+    prediction_suffix: str = '.npy'
 
     # ---- labels ----------------------------------------------------------------------------------------------------
     @abstractmethod
@@ -81,6 +87,30 @@ class Task(ABC):
     def decode(self, output: Tensor) -> Tensor:
         """The prediction that an output ``(N, C, H, W)`` at full size stands for."""
 
+    # ---- predictions as files --------------------------------------------------------------------------------------
+    def read_prediction(self, path: str | Path) -> np.ndarray:
+        """Decode a prediction file, ours or another program's, into ``(H, W)`` or ``(H, W, 3)`` in the task's units."""
+        return self.read(path)
+
+    def write_prediction(self, prediction: np.ndarray, path: str | Path) -> None:
+        """Write ``(H, W)`` or ``(H, W, 3)`` for :meth:`read_prediction`; ``.npy`` is exact, ``.png`` is rounded."""
+        write_array(self.to_png(prediction) if Path(path).suffix == '.png' else prediction, path)
+
+    def to_png(self, prediction: np.ndarray) -> np.ndarray:
+        """A prediction as the uint8 or uint16 array that its ``.png`` holds; here, as it is."""
+        return prediction
+
+    def error(self, prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """How wrong each pixel is, ``(H, W)`` float32 in ``error_unit``, NaN where the label is not valid."""
+        error = np.abs(prediction.astype(np.float32) - label.astype(np.float32))
+        return np.where(self.valid_pixels(label), error, np.nan)
+
+    def valid_pixels(self, label: np.ndarray) -> np.ndarray:
+        """:meth:`valid` of one label ``(H, W)`` or ``(H, W, 3)``: ``(H, W)`` bool."""
+        channels_first = torch.from_numpy(np.ascontiguousarray(label.reshape(*label.shape[:2], -1).transpose(2, 0, 1)))
+        return self.valid(channels_first[None])[0, 0].numpy()
+
+    # ---- statistics and pictures -----------------------------------------------------------------------------------
     def label_statistics(self, label: Tensor) -> Tensor:
         """What :meth:`constant_prediction` needs of one label ``(C, H, W)``, a vector to be summed over the frames."""
         valid = self.valid(label[None])[0]

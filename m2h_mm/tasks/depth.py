@@ -33,6 +33,7 @@ class Depth(Task):
     pred_field = 'pred_depth_map'
     folder = 'depth'
     metric = 'rmse'
+    error_unit = 'm'
     colormap = 'magma_r'
 
     def __init__(self, min_depth: float = 1e-3, max_depth: float = 10.0) -> None:
@@ -43,7 +44,7 @@ class Depth(Task):
         self.max_depth = max_depth
 
     def read(self, path: str | Path) -> np.ndarray:
-        """``(H, W)`` float32 metres: ``.npy`` holds metres, integer ``.png`` millimetres."""
+        """``(H, W)`` float32 metres: ``.npy`` and ``.mat`` hold metres, integer ``.png`` millimetres."""
         stored = require_dims(read_array(path), 2, path, self.name)
         depth = stored.astype(np.float32)
         if np.issubdtype(stored.dtype, np.integer):
@@ -59,6 +60,10 @@ class Depth(Task):
     def decode(self, output: Tensor) -> Tensor:
         """Metres ``(N, 1, H, W)``, limited to the task's range."""
         return output.float().clamp(self.min_depth, self.max_depth)
+
+    def to_png(self, prediction: np.ndarray) -> np.ndarray:
+        """Millimetres, uint16; farther than 65.535 m is cut."""
+        return np.rint(np.clip(prediction * MILLIMETRES, 0, np.iinfo(np.uint16).max)).astype(np.uint16)
 
     def draw(self, map: np.ndarray, vmin: float | None = None, vmax: float | None = None) -> np.ndarray:
         """Near is bright, far is dark, unmeasured is grey; the range is the map's own unless given (metres)."""

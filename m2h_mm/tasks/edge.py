@@ -10,7 +10,7 @@ from torch import Tensor
 from m2h_mm.registry import TASKS
 
 from .base import Task
-from .io import read_array, require_dims
+from .io import probability_to_png, read_array, read_probability, require_dims
 
 
 @TASKS.register_module('edge')
@@ -25,6 +25,7 @@ class Edge(Task):
     pred_field = 'pred_edge_map'
     folder = 'edge'
     void = 255
+    prediction_suffix = '.png'
     metric = 'balanced_bce'
 
     def read(self, path: str | Path) -> np.ndarray:
@@ -39,6 +40,13 @@ class Edge(Task):
     def decode(self, output: Tensor) -> Tensor:
         """Logits to probabilities ``(N, 1, H, W)``."""
         return output.float().sigmoid()
+
+    def read_prediction(self, path: str | Path) -> np.ndarray:
+        """``(H, W)`` float32 probabilities: ``.npy`` and ``.mat`` hold them, ``.png`` 255 (or 65535) times them."""
+        return read_probability(path, self.name)
+
+    def to_png(self, prediction: np.ndarray) -> np.ndarray:
+        return probability_to_png(prediction)
 
     def draw(self, map: np.ndarray) -> np.ndarray:
         """Dark lines on white, void grey."""

@@ -31,6 +31,7 @@ class Normals(Task):
     channels = 3
     label_channels = 3
     metric = 'mean'
+    error_unit = 'degrees'
 
     def read(self, path: str | Path) -> np.ndarray:
         """``(H, W, 3)`` float32: ``.npy`` holds vectors, 8-bit ``.png`` holds (n + 1) / 2 * 255."""
@@ -61,8 +62,20 @@ class Normals(Task):
         """The direction of the mean normal."""
         return F.normalize(super().constant_prediction(statistics), dim=0)
 
+    def to_png(self, prediction: np.ndarray) -> np.ndarray:
+        """(n + 1) / 2 * 255."""
+        return np.clip(np.rint((prediction + 1) * 127.5), 0, 255).astype(np.uint8)
+
+    def error(self, prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """Angle between the two, degrees; 90 where the prediction is zero."""
+        cosine = (prediction * label).sum(axis=2, dtype=np.float64)
+        sine = np.linalg.norm(np.cross(prediction.astype(np.float64), label), axis=2)
+        angle = np.degrees(np.arctan2(sine, cosine))
+        angle[~prediction.any(axis=2)] = 90
+        return np.where(self.valid_pixels(label), angle, np.nan).astype(np.float32)
+
     def draw(self, map: np.ndarray) -> np.ndarray:
         """(n + 1) / 2 as RGB, missing black."""
-        picture = np.clip(np.rint((map + 1) * 127.5), 0, 255).astype(np.uint8)
+        picture = self.to_png(map)
         picture[np.linalg.norm(map, axis=2) < SHORTEST_VALID] = 0
         return picture

@@ -41,8 +41,10 @@ class Semseg(Task):
     pred_field = 'pred_sem_seg'
     folder = 'segmentation'
     void = 255
+    prediction_suffix = '.png'
     metric = 'mIoU'
     higher_is_better = True
+    error_unit = 'wrong class'
 
     def __init__(self, num_classes: int = 40, unknown_channel: bool = False) -> None:
         if not 1 < num_classes < self.void:
@@ -71,6 +73,21 @@ class Semseg(Task):
     def decode(self, output: Tensor) -> Tensor:
         """Logits ``(N, C, H, W)`` to class ids ``(N, 1, H, W)`` int64."""
         return output[:, int(self.unknown_channel):].argmax(dim=1, keepdim=True)
+
+    def read_prediction(self, path: str | Path) -> np.ndarray:
+        """``(H, W)`` class ids 0..num_classes-1."""
+        ids = self.read(path)
+        if not np.issubdtype(ids.dtype, np.integer) or ids.size and not 0 <= ids.min() <= ids.max() < self.num_classes:
+            raise ValueError(f'File {path} of task {self.name!r}: expected integer class ids '
+                             f'0..{self.num_classes - 1}, got {ids.dtype} {ids.min()}..{ids.max()}.')
+        return ids
+
+    def to_png(self, prediction: np.ndarray) -> np.ndarray:
+        return prediction.astype(np.uint8)
+
+    def error(self, prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """1 where the class is wrong, 0 where it is right."""
+        return np.where(self.valid_pixels(label), (prediction != label).astype(np.float32), np.nan)
 
     def label_statistics(self, label: Tensor) -> Tensor:
         return torch.bincount(label.reshape(-1).long(), minlength=self.void + 1)

@@ -1,9 +1,11 @@
 import cv2
 import numpy as np
 import pytest
+import scipy.io
 import torch
 
 from m2h_mm.tasks import Depth, Edge, Normals, Semseg, build_tasks
+from m2h_mm.tasks.io import write_array
 
 RNG = np.random.default_rng(0)
 
@@ -144,3 +146,62 @@ def test_unknown_task_is_named_with_a_suggestion():
         build_tasks(['semseg', 'detph'])
     with pytest.raises(ValueError, match='at least one task'):
         build_tasks([])
+
+
+def random_prediction(name):
+    if name == 'edge':
+        return RNG.uniform(size=(6, 9)).astype(np.float32)
+    return np.where(LABELS[name] == 0, 1, LABELS[name]).astype(LABELS[name].dtype) if name == 'depth' else LABELS[name]
+
+
+@pytest.mark.parametrize('name', LABELS)
+@pytest.mark.parametrize('suffix', ['.npy', '.png'])
+def test_a_written_prediction_is_read_back(name, suffix, tmp_path):
+    task, prediction = build_tasks([name])[name], random_prediction(name)
+    path = tmp_path / 'new folder' / f'frame{suffix}'
+    task.write_prediction(prediction, path)
+    rounding = 0 if suffix == '.npy' else dict(semseg=0, depth=5.1e-4, normals=0.01, edge=0.5 / 255 + 1e-6)[name]
+    read = task.read_prediction(path)
+    assert read.shape == prediction.shape
+    if name == 'normals':
+        read, prediction = read[1:], prediction[1:]  # row 0 has a missing vector, which 8 bits cannot hold
+    np.testing.assert_allclose(read, prediction, atol=rounding + 1e-6 * (name == 'normals'))
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_depth_of_a_mat_file_is_read(tmp_path):
+    scipy.io.savemat(tmp_path / 'd.mat', {'depth': LABELS['depth']})
+    np.testing.assert_array_equal(Depth().read_prediction(tmp_path / 'd.mat'), LABELS['depth'])
+    scipy.io.savemat(tmp_path / 'two.mat', {'depth': LABELS['depth'], 'other': 1})
+    with pytest.raises(ValueError, match=r'two.mat.*one variable.*depth.*other'):
+        Depth().read_prediction(tmp_path / 'two.mat')
+    (tmp_path / 'cut.mat').write_bytes((tmp_path / 'd.mat').read_bytes()[:200])
+    with pytest.raises(ValueError, match='cut.mat'):
+        Depth().read_prediction(tmp_path / 'cut.mat')
+
+
+def test_predictions_out_of_range_are_refused(tmp_path):
+    np.save(tmp_path / 'logits.npy', np.array([[-3.0, 2.0]]))
+    with pytest.raises(ValueError, match='sigmoid'):
+        Edge().read_prediction(tmp_path / 'logits.npy')
+    np.save(tmp_path / 'ids.npy', np.array([[40]]))
+    with pytest.raises(ValueError, match=r'0\.\.39'):
+        Semseg(40).read_prediction(tmp_path / 'ids.npy')
+
+
+def test_a_float_map_is_no_png(tmp_path):
+    with pytest.raises(ValueError, match='uint8'):
+        write_array(np.zeros((2, 2)), tmp_path / 'x.png')
+    assert not list(tmp_path.iterdir())
+
+
+def test_error_is_in_the_tasks_unit_and_nan_without_a_label():
+    depth = np.array([[1.0, 0.0]], np.float32)
+    np.testing.assert_array_equal(Depth().error(depth + 0.5, depth), [[0.5, np.nan]])
+    np.testing.assert_array_equal(Semseg(3).error(np.array([[1, 1, 1]]), np.array([[1, 2, 255]])), [[0, 1, np.nan]])
+    up, left = np.array([0, 1, 0], np.float32), np.array([-1, 0, 0], np.float32)
+    label = np.stack([up, up, up, np.zeros(3, np.float32)])[None]
+    np.testing.assert_allclose(Normals().error(np.stack([up, 2 * left, 0 * up, up])[None], label),
+                               [[0, 90, 90, np.nan]], atol=1e-5)
+    np.testing.assert_allclose(Edge().error(np.array([[0.2, 0.2, 0.2]]), np.array([[0, 1, 255]])),
+                               [[0.2, 0.8, np.nan]], atol=1e-6)
