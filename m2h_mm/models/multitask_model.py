@@ -62,7 +62,8 @@ class MultiTaskModel(BaseModel):
             self.neck = build_part('model.neck', neck, source, **given)
             source = f"model.neck ({neck['type']})"
             given = dict(in_channels=tuple(self.neck.out_channels), in_strides=tuple(self.neck.strides))
-        self.decoder = build_part('model.decoder', decoder, source, **given, source_channels=channels, tasks=names)
+        self.decoder = build_part('model.decoder', decoder, source, **given, source_channels=channels, tasks=names,
+                                  task_channels={name: task.channels for name, task in self.tasks.items()})
         source = f"model.decoder ({decoder['type']})"
         self.heads = nn.ModuleDict({
             name: build_part(f'model.heads.{name}', heads[name], source, in_channels=self.decoder.out_channels[name],

@@ -50,8 +50,6 @@ class Normals(Task):
         return label.norm(dim=1, keepdim=True) > SHORTEST_VALID
 
     def resize_output(self, output: Tensor, size: tuple[int, int]) -> Tensor:
-        if output.shape[-2:] == tuple(size):
-            return output
         return F.normalize(super().resize_output(output, size), dim=1)
 
     def decode(self, output: Tensor) -> Tensor:
