@@ -8,11 +8,17 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from m2h_mm.registry import METRICS, MODELS, TRANSFORMS
+from m2h_mm.registry import EVALUATOR, MODELS, TRANSFORMS
 from m2h_mm.utils.official_m2h import DEAD_KEYS, translate_key
 
 CONFIGS = sorted(path for path in (Path(__file__).parents[1] / 'configs').rglob('*.py') if '_base_' not in path.parts)
-BACKBONES = ('tiny', 'vits', 'vitb', 'vitl', 'vitg')
+BACKBONES = '(tiny|vits|vitb|vitl|vitg|hrnet18|hrnet48)'
+DATA = '(nyud|rooms)'
+PATTERNS = {
+    'ablations': rf'[a-z]+(_[a-z0-9]+)+_{BACKBONES}_{DATA}',  # <what>_<value>_...
+    'baselines': rf'(mtl|single_[a-z]+)_{BACKBONES}_{DATA}',
+    'm2h': rf'm2h(_small)?_{BACKBONES}_{DATA}(_[a-z]+)?',
+}
 
 
 def build(name: str) -> torch.nn.Module:
@@ -23,14 +29,17 @@ def build(name: str) -> torch.nn.Module:
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_config_is_complete_and_named_by_the_pattern(path):
-    assert re.fullmatch(rf'{path.parent.name}(_small)?_({"|".join(BACKBONES)})_(nyud|rooms)(_[a-z]+)?', path.stem)
+    folder = path.parent.name
+    assert re.fullmatch(PATTERNS.get(folder, rf'{folder}_{BACKBONES}_{DATA}'), path.stem)
     cfg = Config.fromfile(path)
     model = build(path.stem)
     assert list(model.tasks) == ['semseg', 'depth', 'normals', 'edge']
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         for step in loader.dataset.pipeline:
             TRANSFORMS.build(dict(step, _scope_='m2h_mm'))
-    assert {METRICS.build(metric).prefix for metric in cfg.val_evaluator} == set(model.tasks)
+    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        assert list(EVALUATOR.build(evaluator).headlines) == [
+            f'{name}/{task.metric}' for name, task in model.tasks.items()]
     assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
 
 

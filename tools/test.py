@@ -1,7 +1,6 @@
 """Evaluate a model: ``python tools/test.py CONFIG CHECKPOINT``."""
 
 import argparse
-import json
 from pathlib import Path
 
 from mmengine.config import DictAction
@@ -11,7 +10,8 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from m2h_mm.evaluation import evaluate_constant_predictor
 from m2h_mm.registry import DATASETS
 from m2h_mm.utils.checkpoint import load_weights, unwrap
-from m2h_mm.utils.cli import load_config, plain_errors, print_metrics, write_atomically
+from m2h_mm.utils.cli import load_config, plain_errors, print_metrics
+from m2h_mm.utils.report import build_report, describe_checkpoint, write_report
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,8 +19,15 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='checkpoint, or a work dir, whose last checkpoint is taken')
     parser.add_argument('--work-dir', help='where logs go (work_dirs/<config name>)')
-    parser.add_argument('--out', metavar='JSON', help='write the metrics, the config and the checkpoint to this file')
+    parser.add_argument('--out', metavar='JSON',
+                        help='write the metrics, the config, the checkpoint and its hash, versions, ... to this file')
     parser.add_argument('--show-dir', metavar='DIR', help="draw every frame's predictions into this folder")
+    parser.add_argument('--save-preds', metavar='DIR',
+                        help="write every frame's predictions to DIR/<task>/<frame id>, labelled or not; each task has "
+                        'its format: depth and normals .npy, the others .png')
+    parser.add_argument('--preds-format', choices=['png', 'npy'],
+                        help='one format for all tasks: png is compact (depth in 16-bit millimetres, normals and '
+                        'probabilities in 8 bits), npy is exact')
     parser.add_argument('--compare-constant', action='store_true',
                         help='beside the metrics, those of the best constant guess (majority class, mean depth, ...)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
@@ -28,7 +35,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='how the processes of a distributed test are started')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.preds_format and not args.save_preds:
+        parser.error('--preds-format: there is nothing to save without --save-preds DIR')
+    return args
 
 
 def main() -> None:
@@ -40,6 +50,10 @@ def main() -> None:
         checkpoint = find_latest_checkpoint(checkpoint) or checkpoint
     if args.show_dir:
         cfg.default_hooks.visualization.show_dir = args.show_dir
+    if args.save_preds:
+        suffix = f'.{args.preds_format}' if args.preds_format else None
+        cfg.custom_hooks = [*cfg.get('custom_hooks', []),
+                            dict(type='SavePredictionsHook', out_dir=args.save_preds, suffix=suffix)]
 
     runner = Runner.from_cfg(cfg)
     load_weights(runner.model, checkpoint)
@@ -55,11 +69,13 @@ def main() -> None:
     print_metrics(metrics, constant, tasks)
     if args.show_dir:
         print(f'Pictures: {Path(args.show_dir).resolve()}')
+    if args.save_preds:
+        print(f'Predictions: {Path(args.save_preds).resolve()}')
     if args.out:
-        report = dict(metrics=metrics, config=args.config, checkpoint=str(Path(checkpoint).resolve()))
-        if constant is not None:
-            report['constant_predictor'] = constant
-        write_atomically(args.out, json.dumps(report, indent=2))
+        more = {} if constant is None else dict(constant_predictor=constant)
+        report = build_report(metrics, runner.test_evaluator, len(runner.test_dataloader.dataset), config=args.config,
+                              config_text=cfg.pretty_text, **describe_checkpoint(checkpoint), **more)
+        write_report(args.out, report)
         print(f'Metrics: {Path(args.out).resolve()}')
 
 

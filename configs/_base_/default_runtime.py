@@ -5,10 +5,10 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    # save_best needs its rule in words: mmengine cannot guess the direction of 'depth/rmse' ('less') or 'delta_m'
-    # ('greater').
+    # save_best may be any metric. mmengine looks for these parts in its name, the greater ones first.
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4000, max_keep_ckpts=2, save_best='semseg/mIoU',
-                    rule='greater'),
+                    greater_keys=['mIoU', 'mAcc', 'aAcc', '/delta', '/within', 'F', '/AP', 'gain/', 'delta_m'],
+                    less_keys=['depth/', 'normals/']),
     visualization=dict(type='MultiTaskVisualizationHook', num_frames=4))
 
 # Pictures go to <work dir>/<time>/vis_data. For TensorBoard add dict(type='TensorboardVisBackend') to the list.

@@ -1,4 +1,5 @@
 from . import functional, metrics
 from .constant_predictor import evaluate_constant_predictor
+from .evaluator import MultiTaskEvaluator
 
-__all__ = ['evaluate_constant_predictor', 'functional', 'metrics']
+__all__ = ['MultiTaskEvaluator', 'evaluate_constant_predictor', 'functional', 'metrics']

@@ -26,7 +26,8 @@ class Edge(Task):
     folder = 'edge'
     void = 255
     prediction_suffix = '.png'
-    metric = 'balanced_bce'
+    metric = 'odsF'
+    higher_is_better = True
 
     def read(self, path: str | Path) -> np.ndarray:
         """``(H, W)`` uint8, 0 or 1: ``.npy`` holds 0 and 1, 8-bit ``.png`` holds 0 and 255."""

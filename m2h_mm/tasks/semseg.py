@@ -48,7 +48,7 @@ class Semseg(Task):
 
     def __init__(self, num_classes: int = 40, unknown_channel: bool = False) -> None:
         if not 1 < num_classes < self.void:
-            raise ValueError(f'tasks.semseg.num_classes: expected 2..{self.void - 1}, got {num_classes}.')
+            raise ValueError(f'tasks.{self.name}.num_classes: expected 2..{self.void - 1}, got {num_classes}.')
         self.num_classes = num_classes
         self.unknown_channel = unknown_channel
         self.channels = num_classes + int(unknown_channel)
@@ -56,7 +56,7 @@ class Semseg(Task):
 
     def read(self, path: str | Path) -> np.ndarray:
         """The class ids ``(H, W)`` as they are stored; the data set maps them to 0..num_classes-1."""
-        return require_dims(read_array(path), 2, path, 'semseg')
+        return require_dims(read_array(path), 2, path, self.name)
 
     def valid(self, label: Tensor) -> Tensor:
         return label != self.void
@@ -65,7 +65,8 @@ class Semseg(Task):
         valid = self.valid(label)
         largest = int(label.masked_fill(~valid, 0).max()) if label.numel() else 0
         if largest >= self.num_classes:
-            raise ValueError(f'A segmentation label holds class {largest}, but tasks.semseg.num_classes is '
+            raise ValueError(f'A segmentation label holds class {largest}, but '
+                             f'tasks.{self.name}.num_classes is '
                              f'{self.num_classes} (ids 0..{self.num_classes - 1}, {self.void} = void). Set num_classes '
                              "to the data set's number of classes.")
         return torch.where(valid, label.long() + int(self.unknown_channel), self.void), valid

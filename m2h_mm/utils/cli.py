@@ -17,6 +17,8 @@ from rich.table import Table
 from m2h_mm.tasks import Task
 
 PACKAGE = Path(__file__).resolve().parents[1]
+BASE_DATASETS = PACKAGE.parent / 'configs' / '_base_' / 'datasets'
+GAIN = 'delta_m'
 TRACEBACK_SWITCH = 'M2H_MM_TRACEBACK'
 
 
@@ -53,10 +55,33 @@ def load_config(path: str, options: Mapping, work_dir: str | None = None) -> Con
     return cfg
 
 
+def dataset_names() -> list[str]:
+    """What ``--dataset`` may be: the data sets that have a config in ``configs/_base_/datasets``."""
+    return sorted(path.stem for path in BASE_DATASETS.glob('*.py'))
+
+
+def load_dataset_config(name: str, options: Mapping | None = None) -> Config:
+    """The config of a data set and its metrics: ``test_dataloader.dataset`` and ``test_evaluator``.
+
+    Args:
+        name: one of :func:`dataset_names`.
+        options: ``--cfg-options``.
+
+    Raises:
+        ValueError: another name.
+    """
+    if name not in dataset_names():
+        raise ValueError(f'--dataset: expected one of {dataset_names()} (the configs in {BASE_DATASETS}), got '
+                         f'{name!r}. A data set of your own is named by a config of yours: --config FILE.')
+    return load_config(str(BASE_DATASETS / f'{name}.py'), options or {})
+
+
 def print_metrics(metrics: Mapping[str, float], constant: Mapping[str, float] | None,
-                  tasks: Mapping[str, Task]) -> None:
-    """One table of all metrics, the headline of each task in bold; beside them those of a constant predictor."""
-    table = Table(title='Evaluation', caption='↑ higher is better, ↓ lower is better')
+                  tasks: Mapping[str, Task], note: str = '') -> None:
+    """One table of all metrics, the headline of each task in bold, the gain over all tasks last; beside them those of a
+    constant predictor; below it a note.
+    """
+    table = Table(title='Evaluation', caption='\n'.join(filter(None, ('↑ higher is better, ↓ lower is better', note))))
     table.add_column('metric')
     table.add_column('model', justify='right')
     if constant is not None:
@@ -64,7 +89,7 @@ def print_metrics(metrics: Mapping[str, float], constant: Mapping[str, float] | 
         table.add_column('model / constant', justify='right')
     headlines = {f'{name}/{task.metric}': task for name, task in tasks.items()}
     group = None
-    for name, value in metrics.items():
+    for name, value in sorted(metrics.items(), key=lambda item: item[0] == GAIN):
         if name.split('/')[0] != group:
             group = name.split('/')[0]
             table.add_section()
@@ -72,6 +97,8 @@ def print_metrics(metrics: Mapping[str, float], constant: Mapping[str, float] | 
         if name in headlines:
             label = f"{name} {'↑' if headlines[name].higher_is_better else '↓'}"
             style = 'bold'
+        elif name == GAIN:
+            label, style = f'{name} ↑', 'bold'
         row = [label, f'{value:.4f}']
         if constant is not None:
             other = constant.get(name)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
-from m2h_mm.tasks import Depth, Edge, Normals, Semseg, Task
+from m2h_mm.tasks import Depth, Edge, HumanParts, Normals, Saliency, Semseg, Task
 
 from .drawing import INK, WHITE, hatch, load_font, outlined, stack, text_width
 
@@ -24,12 +24,14 @@ class TaskView:
     Attributes:
         truth, prediction: maps ``(H, W)`` or ``(H, W, 3)``, None where the frame has none.
         truth_valid, prediction_valid: ``(H, W)`` bool masks of the pixels that hold a value.
+        limits: the ``value_range`` to use instead of the maps' own.
     """
 
     truth: np.ndarray | None = None
     prediction: np.ndarray | None = None
     truth_valid: np.ndarray | None = None
     prediction_valid: np.ndarray | None = None
+    limits: tuple[float, float] | None = None
 
     def has_holes(self, of: str) -> bool:
         """Whether some pixels of ``'truth'`` or ``'prediction'`` hold no value."""
@@ -44,6 +46,8 @@ class TaskView:
     @property
     def value_range(self) -> tuple[float, float]:
         """Smallest and largest valid value of the truth, or of the prediction where the truth has none."""
+        if self.limits is not None:
+            return self.limits
         values = self.values('truth')
         values = values if values.size else self.values('prediction')
         return (float(values.min()), float(values.max())) if values.size else (0.0, 1.0)
@@ -119,10 +123,16 @@ def task_key(task: Task, view: TaskView, classes: Sequence[str], width: int, siz
 
 
 @task_key.register
-def _(task: Semseg, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
+def class_key(task: Semseg, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
+    """The classes that occur."""
     ids = np.unique(np.concatenate([view.values('prediction'), view.values('truth')])).astype(int)
     entries = [(colour(task, i), classes[i] if i < len(classes) else f'class {i}') for i in ids]
     return [swatches(entries, width, size)] if entries else []
+
+
+@task_key.register
+def _(task: HumanParts, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
+    return class_key(task, view, task.classes, width, size)
 
 
 @task_key.register
@@ -158,10 +168,22 @@ def _(task: Normals, view: TaskView, classes: Sequence[str], width: int, size: i
 
 @task_key.register
 def _(task: Edge, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
+    return probability_key(task, view, ('edge', 'no edge', 'probability of an edge'), width, size)
+
+
+@task_key.register
+def _(task: Saliency, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
+    return probability_key(task, view, ('salient', 'not salient', 'probability of saliency'), width, size)
+
+
+def probability_key(task: Task, view: TaskView, texts: tuple[str, str, str], width: int,
+                    size: int) -> list[Image.Image]:
+    """A scale from 0 to 1, or two tiles where there is only truth; ``texts`` of 1, of 0 and of the scale."""
+    yes, no, scale = texts
     if view.prediction is None:
-        return [swatches([(colour(task, 1), 'edge'), (colour(task, 0), 'no edge')], width, size)]
+        return [swatches([(colour(task, 1), yes), (colour(task, 0), no)], width, size)]
     ramp = task.draw(np.linspace(0, 1, width - 2)[None])
-    return [colour_bar(ramp, [(0.0, '0'), (0.5, 'probability of an edge'), (1.0, '1')], size)]
+    return [colour_bar(ramp, [(0.0, '0'), (0.5, scale), (1.0, '1')], size)]
 
 
 def column_key(task: Task, view: TaskView, classes: Sequence[str], width: int, size: int) -> Image.Image:

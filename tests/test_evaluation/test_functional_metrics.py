@@ -8,8 +8,6 @@ import torch
 
 from m2h_mm.evaluation.functional import (
     angular_error,
-    balanced_bce,
-    balanced_bce_statistics,
     confusion_matrix,
     depth_measures,
     depth_statistics,
@@ -114,14 +112,6 @@ def test_class_ids_out_of_range_are_refused(what, pred, target):
     with pytest.raises(ValueError, match=f'segmentation {what} holds class ids'):
         confusion_matrix(pred, target, torch.ones(2).bool(), 5)
     assert confusion_matrix(pred, target, torch.tensor([False, True]), 5).sum() == 1
-
-
-def test_balanced_bce():
-    pred, target = torch.tensor([0.9, 0.2, 0.5, 0.3]), torch.tensor([1.0, 0, 0, 255])
-    value = balanced_bce(balanced_bce_statistics(pred, target, target != 255, 0.8))
-    close(value, -(0.8 * np.log(0.9) + 0.2 * np.log(0.8) + 0.2 * np.log(0.5)) / 3, rel=1e-6)
-    sure = balanced_bce_statistics(torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0]), torch.ones(2).bool())
-    assert torch.isfinite(balanced_bce(sure))
 
 
 def test_no_pixel_is_nan():

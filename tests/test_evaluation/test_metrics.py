@@ -8,14 +8,14 @@ import torch
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 
-from m2h_mm.evaluation.metrics import DepthMetric, EdgeBalancedBCEMetric, NormalsMetric, SemSegMetric
+from m2h_mm.evaluation.metrics import DepthMetric, EdgeMetric, NormalsMetric, SemSegMetric
 from m2h_mm.registry import METRICS
 from m2h_mm.structures import MultiTaskDataSample
 
 H, W, CLASSES, FRAMES = 6, 7, 4, 5
 FIELDS = dict(semseg='sem_seg', depth='depth_map', normals='normal_map', edge='edge_map')
 BUILD = dict(semseg=lambda: SemSegMetric(CLASSES, per_class=False), depth=lambda: DepthMetric(image_mean=['rmse']),
-             normals=NormalsMetric, edge=EdgeBalancedBCEMetric)
+             normals=NormalsMetric, edge=lambda: EdgeMetric('mtl', num_thresholds=9))
 every_task = pytest.mark.parametrize('task', list(FIELDS))
 
 
@@ -71,6 +71,8 @@ def test_pooled_over_any_batches_and_order(task):
     result = run(BUILD[task](), samples)
     same(run(BUILD[task](), samples, batch_size=5), result)
     same(run(BUILD[task](), samples[::-1], batch_size=1), result)
+    if task == 'edge':
+        return  # in one picture, lines could be matched across the frames' borders
     data = [torch.cat([s.get(f'{prefix}_{FIELDS[task]}').data for s in samples], dim=2) for prefix in ('pred', 'gt')]
     one = run(BUILD[task](), [sample(task, *data)])
     same({name: value for name, value in one.items() if 'image_mean' not in name},
@@ -221,8 +223,7 @@ def test_depth_range():
 
 @pytest.mark.parametrize('cls, arguments', [
     (SemSegMetric, dict(num_classes=4, absent='skip')), (DepthMetric, dict(min_depth=3, max_depth=2)),
-    (DepthMetric, dict(image_mean=['rms'])), (DepthMetric, dict(image_mean='rmse')),
-    (EdgeBalancedBCEMetric, dict(pos_weight=2))])
+    (DepthMetric, dict(image_mean=['rms'])), (DepthMetric, dict(image_mean='rmse'))])
 def test_wrong_arguments_are_refused(cls, arguments):
     with pytest.raises(ValueError, match=f'{cls.__name__}.*expected'):
         cls(**arguments)

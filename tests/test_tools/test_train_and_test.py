@@ -54,7 +54,7 @@ def test_train_then_test_gives_metrics_pictures_and_a_report(toy_config, run, tm
     said = run('test.py', config, work_dir, '--work-dir', work_dir, '--compare-constant',
                '--out', tmp_path / 'out.json', '--show-dir', tmp_path / 'pictures')
     report = json.loads((tmp_path / 'out.json').read_text())
-    for name in ('semseg/mIoU', 'depth/rmse', 'normals/mean', 'edge/balanced_bce'):
+    for name in ('semseg/mIoU', 'depth/rmse', 'normals/mean', 'edge/odsF'):
         assert name in said
         assert report['metrics'][name] > 0 and report['constant_predictor'][name] > 0
     assert report['metrics'].keys() == report['constant_predictor'].keys()

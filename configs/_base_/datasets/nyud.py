@@ -35,10 +35,11 @@ val_dataloader = dict(
     dataset=dict(type=dataset_type, data_root=data_root, split='val', test_mode=True, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-val_evaluator = [
-    dict(type='SemSegMetric', num_classes=40),
-    dict(type='DepthMetric'),
-    dict(type='NormalsMetric'),
-    dict(type='EdgeBalancedBCEMetric'),
-]
-test_evaluator = val_evaluator
+metrics = dict(
+    semseg=dict(type='SemSegMetric', num_classes=40),
+    depth=dict(type='DepthMetric'),
+    normals=dict(type='NormalsMetric'),
+    # As InvPT, TaskPrompter and MTMamba score NYUD. All 101 thresholds are for the test only.
+    edge=dict(type='EdgeMetric', preset='mtl-nms', max_dist=0.011, truth='contour'))
+val_evaluator = dict(type='MultiTaskEvaluator', metrics={**metrics, 'edge': dict(metrics['edge'], num_thresholds=11)})
+test_evaluator = dict(type='MultiTaskEvaluator', metrics=metrics)

@@ -1,7 +1,10 @@
 from .depth import DepthMetric
-from .edge import EdgeBalancedBCEMetric
+from .edge import EdgeMetric
+from .human_parts import HumanPartsMetric
 from .normals import NormalsMetric
 from .pooled import PooledMetric
+from .saliency import SaliencyMetric
 from .semseg import SemSegMetric
 
-__all__ = ['DepthMetric', 'EdgeBalancedBCEMetric', 'NormalsMetric', 'PooledMetric', 'SemSegMetric']
+__all__ = ['DepthMetric', 'EdgeMetric', 'HumanPartsMetric', 'NormalsMetric', 'PooledMetric', 'SaliencyMetric',
+           'SemSegMetric']

@@ -84,6 +84,14 @@ class PooledMetric(BaseMetric):
         self._reset()
         return {f'{self.prefix}/{name}': value for name, value in measures.items()}
 
+    def state(self) -> dict[str, Any]:
+        """What was taken in so far, for :meth:`load_state`: tensors and numbers, never changed afterwards."""
+        return dict(sum=self._sum, last=self._last, seen=self._seen)
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self._sum, self._last, self._seen = state['sum'], state['last'], state['seen']
+
     def compute_metrics(self, results: list[Statistics | None]) -> dict[str, float]:
         """The measures of the sum of the processes' statistics (None: saw no label)."""
         total = None

@@ -168,7 +168,7 @@ class M2HNormalsHead(PlainHead):
 
 @MODELS.register_module()
 class M2HEdgeHead(PlainHead):
-    """M2H's edge head. Also for any other yes or no per pixel, such as saliency.
+    """M2H's edge head. Also for any other yes or no per pixel, such as saliency with ``channels=1``.
 
     Args:
         in_channels: C. Filled in by the model.

@@ -1,4 +1,5 @@
 from .balanced_bce import BalancedBCELoss, balanced_bce_loss
+from .balanced_cross_entropy import BalancedCrossEntropyLoss, balanced_cross_entropy_loss
 from .berhu import BerHuLoss, berhu_loss
 from .cosine import CosineLoss, cosine_loss
 from .cross_entropy import CrossEntropyLoss, cross_entropy_loss
@@ -7,7 +8,7 @@ from .edge_semantic_consistency import EdgeSemanticConsistency, edge_semantic_co
 from .l1 import L1Loss, l1_loss
 from .silog import SILogLoss, silog_loss
 
-__all__ = ['BalancedBCELoss', 'BerHuLoss', 'CosineLoss', 'CrossEntropyLoss', 'DepthNormalConsistency',
-           'EdgeSemanticConsistency', 'L1Loss', 'SILogLoss', 'balanced_bce_loss', 'berhu_loss', 'cosine_loss',
-           'cross_entropy_loss', 'depth_normal_consistency', 'edge_semantic_consistency', 'l1_loss',
-           'semantic_boundaries', 'silog_loss']
+__all__ = ['BalancedBCELoss', 'BalancedCrossEntropyLoss', 'BerHuLoss', 'CosineLoss', 'CrossEntropyLoss',
+           'DepthNormalConsistency', 'EdgeSemanticConsistency', 'L1Loss', 'SILogLoss', 'balanced_bce_loss',
+           'balanced_cross_entropy_loss', 'berhu_loss', 'cosine_loss', 'cross_entropy_loss',
+           'depth_normal_consistency', 'edge_semantic_consistency', 'l1_loss', 'semantic_boundaries', 'silog_loss']

@@ -1,0 +1,114 @@
+"""All metrics of an evaluation as one table, and the multi-task gain."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.logging import print_log
+
+from m2h_mm.registry import EVALUATOR
+
+from .functional.gain import task_gains
+from .metrics import PooledMetric
+
+
+@EVALUATOR.register_module()
+class MultiTaskEvaluator(Evaluator):
+    """Merges the metrics, each named ``task/metric``, and adds the multi-task gain over single-task models.
+
+    With a ``reference`` there are further keys, in percent, positive if better than the reference: ``gain/<task>``, of
+    the task's headline metric, and ``delta_m``, the mean over the tasks: Maninis et al., CVPR 2019, eq. 1. They are NaN
+    where a headline metric is, as for a task that no frame has a label of.
+
+    Args:
+        metrics: configs of the metrics, or built ones: one, a list, or a dict under any names, for instance the tasks',
+            of which a config that inherits it can change one, or leave one out by setting it to None.
+        reference: what single-task models reach: a dict of ``'task/metric'`` to value; or a JSON file, or several, one
+            per single-task model for instance. A file holds such a dict, or is what ``tools/test.py --out`` writes.
+            It must name the headline metric of every evaluated task (``semseg/mIoU``, ``depth/rmse``, ``normals/mean``,
+            ``edge/odsF``, ...); what else it holds is ignored. Default: none.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a file that is not of this form, a headline metric that is missing, 0 or not a number, or two files
+            that disagree.
+    """
+
+    def __init__(self, metrics: Mapping[str, dict | None] | dict | BaseMetric | Sequence,
+                 reference: Mapping[str, float] | str | Sequence[str] | None = None) -> None:
+        if isinstance(metrics, Mapping) and 'type' not in metrics:
+            metrics = [metric for metric in metrics.values() if metric is not None]
+        super().__init__(metrics)
+        # By the key of the headline metric: the name of its task, and whether higher is better.
+        self.headlines = {f'{metric.prefix}/{metric.task.metric}': (metric.prefix, metric.task.higher_is_better)
+                          for metric in self.metrics if isinstance(metric, PooledMetric)}
+        self.reference = None if reference is None else self._read_reference(reference)
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """All metrics over a data set of ``size`` frames; then start afresh."""
+        metrics = super().evaluate(size)
+        if self.reference is not None:
+            metrics.update(self._gains(metrics))
+        return metrics
+
+    def protocol(self) -> dict[str, str]:
+        """By task, the protocol of the metrics that have more than one."""
+        return {metric.prefix: metric.protocol for metric in self.metrics if hasattr(metric, 'protocol')}
+
+    def _gains(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        reached = {key: name for key, (name, _) in self.headlines.items() if key in metrics}
+        gains = task_gains({name: metrics[key] for key, name in reached.items()},
+                           {name: self.reference[key] for key, name in reached.items()},
+                           dict(self.headlines.values()))
+        undefined = [name for name, gain in gains.items() if math.isnan(gain)]
+        if undefined:
+            print_log(f'{type(self).__name__}: no gain for {undefined}, whose metric is NaN; so is delta_m.', 'current',
+                      logging.WARNING)
+        return {**{f'gain/{name}': gain for name, gain in gains.items()},
+                'delta_m': sum(gains.values()) / len(gains)}
+
+    def _read_reference(self, reference: Mapping[str, float] | str | Sequence[str]) -> dict[str, float]:
+        if isinstance(reference, Mapping):
+            values, sources = dict(reference), 'evaluator.reference'
+        else:
+            paths = [reference] if isinstance(reference, (str, Path)) else list(reference)
+            values, sources = _merge(paths), ', '.join(map(str, paths))
+        for key in self.headlines:
+            value = values.get(key)
+            if not isinstance(value, (int, float)) or not math.isfinite(value) or value == 0:
+                raise ValueError(
+                    f'{sources}: expected a number other than 0 for {key!r}, the headline metric of an evaluated task, '
+                    f'got {value!r}; there are {sorted(values)}. Add the single-task value, or leave the metric out.')
+        if not self.headlines:
+            raise ValueError(f'evaluator.reference: no metric in {[type(m).__name__ for m in self.metrics]} belongs to '
+                             'a task, so that there is no gain. Remove the reference.')
+        return {key: float(values[key]) for key in self.headlines}
+
+
+def _merge(paths: Sequence[str | Path]) -> dict[str, float]:
+    values, origin = {}, {}
+    for path in paths:
+        for key, value in _read(Path(path)).items():
+            if key in values and values[key] != value:
+                raise ValueError(f'evaluator.reference: {origin[key]} says {key} is {values[key]}, {path} says '
+                                 f'{value}. Keep one of the two.')
+            values[key], origin[key] = value, path
+    return values
+
+
+def _read(path: Path) -> dict[str, float]:
+    if not path.is_file():
+        raise FileNotFoundError(f'evaluator.reference: there is no file {path.absolute()}. tools/test.py --out writes '
+                                'one for each single-task model.')
+    try:
+        content = json.loads(path.read_text())
+        content = content.get('metrics', content)
+        return dict(content.items())
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f'evaluator.reference: {path} is not of the form {{"semseg/mIoU": 43.2, ...}}, nor a file of '
+                         f'tools/test.py --out ({error}).') from error

@@ -1,0 +1,118 @@
+"""MultiTaskEvaluator: all metrics in one table, and the gain over single-task models."""
+
+import json
+import math
+
+import pytest
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.structures import PixelData
+
+from m2h_mm.evaluation import MultiTaskEvaluator
+from m2h_mm.evaluation.metrics import DepthMetric, EdgeMetric, SemSegMetric
+from m2h_mm.registry import EVALUATOR
+from m2h_mm.structures import MultiTaskDataSample
+
+METRICS = dict(semseg=dict(type='SemSegMetric', num_classes=4, per_class=False), depth=dict(type='DepthMetric'))
+REFERENCE = {'semseg/mIoU': 50.0, 'depth/rmse': 0.5}
+
+
+def sample(depth_error, with_depth=True):
+    """Three of four pixels have the right class; depth is off by ``depth_error`` everywhere."""
+    made = MultiTaskDataSample()
+    made.set_field(PixelData(data=torch.tensor([[[0, 0], [1, 1]]])), 'gt_sem_seg')
+    made.set_field(PixelData(data=torch.tensor([[[0, 0], [1, 0]]])), 'pred_sem_seg')
+    if with_depth:
+        made.set_field(PixelData(data=torch.full((1, 2, 2), 2.0)), 'gt_depth_map')
+    made.set_field(PixelData(data=torch.full((1, 2, 2), 2.0 + depth_error)), 'pred_depth_map')
+    return made
+
+
+def evaluate(evaluator, samples):
+    evaluator.process(samples)
+    return evaluator.evaluate(len(samples))
+
+
+def test_metrics_are_merged_and_the_gain_added():
+    evaluator = EVALUATOR.build(dict(type='MultiTaskEvaluator', metrics=METRICS, reference=REFERENCE))
+    metrics = evaluate(evaluator, [sample(0.4)])
+    miou = 100 * (2 / 3 + 1 / 2) / 2
+    assert metrics['semseg/mIoU'] == pytest.approx(miou)
+    assert metrics['gain/semseg'] == pytest.approx(100 * (miou - 50) / 50)
+    assert metrics['gain/depth'] == pytest.approx(100 * (0.5 - 0.4) / 0.5, rel=1e-5)
+    assert metrics['delta_m'] == pytest.approx((metrics['gain/semseg'] + metrics['gain/depth']) / 2)
+    assert not any('loss' in name for name in metrics)
+    assert evaluate(evaluator, [sample(0.4)]) == metrics, 'it does not start afresh'
+
+
+def test_without_a_reference_there_is_no_gain():
+    metrics = evaluate(MultiTaskEvaluator(METRICS), [sample(0.4)])
+    assert {name.split('/')[0] for name in metrics} == {'semseg', 'depth'}
+
+
+@pytest.mark.parametrize('metrics', [
+    list(METRICS.values()), {**METRICS, 'edge': None}, [SemSegMetric(4, per_class=False), DepthMetric()]])
+def test_metrics_may_be_a_list_or_a_dict_with_gaps(metrics):
+    assert list(MultiTaskEvaluator(metrics, REFERENCE).headlines) == ['semseg/mIoU', 'depth/rmse']
+
+
+def test_one_metric_alone():
+    assert list(MultiTaskEvaluator(METRICS['depth'], REFERENCE).headlines) == ['depth/rmse']
+
+
+def test_the_reference_may_be_files_as_test_writes_them(tmp_path):
+    (tmp_path / 'semseg.json').write_text(json.dumps(dict(metrics={'semseg/mIoU': 50.0, 'semseg/aAcc': 1}, config='x')))
+    (tmp_path / 'depth.json').write_text(json.dumps({'depth/rmse': 0.5}))
+    files = [str(tmp_path / 'semseg.json'), str(tmp_path / 'depth.json')]
+    assert MultiTaskEvaluator(METRICS, files).reference == REFERENCE
+    assert MultiTaskEvaluator(METRICS['depth'], files[1]).reference == {'depth/rmse': 0.5}
+
+
+def test_a_task_without_labels_makes_the_gain_nan():
+    metrics = evaluate(MultiTaskEvaluator(METRICS, REFERENCE), [sample(0.4, with_depth=False)])
+    assert math.isnan(metrics['gain/depth']) and math.isnan(metrics['delta_m'])
+    assert metrics['gain/semseg'] > 0
+
+
+@pytest.mark.parametrize('reference, message', [
+    ({'semseg/mIoU': 50}, r"'depth/rmse'.*got None.*\['semseg/mIoU'\]"), ({**REFERENCE, 'depth/rmse': 0}, 'got 0'),
+    ({**REFERENCE, 'depth/rmse': math.nan}, 'got nan'), ({**REFERENCE, 'depth/rmse': 'good'}, "got 'good'")])
+def test_a_reference_that_lacks_a_task_is_refused_when_built(reference, message):
+    with pytest.raises(ValueError, match=message):
+        MultiTaskEvaluator(METRICS, reference)
+
+
+def test_bad_reference_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match='missing.json'):
+        MultiTaskEvaluator(METRICS, str(tmp_path / 'missing.json'))
+    for content in ('{"metrics"', '[1, 2]'):
+        (tmp_path / 'broken.json').write_text(content)
+        with pytest.raises(ValueError, match='broken.json'):
+            MultiTaskEvaluator(METRICS, str(tmp_path / 'broken.json'))
+    for name, value in (('one', 0.5), ('two', 0.6)):
+        (tmp_path / f'{name}.json').write_text(json.dumps({**REFERENCE, 'depth/rmse': value}))
+    with pytest.raises(ValueError, match=r'one\.json says depth/rmse is 0\.5.*two\.json says 0\.6'):
+        MultiTaskEvaluator(METRICS, [str(tmp_path / 'one.json'), str(tmp_path / 'two.json')])
+
+
+class Count(BaseMetric):
+    """A metric of a user, of no task."""
+
+    default_prefix = 'count'
+
+    def process(self, data_batch, data_samples):
+        self.results += [1] * len(data_samples)
+
+    def compute_metrics(self, results):
+        return dict(frames=len(results))
+
+
+def test_other_metrics_are_merged_without_a_gain():
+    evaluator = MultiTaskEvaluator([Count(), DepthMetric()], REFERENCE)
+    assert evaluate(evaluator, [sample(0.4), sample(0.4)])['count/frames'] == 2
+    with pytest.raises(ValueError, match='Count.*no gain'):
+        MultiTaskEvaluator([Count()], REFERENCE)
+
+
+def test_the_protocols_are_collected():
+    assert MultiTaskEvaluator([DepthMetric(), EdgeMetric('mtl')]).protocol() == dict(edge=EdgeMetric('mtl').protocol)

@@ -1,0 +1,245 @@
+"""Finding, checking and reading files of predictions, and scoring that can be interrupted."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.structures import PixelData
+
+from m2h_mm.evaluation.metrics import DepthMetric, SemSegMetric
+from m2h_mm.evaluation.prediction_files import (
+    check_predictions,
+    index_predictions,
+    prediction_folder,
+    prediction_size,
+    read_prediction,
+)
+from m2h_mm.evaluation.resumable import ResumableScoring
+from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.tasks import build_tasks
+
+TASKS = build_tasks(dict(semseg=dict(num_classes=4), depth={}, normals={}, edge={}))
+
+
+def write(folder: Path, name: str, frame_id: str, suffix: str, size=(6, 8)) -> Path:
+    """A file of zeros (depth: ones)."""
+    path = folder / name / f'{frame_id}{suffix}'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if suffix == '.mat':
+        scipy.io.savemat(path, dict(depth=np.ones(size, np.float32)))
+    else:
+        TASKS['semseg'].write_prediction(np.zeros(size, np.uint8), path)
+    return path
+
+
+@pytest.mark.parametrize('name', ['semseg', 'segmentation'])
+def test_both_names_of_a_folder_and_ids_with_slashes_and_dots(tmp_path, name):
+    paths = {frame_id: write(tmp_path, name, frame_id, '.png') for frame_id in ('0001', 'room/0002', 'a.b/0003.left')}
+    (tmp_path / name / 'notes.txt').write_text('')
+    (tmp_path / name / '.hidden.png').write_text('')
+    assert index_predictions(tmp_path, TASKS) == dict(semseg=paths)
+    assert prediction_folder(tmp_path, TASKS['semseg']) == tmp_path / name
+    assert prediction_folder(tmp_path, TASKS['depth']) is None
+
+
+def test_the_folder_that_other_code_calls_sal(tmp_path):
+    write(tmp_path, 'sal', '0001', '.png')
+    assert list(index_predictions(tmp_path, build_tasks(['saliency']))['saliency']) == ['0001']
+
+
+def test_formats_may_be_mixed_but_not_for_one_frame(tmp_path):
+    write(tmp_path, 'depth', '1', '.mat')
+    write(tmp_path, 'depth', '2', '.npy')
+    assert set(index_predictions(tmp_path, TASKS)['depth']) == {'1', '2'}
+    write(tmp_path, 'depth', '2', '.png')
+    with pytest.raises(ValueError, match=r"Two files for frame '2': .*2\.npy and .*2\.png"):
+        index_predictions(tmp_path, TASKS)
+
+
+def test_two_folders_for_a_task_are_an_error_unless_they_are_one(tmp_path):
+    write(tmp_path, 'semseg', '1', '.png')
+    (tmp_path / 'segmentation').symlink_to(tmp_path / 'semseg')
+    assert list(index_predictions(tmp_path, TASKS)) == ['semseg']
+    (tmp_path / 'segmentation').unlink()
+    (tmp_path / 'segmentation').mkdir()
+    with pytest.raises(ValueError, match=r'Two folders.*semseg and .*segmentation'):
+        index_predictions(tmp_path, TASKS)
+
+
+def test_no_folder_at_all_says_what_was_looked_for(tmp_path):
+    with pytest.raises(FileNotFoundError, match='There is no folder'):
+        index_predictions(tmp_path / 'nowhere', TASKS)
+    (tmp_path / 'seg').mkdir()
+    with pytest.raises(FileNotFoundError, match=r"semseg/ or segmentation/, depth/.*it has \['seg'\]"):
+        index_predictions(tmp_path, TASKS)
+
+
+def npy_size(path: Path) -> tuple[int, int]:
+    try:
+        return np.load(path).shape
+    except ValueError as error:
+        raise ValueError('advice on labels') from error
+
+
+def test_every_label_is_looked_up(tmp_path):
+    for frame_id in ('ok', 'small', 'cut', 'unlabelled', 'extra'):
+        write(tmp_path, 'depth', frame_id, '.npy', size=(3, 8) if frame_id == 'small' else (6, 8))
+    os.truncate(tmp_path / 'depth' / 'cut.npy', 40)
+    write(tmp_path, 'edge', 'ok', '.npy')
+    frames = [(frame_id, (6, 8), ['depth', 'normals']) for frame_id in ('gone', 'small', 'cut')]
+    frames += [('unlabelled', (6, 8), []), ('ok', (6, 8), ['depth', 'edge', 'normals'])]
+    scored, problems = check_predictions(frames, index_predictions(tmp_path, TASKS), npy_size)
+
+    frame, = scored
+    assert (frame.index, frame.frame_id, frame.size) == (4, 'ok', (6, 8))
+    assert frame.files == {name: tmp_path / name / 'ok.npy' for name in ('depth', 'edge')}
+    assert set(problems) == {'depth', 'edge'} and not problems['edge']
+    depth = problems['depth']
+    assert depth.missing == ['gone'] and depth.wrong_size == {'small': '3x8, its label 6x8'}
+    assert list(depth.damaged) == ['cut'] and 'cut.npy' in depth.damaged['cut']
+    assert 'advice' not in depth.damaged['cut'], 'what is said of labels is not true of predictions'
+
+
+def test_the_size_of_a_mat_file_is_in_its_header(tmp_path):
+    path = write(tmp_path, 'depth', '1', '.mat', size=(5, 7))
+    assert prediction_size(path, None) == (5, 7)
+    for length in (180, 20, 0):
+        os.truncate(path, length)
+        with pytest.raises(ValueError, match=r'1\.mat cannot be read'):
+            prediction_size(path, None)
+    scipy.io.savemat(path, dict(depth=np.ones((5, 7)), mask=np.ones((5, 7))))
+    with pytest.raises(ValueError, match='expected one variable'):
+        prediction_size(path, None)
+    scipy.io.savemat(path, dict(depth=np.ones(5)))
+    with pytest.raises(ValueError, match=r'expected \(H, W\)'):
+        prediction_size(path, None)
+
+
+def test_classes_counted_from_one(tmp_path):
+    task, path = TASKS['semseg'], tmp_path / 'a.png'
+    ids = np.array([[0, 1], [2, 3]])
+    task.write_prediction(ids + 1, path)
+    np.testing.assert_array_equal(read_prediction(task, path, class_offset=1), ids)
+    with pytest.raises(ValueError, match=r'a\.png.*0\.\.3.*1\.\.4.*reach 4.*--class-offset 1'):
+        read_prediction(task, path)
+    task.write_prediction(ids, path)
+    np.testing.assert_array_equal(read_prediction(task, path), ids)
+    with pytest.raises(ValueError, match=r'a\.png.*expected integer class ids 1\.\.4.*--class-offset 1'):
+        read_prediction(task, path, class_offset=1)
+    task.write_prediction(ids + 100, path)
+    with pytest.raises(ValueError, match=r'0\.\.3, got uint8 100\.\.103\.$'):
+        read_prediction(task, path)
+
+
+def test_the_offset_is_for_semantic_classes_only(tmp_path):
+    parts = build_tasks(['human_parts'])['human_parts']
+    parts.write_prediction(np.array([[0, 6]]), tmp_path / 'a.png')
+    np.testing.assert_array_equal(read_prediction(parts, tmp_path / 'a.png', class_offset=1), [[0, 6]])
+
+
+# ---- scoring -------------------------------------------------------------------------------------------------------
+COUNT = 7
+
+
+def sample(position: int) -> MultiTaskDataSample:
+    generator = torch.Generator().manual_seed(position)
+    depth = torch.rand(2, 1, 6, 8, generator=generator) * 5 + 0.1
+    classes = torch.randint(0, 4, (2, 1, 6, 8), generator=generator)
+    return MultiTaskDataSample(gt_depth_map=PixelData(data=depth[0]), pred_depth_map=PixelData(data=depth[1]),
+                               gt_sem_seg=PixelData(data=classes[0]), pred_sem_seg=PixelData(data=classes[1]))
+
+
+class Run:
+    """One start of a program that scores ``COUNT`` frames; it fails at one of them."""
+
+    def __init__(self, path: Path, fails_at: int | None = None, error: type[BaseException] = ValueError,
+                 settings: str = 'a', files: dict | None = None, save_seconds: float = 20) -> None:
+        self.fails_at, self.error, self.files, self.loaded = fails_at, error, files or {}, []
+        evaluator = Evaluator([SemSegMetric(4, per_class=False), DepthMetric(image_mean=['rmse'])])
+        self.scoring = ResumableScoring(evaluator, COUNT, self.load, self.stamp, settings, path, save_seconds)
+
+    def stamp(self, position: int) -> str:
+        return self.files.get(position, f'frame {position}')
+
+    def load(self, position: int) -> MultiTaskDataSample:
+        if position == self.fails_at:
+            raise self.error(f'frame {position}')
+        self.loaded.append(position)
+        return sample(position)
+
+
+@pytest.fixture
+def whole(tmp_path) -> dict:
+    path = tmp_path / 'whole'
+    run = Run(path)
+    metrics = run.scoring.run()
+    assert sorted(run.loaded) == list(range(COUNT)) and not path.exists()
+    return metrics
+
+
+@pytest.mark.parametrize('error', [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize('fails_at', [0, 1, 4, COUNT - 1])
+def test_an_interrupted_run_ends_with_the_same_numbers(tmp_path, whole, error, fails_at):
+    path = tmp_path / 'state'
+    with pytest.raises(error):
+        Run(path, fails_at, error).scoring.run()
+    assert path.exists() == (fails_at > 0)
+    run = Run(path, files={fails_at: 'repaired'})
+    assert run.scoring.done == fails_at and not run.scoring.restarted
+    counted = []
+    assert run.scoring.run(lambda: counted.append(1)) == whole
+    assert sorted(run.loaded) == list(range(fails_at, COUNT)) and len(counted) == COUNT - fails_at
+    run.scoring.finish()
+    assert not path.exists()
+
+
+def test_an_interruption_between_two_metrics_counts_the_frame_in_none(tmp_path, whole, monkeypatch):
+    process, calls = DepthMetric.process, []
+
+    def interrupted(self, *args):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        process(self, *args)
+
+    monkeypatch.setattr(DepthMetric, 'process', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Run(tmp_path / 'state').scoring.run()
+    monkeypatch.undo()
+    run = Run(tmp_path / 'state')
+    assert run.scoring.done == 2 and run.scoring.run() == whole
+
+
+def test_an_interruption_after_the_last_frame_loses_nothing(tmp_path, whole, monkeypatch):
+    monkeypatch.setattr(Evaluator, 'evaluate', lambda self, size: int('x'))
+    with pytest.raises(ValueError):
+        Run(tmp_path / 'state').scoring.run()
+    monkeypatch.undo()
+    run = Run(tmp_path / 'state')
+    assert run.scoring.done == COUNT and run.scoring.run() == whole and run.loaded == []
+
+
+@pytest.mark.parametrize('change', [dict(settings='b'), dict(files={1: 'changed'}), None])
+def test_other_settings_or_changed_or_damaged_files_start_afresh(tmp_path, whole, change):
+    path = tmp_path / 'state'
+    with pytest.raises(ValueError):
+        Run(path, 4).scoring.run()
+    if change is None:
+        os.truncate(path, 100)
+    run = Run(path, **(change or {}))
+    assert run.scoring.done == 0 and run.scoring.restarted
+    assert run.scoring.run() == whole
+
+
+def test_a_kill_loses_no_more_than_what_came_after_the_last_save(tmp_path, whole, monkeypatch):
+    path = tmp_path / 'state'
+    run = Run(path, save_seconds=0)
+    seen = []
+    run.scoring.run(lambda: seen.append(torch.load(path, weights_only=True)['done'] if path.exists() else 0))
+    assert seen == list(range(COUNT)), 'saved after every frame, and readable without running code'
+    again = Run(path)
+    assert again.scoring.done == COUNT and again.scoring.run() == whole
