@@ -61,6 +61,16 @@ class Depth(Task):
         """Metres ``(N, 1, H, W)``, limited to the task's range."""
         return output.float().clamp(self.min_depth, self.max_depth)
 
+    def read_prediction(self, path: str | Path) -> np.ndarray:
+        """``(H, W)`` float32 metres, as :meth:`read`.
+
+        Raises:
+            ValueError: values that are not finite.
+        """
+        if not np.isfinite(read_array(path)).all():
+            raise ValueError(f'File {path} of task {self.name!r}: expected metres, got NaN or infinity.')
+        return self.read(path)
+
     def to_png(self, prediction: np.ndarray) -> np.ndarray:
         """Millimetres, uint16; farther than 65.535 m is cut."""
         return np.rint(np.clip(prediction * MILLIMETRES, 0, np.iinfo(np.uint16).max)).astype(np.uint16)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import zlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 import scipy.io
+from scipy.io.matlab import MatReadError
 
 
 def read_array(path: str | Path) -> np.ndarray:
@@ -73,7 +75,7 @@ def write_array(array: np.ndarray, path: str | Path) -> None:
     else:
         raise ValueError(f'{path}: expected a name ending in .npy, or in .png for uint8 or uint16; got {array.dtype}.')
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + '.tmp')
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
     temporary.write_bytes(data)
     os.replace(temporary, path)
 
@@ -81,7 +83,7 @@ def write_array(array: np.ndarray, path: str | Path) -> None:
 def _only_variable(path: Path) -> np.ndarray:
     try:
         content = scipy.io.loadmat(path)
-    except OSError as error:
+    except (OSError, MatReadError, zlib.error) as error:
         if not path.is_file():
             raise
         raise ValueError(str(error)) from error

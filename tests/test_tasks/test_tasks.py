@@ -175,6 +175,9 @@ def test_depth_of_a_mat_file_is_read(tmp_path):
     scipy.io.savemat(tmp_path / 'two.mat', {'depth': LABELS['depth'], 'other': 1})
     with pytest.raises(ValueError, match=r'two.mat.*one variable.*depth.*other'):
         Depth().read_prediction(tmp_path / 'two.mat')
+    (tmp_path / 'empty.mat').touch()
+    with pytest.raises(ValueError, match='empty.mat'):
+        Depth().read_prediction(tmp_path / 'empty.mat')
     (tmp_path / 'cut.mat').write_bytes((tmp_path / 'd.mat').read_bytes()[:200])
     with pytest.raises(ValueError, match='cut.mat'):
         Depth().read_prediction(tmp_path / 'cut.mat')
@@ -187,6 +190,12 @@ def test_predictions_out_of_range_are_refused(tmp_path):
     np.save(tmp_path / 'ids.npy', np.array([[40]]))
     with pytest.raises(ValueError, match=r'0\.\.39'):
         Semseg(40).read_prediction(tmp_path / 'ids.npy')
+
+
+def test_a_predicted_depth_is_finite(tmp_path):
+    np.save(tmp_path / 'd.npy', np.array([[1.0, np.nan], [2.0, 3.0]]))
+    with pytest.raises(ValueError, match=r'd\.npy.*NaN'):
+        Depth().read_prediction(tmp_path / 'd.npy')
 
 
 def test_a_float_map_is_no_png(tmp_path):

@@ -1,3 +1,7 @@
+from .invpt import InvPTDecoder
 from .m2h import M2HDecoder
+from .mti_net import MTINetDecoder
+from .pad_net import PADNetDecoder
+from .shared import SharedDecoder
 
-__all__ = ['M2HDecoder']
+__all__ = ['InvPTDecoder', 'M2HDecoder', 'MTINetDecoder', 'PADNetDecoder', 'SharedDecoder']

@@ -1,4 +1,11 @@
+from .cross_stitch import CrossStitch
+from .cross_task_mixer import CrossTaskMixer
+from .distillation import MultiModalDistillation
+from .global_attention import GlobalCrossTaskAttention
+from .nddr import NDDR
 from .none import NoInteraction
+from .task_attention import TaskAttention
 from .wmca import WMCA
 
-__all__ = ['WMCA', 'NoInteraction']
+__all__ = ['NDDR', 'WMCA', 'CrossStitch', 'CrossTaskMixer', 'GlobalCrossTaskAttention',
+           'MultiModalDistillation', 'NoInteraction', 'TaskAttention']

@@ -50,8 +50,8 @@ class WMCA(nn.Module):
     Shapes: ``{task: (N, C, H, W)}`` kept.
 
     Raises:
-        ValueError: fewer than two tasks, channels that heads or ``reduction`` do not divide, a per-layer option of the
-            wrong length or range.
+        ValueError: fewer than two tasks, no layers, channels that heads or ``reduction`` do not divide, a per-layer
+            option of the wrong length or range.
     """
 
     def __init__(self, channels: int, tasks: Sequence[str], window_size: int | Sequence[int] = 7, num_heads: int = 4,
@@ -61,6 +61,9 @@ class WMCA(nn.Module):
         if len(tasks) < 2:
             raise ValueError(f'model.decoder.interaction (WMCA): expected at least two tasks, got {list(tasks)}. Use '
                              "interaction=dict(type='NoInteraction') for a single task.")
+        if num_layers < 1:
+            raise ValueError(f'model.decoder.interaction.num_layers (WMCA): expected 1 or more, got {num_layers}. Use '
+                             "interaction=dict(type='NoInteraction') for none.")
         require_divisible('model.decoder.interaction (WMCA)', 'channels', channels, reduction, f'{reduction=}')
         width = channels // reduction
         require_divisible('model.decoder.interaction (WMCA)', 'channels / reduction', width, num_heads, f'{num_heads=}')

@@ -2,11 +2,17 @@
 
 from .aspp import ASPP
 from .conv import GROUPS, SeparableConv2d, conv_layer, require_divisible
+from .distillation import MultiModalDistillationUnit, choose_main_tasks
+from .feature_propagation import FeaturePropagation
 from .fusion import FusionBlock, PyramidFusion, ResidualUnit, SeparableResidualUnit
+from .invpt_stage import InvPTStage
+from .residual import BasicBlock, Bottleneck
 from .resize import resize, upsample2
+from .scale_fusion import ScaleFusion, require_fine_to_coarse
 from .upsample import ChannelGate, UpsampleBlock
 from .windows import WindowGrid
 
-__all__ = ['ASPP', 'GROUPS', 'ChannelGate', 'FusionBlock', 'PyramidFusion', 'ResidualUnit', 'SeparableConv2d',
-           'SeparableResidualUnit', 'UpsampleBlock', 'WindowGrid', 'conv_layer', 'require_divisible', 'resize',
-           'upsample2']
+__all__ = ['ASPP', 'GROUPS', 'BasicBlock', 'Bottleneck', 'ChannelGate', 'FeaturePropagation', 'FusionBlock',
+           'InvPTStage', 'MultiModalDistillationUnit', 'PyramidFusion', 'ResidualUnit', 'ScaleFusion',
+           'SeparableConv2d', 'SeparableResidualUnit', 'UpsampleBlock', 'WindowGrid', 'choose_main_tasks',
+           'conv_layer', 'require_divisible', 'require_fine_to_coarse', 'resize', 'upsample2']

@@ -158,7 +158,8 @@ def test_projection_commutes_with_upsampling():
 
 @pytest.mark.parametrize(('options', 'message'), [
     (dict(tasks=['depth']), 'NoInteraction'), (dict(num_heads=3), 'num_heads=3'), (dict(reduction=3), 'reduction=3'),
-    (dict(shift_size=4), 'shift_size'), (dict(window_size=[4, 4]), 'window_size'), (dict(dilation=0), 'dilation')])
+    (dict(shift_size=4), 'shift_size'), (dict(window_size=[4, 4]), 'window_size'), (dict(dilation=0), 'dilation'),
+    (dict(num_layers=0), 'num_layers.*NoInteraction')])
 def test_what_does_not_fit_is_refused_when_built(options, message):
     with pytest.raises(ValueError, match=message):
         build(**{**dict(num_layers=1 if 'shift_size' not in options else 2), **options})

@@ -1,0 +1,3 @@
+_base_ = '../m2h/m2h_tiny_rooms.py'
+
+model = dict(consistency=[])

@@ -1,0 +1,185 @@
+"""The plain vision transformer as a backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isqrt
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from m2h_mm.registry import MODELS
+from m2h_mm.structures import Features
+
+from .dinov2_checkpoint import CONFIG_KEY, load_weights, read_checkpoint
+from .vision_transformer import LAYER_NORM_EPS, MLP, Attention, PatchEmbedding
+
+PATCH_SIZE = 16
+ARCHITECTURES = {
+    'tiny': dict(embed_dims=192, depth=12, num_heads=3),
+    'small': dict(embed_dims=384, depth=12, num_heads=6),
+    'base': dict(embed_dims=768, depth=12, num_heads=12),
+    'large': dict(embed_dims=1024, depth=24, num_heads=16),
+}
+
+
+class PlainBlock(nn.Module):
+    """``x + Attention(LN(x))``, then ``x + MLP(LN(x))``, on tokens ``(N, L, C)``: DINOv2's block without LayerScale."""
+
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
+        self.attn = Attention(embed_dims, num_heads)
+        self.norm2 = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
+        self.mlp = MLP(embed_dims, 4 * embed_dims)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.attn(self.norm1(tokens))
+        return tokens + self.mlp(self.norm2(tokens))
+
+
+@MODELS.register_module()
+class ViT(BaseModule):
+    """Plain vision transformer with patches of 16 px (arXiv 2010.11929), the backbone of InvPT.
+
+    Parameters have the names of timm's ``vit_*_patch16_*`` models, which are also those of InvPT's checkpoints.
+
+    Args:
+        arch (str | dict): ``'tiny'``, ``'small'``, ``'base'``, ``'large'``, or a dict with ``embed_dims``, ``depth``
+            and ``num_heads``. Default ``'large'``.
+        out_indices (Sequence[int], optional): blocks whose outputs are returned, ascending from 0; the last one is the
+            last block. Default: four, a quarter of the depth apart, for large (5, 11, 17, 23).
+        img_size (int | tuple): (height, width), or the side of a square, of the image that the stored position
+            embedding belongs to, in pixels, multiples of 16. Default 384.
+        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with a path or URL of a state dict of
+            timm's model (``.pth``). Its position embedding is resampled from a square to ``img_size``; one whose number
+            of patches is no square must already be of that size. None: initialised from scratch. Read by
+            ``init_weights``.
+
+    Input: images ``(N, 3, H, W)``, normalised, H and W multiples of 16. At other sizes than ``img_size`` the position
+    embedding is resampled (bicubic).
+
+    Output: :class:`Features`: ``maps``, one ``(N, C, H / 16, W / 16)`` per out index, and ``cls_tokens``, one
+    ``(N, C)`` each: the blocks' plain outputs but for the last one, which has passed the final LayerNorm.
+
+    Raises:
+        ValueError: an argument out of range; an image whose sides are no multiples of 16; a checkpoint of another
+            architecture. FileNotFoundError, ConnectionError: the checkpoint cannot be had.
+    """
+
+    def __init__(self, arch: str | Mapping[str, Any] = 'large', out_indices: Sequence[int] | None = None,
+                 img_size: int | Sequence[int] = 384, init_cfg: Mapping[str, Any] | None = None) -> None:
+        super().__init__(init_cfg)
+        embed_dims, depth, num_heads = _architecture(arch)
+        self.out_indices = _out_indices(out_indices, depth)
+        self.grid = _grid(img_size)
+        if init_cfg and (init_cfg.get('type') != 'Pretrained' or set(init_cfg) != {'type', 'checkpoint'}):
+            raise ValueError("model.backbone.init_cfg must be None (from scratch) or dict(type='Pretrained', "
+                             f'checkpoint=path | URL), got {dict(init_cfg)}.')
+        self.out_channels = (embed_dims,) * len(self.out_indices)
+        self.strides = (PATCH_SIZE,) * len(self.out_indices)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, embed_dims))
+        self.pos_embed = nn.Parameter(torch.empty(1, 1 + self.grid[0] * self.grid[1], embed_dims))
+        self.patch_embed = PatchEmbedding(3, embed_dims, PATCH_SIZE)
+        self.blocks = nn.ModuleList(PlainBlock(embed_dims, num_heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
+        self._init_tokens()
+
+    def forward(self, image: Tensor) -> Features:
+        grid = (image.shape[2] // PATCH_SIZE, image.shape[3] // PATCH_SIZE)
+        tokens = self.embed(image)
+        maps, cls_tokens = [], []
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens)
+            if index in self.out_indices:
+                output = self.norm(tokens) if index == self.out_indices[-1] else tokens
+                cls_tokens.append(output[:, 0])
+                maps.append(output[:, 1:].transpose(1, 2).unflatten(2, grid))
+        return Features(maps=tuple(maps), cls_tokens=tuple(cls_tokens))
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Tokens that enter the first block, class token first, ``(N, 1 + H / 16 * W / 16, C)``."""
+        height, width = image.shape[2:]
+        if height % PATCH_SIZE or width % PATCH_SIZE:
+            raise ValueError(f'ViT needs images whose sides are multiples of {PATCH_SIZE}, got {height}x{width} (HxW). '
+                             f'Set model.data_preprocessor.size_divisor={PATCH_SIZE}, which pads images to such sizes.')
+        patches = self.patch_embed(image)
+        positions = resample_positions(self.pos_embed, self.grid, (height // PATCH_SIZE, width // PATCH_SIZE))
+        return torch.cat([self.cls_token.expand(len(image), -1, -1), patches], dim=1) + positions
+
+    def init_weights(self) -> None:
+        """Load ``init_cfg.checkpoint``, or initialise from scratch where there is none."""
+        if self.init_cfg:
+            checkpoint = str(self.init_cfg['checkpoint'])
+            state = read_checkpoint(checkpoint)
+            count, native = state['pos_embed'].shape[1] - 1, isqrt(state['pos_embed'].shape[1] - 1)
+            if native ** 2 == count:
+                state['pos_embed'] = resample_positions(state['pos_embed'], (native, native), self.grid)
+            elif count != self.grid[0] * self.grid[1]:
+                raise ValueError(f'{CONFIG_KEY}: {checkpoint} has a position embedding of {count} patches, which is no '
+                                 f'square and not the {self.grid[0]}x{self.grid[1]} of model.backbone.img_size. '
+                                 "Set img_size to the checkpoint's.")
+            load_weights(self, state, checkpoint, unused=())
+        else:
+            self._init_tokens()
+            for module in self.modules():
+                if isinstance(module, nn.Linear):
+                    nn.init.trunc_normal_(module.weight, std=0.02)
+                    nn.init.zeros_(module.bias)
+        self.is_init = True
+
+    def _init_tokens(self) -> None:
+        nn.init.normal_(self.cls_token, std=1e-6)
+        nn.init.trunc_normal_(self.pos_embed, std=0.02)
+
+
+def resample_positions(pos_embed: Tensor, native: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """A position embedding at another patch grid, bicubic in float32; the class token's entry is kept.
+
+    Args:
+        pos_embed: ``(1, 1 + h * w, C)``.
+        native: its (h, w).
+        grid: the (H, W) wanted.
+
+    Returns:
+        ``(1, 1 + H * W, C)`` in the dtype of ``pos_embed``; ``pos_embed`` itself where the grids are equal.
+    """
+    if native == grid:
+        return pos_embed
+    cls_entry, patches = pos_embed[:, :1], pos_embed[:, 1:].float().transpose(1, 2).unflatten(2, native)
+    patches = F.interpolate(patches, size=grid, mode='bicubic', align_corners=False).flatten(2).transpose(1, 2)
+    return torch.cat([cls_entry, patches.to(pos_embed.dtype)], dim=1)
+
+
+def _architecture(arch: str | Mapping[str, Any]) -> tuple[int, int, int]:
+    if isinstance(arch, str) and arch not in ARCHITECTURES:
+        raise ValueError(f'model.backbone.arch must be one of {sorted(ARCHITECTURES)} or a dict, got {arch!r}.')
+    settings = ARCHITECTURES[arch] if isinstance(arch, str) else arch
+    if set(settings) != {'embed_dims', 'depth', 'num_heads'}:
+        raise ValueError('model.backbone.arch as a dict must have embed_dims, depth and num_heads, got '
+                         f'{sorted(settings)}.')
+    embed_dims, depth, num_heads = (settings[name] for name in ('embed_dims', 'depth', 'num_heads'))
+    if embed_dims % num_heads:
+        raise ValueError(f'model.backbone.arch: num_heads={num_heads} must divide embed_dims={embed_dims}.')
+    return embed_dims, depth, num_heads
+
+
+def _out_indices(out_indices: Sequence[int] | None, depth: int) -> tuple[int, ...]:
+    if out_indices is None:
+        # A network of fewer than four blocks returns each of them.
+        return tuple(sorted({-(-depth * quarter // 4) - 1 for quarter in (1, 2, 3, 4)}))
+    indices = tuple(out_indices)
+    if not indices or list(indices) != sorted(set(indices)) or indices[0] < 0 or indices[-1] != depth - 1:
+        raise ValueError('model.backbone.out_indices must be ascending block numbers from 0, the last one '
+                         f'{depth - 1}, the last block, got {indices}.')
+    return indices
+
+
+def _grid(img_size: int | Sequence[int]) -> tuple[int, int]:
+    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    if min(height, width) <= 0 or height % PATCH_SIZE or width % PATCH_SIZE:
+        raise ValueError(f'model.backbone.img_size must be a multiple of {PATCH_SIZE}, or two, got {img_size}.')
+    return height // PATCH_SIZE, width // PATCH_SIZE
