@@ -5,10 +5,12 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    # save_best may be any metric. mmengine looks for these parts in its name, the greater ones first.
+    # save_best may be any metric of ours. mmengine looks for these parts in its name, whatever their case, the greater
+    # ones first: they are as long as they must be to find nothing else. For other names it asks for a rule.
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4000, max_keep_ckpts=2, save_best='semseg/mIoU',
-                    greater_keys=['mIoU', 'mAcc', 'aAcc', '/delta', '/within', 'F', '/AP', 'gain/', 'delta_m'],
-                    less_keys=['depth/', 'normals/']),
+                    greater_keys=['/mIoU', '/mAcc', '/aAcc', '/delta1', '/delta2', '/delta3', '/within_', '/maxF',
+                                  '/meanF', '/odsF', '/oisF', 'edge/AP', 'gain/', 'delta_m'],
+                    less_keys=['/rmse', '/abs_rel', '/sq_rel', '/silog', '/log10', 'normals/mean', 'normals/median']),
     visualization=dict(type='MultiTaskVisualizationHook', num_frames=4))
 
 # Pictures go to <work dir>/<time>/vis_data. For TensorBoard add dict(type='TensorboardVisBackend') to the list.

@@ -6,8 +6,11 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 
+import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.logging import print_log
 
@@ -23,7 +26,8 @@ class MultiTaskEvaluator(Evaluator):
 
     With a ``reference`` there are further keys, in percent, positive if better than the reference: ``gain/<task>``, of
     the task's headline metric, and ``delta_m``, the mean over the tasks: Maninis et al., CVPR 2019, eq. 1. They are NaN
-    where a headline metric is, as for a task that no frame has a label of.
+    where a headline metric is, as for a task that no frame has a label of. A task counts once: of several metrics for
+    its labels, the first that yields the headline measure.
 
     Args:
         metrics: configs of the metrics, or built ones: one, a list, or a dict under any names, for instance the tasks',
@@ -31,12 +35,12 @@ class MultiTaskEvaluator(Evaluator):
         reference: what single-task models reach: a dict of ``'task/metric'`` to value; or a JSON file, or several, one
             per single-task model for instance. A file holds such a dict, or is what ``tools/test.py --out`` writes.
             It must name the headline metric of every evaluated task (``semseg/mIoU``, ``depth/rmse``, ``normals/mean``,
-            ``edge/odsF``, ...); what else it holds is ignored. Default: none.
+            ``edge/odsF``, ...), measured by the same protocol; what else it holds is ignored. Default: none.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a file that is not of this form, a headline metric that is missing, 0 or not a number, or two files
-            that disagree.
+        ValueError: a file that is not of this form, a headline metric that is missing, 0 or not a number, two files
+            that disagree on one, or two metrics that yield the same key.
     """
 
     def __init__(self, metrics: Mapping[str, dict | None] | dict | BaseMetric | Sequence,
@@ -44,10 +48,19 @@ class MultiTaskEvaluator(Evaluator):
         if isinstance(metrics, Mapping) and 'type' not in metrics:
             metrics = [metric for metric in metrics.values() if metric is not None]
         super().__init__(metrics)
-        # By the key of the headline metric: the name of its task, and whether higher is better.
-        self.headlines = {f'{metric.prefix}/{metric.task.metric}': (metric.prefix, metric.task.higher_is_better)
-                          for metric in self.metrics if isinstance(metric, PooledMetric)}
+        self._require_distinct_keys()
         self.reference = None if reference is None else self._read_reference(reference)
+
+    @cached_property
+    def headlines(self) -> dict[str, tuple[str, bool]]:
+        """By the key of the headline metric: the name of its task, and whether higher is better."""
+        headlines, counted = {}, set()
+        for metric in self._pooled():
+            task = metric.task
+            if task.gt_field not in counted and task.metric in _measures(metric):
+                counted.add(task.gt_field)
+                headlines[f'{metric.prefix}/{task.metric}'] = metric.prefix, task.higher_is_better
+        return headlines
 
     def evaluate(self, size: int) -> dict[str, float]:
         """All metrics over a data set of ``size`` frames; then start afresh."""
@@ -60,10 +73,22 @@ class MultiTaskEvaluator(Evaluator):
         """By task, the protocol of the metrics that have more than one."""
         return {metric.prefix: metric.protocol for metric in self.metrics if hasattr(metric, 'protocol')}
 
+    def _pooled(self) -> list[PooledMetric]:
+        return [metric for metric in self.metrics if isinstance(metric, PooledMetric)]
+
+    def _require_distinct_keys(self) -> None:
+        """mmengine would find out only after a whole evaluation."""
+        for one, other in combinations(self._pooled(), 2):
+            same = sorted(_measures(one) & _measures(other)) if one.prefix == other.prefix else []
+            if same:
+                raise ValueError(
+                    f'evaluator.metrics: {type(one).__name__} and {type(other).__name__} would both yield '
+                    f"{[f'{one.prefix}/{name}' for name in same]}. Give one of them another prefix, such as "
+                    f"prefix='{one.prefix}_2', or leave it out.")
+
     def _gains(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        reached = {key: name for key, (name, _) in self.headlines.items() if key in metrics}
-        gains = task_gains({name: metrics[key] for key, name in reached.items()},
-                           {name: self.reference[key] for key, name in reached.items()},
+        gains = task_gains({name: metrics[key] for key, (name, _) in self.headlines.items()},
+                           {name: self.reference[key] for key, (name, _) in self.headlines.items()},
                            dict(self.headlines.values()))
         undefined = [name for name, gain in gains.items() if math.isnan(gain)]
         if undefined:
@@ -77,24 +102,30 @@ class MultiTaskEvaluator(Evaluator):
             values, sources = dict(reference), 'evaluator.reference'
         else:
             paths = [reference] if isinstance(reference, (str, Path)) else list(reference)
-            values, sources = _merge(paths), ', '.join(map(str, paths))
+            values, sources = _merge(paths, self.headlines), ', '.join(map(str, paths)) or 'evaluator.reference'
         for key in self.headlines:
             value = values.get(key)
-            if not isinstance(value, (int, float)) or not math.isfinite(value) or value == 0:
+            if type(value) not in (int, float) or not math.isfinite(value) or value == 0:
                 raise ValueError(
                     f'{sources}: expected a number other than 0 for {key!r}, the headline metric of an evaluated task, '
                     f'got {value!r}; there are {sorted(values)}. Add the single-task value, or leave the metric out.')
         if not self.headlines:
-            raise ValueError(f'evaluator.reference: no metric in {[type(m).__name__ for m in self.metrics]} belongs to '
-                             'a task, so that there is no gain. Remove the reference.')
+            raise ValueError(f'evaluator.reference: no metric in {[type(m).__name__ for m in self.metrics]} yields '
+                             "a task's headline measure, so that there is no gain. Remove the reference.")
         return {key: float(values[key]) for key in self.headlines}
 
 
-def _merge(paths: Sequence[str | Path]) -> dict[str, float]:
+def _measures(metric: PooledMetric) -> set[str]:
+    """What the metric yields, found out on an image of one void pixel."""
+    label = torch.full((metric.task.label_channels, 1, 1), float(metric.task.void))
+    return set(metric.summarise(metric.statistics(torch.zeros_like(label), label)))
+
+
+def _merge(paths: Sequence[str | Path], headlines: Mapping[str, object]) -> dict[str, float]:
     values, origin = {}, {}
     for path in paths:
         for key, value in _read(Path(path)).items():
-            if key in values and values[key] != value:
+            if key in headlines and key in values and values[key] != value:
                 raise ValueError(f'evaluator.reference: {origin[key]} says {key} is {values[key]}, {path} says '
                                  f'{value}. Keep one of the two.')
             values[key], origin[key] = value, path

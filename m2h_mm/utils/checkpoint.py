@@ -25,6 +25,9 @@ def _history_method(owner: type, name: str) -> object:
 
 
 _history_method.__module__, _history_method.__qualname__ = 'builtins', 'getattr'
+# How the keys of the authors' own checkpoints begin, the method, and the tool that converts them.
+OFFICIAL_LAYOUTS = (('mlt_head.', 'M2H', 'm2h'), ('multi_task_decoder.', 'InvPT', 'invpt'),
+                    ('distillation_scale_', 'MTI-Net', 'mti_net'), ('multi_modal_distillation.', 'PAD-Net', 'mti_net'))
 # Keys of what only a training needs, the state of the loss weighting.
 TRAINING_STATE = 'weighting.'
 # What mmengine's checkpoints hold beside tensors: the logged curves.
@@ -66,9 +69,10 @@ def load_weights(model: nn.Module, path: str | Path) -> None:
     """
     checkpoint = read_checkpoint(path)
     state: dict[str, Tensor] = checkpoint.get('state_dict', checkpoint)
-    if any(key.startswith('mlt_head.') for key in state):
-        raise ValueError(f'{path} has the layout of the official M2H code. Convert it first: '
-                         f'python tools/model_converters/m2h.py {path} converted.pth --config CONFIG')
+    for prefix, method, tool in OFFICIAL_LAYOUTS:
+        if any(key.removeprefix('module.').startswith(prefix) for key in state):
+            raise ValueError(f'{path} has the layout of the official {method} code. Convert it first: '
+                             f'python tools/model_converters/{tool}.py {path} converted.pth --config CONFIG')
     target = unwrap(model)
     own = target.state_dict()
     missing = [key for key in own if key not in state and not key.startswith(TRAINING_STATE)]

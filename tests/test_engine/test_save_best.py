@@ -1,11 +1,17 @@
 """``save_best`` takes any metric of ours by its name alone."""
 
+import json
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+from mmengine.structures import PixelData
+from torch.utils.data import Dataset
 
 from m2h_mm.evaluation.metrics import (
     DepthMetric,
@@ -18,6 +24,7 @@ from m2h_mm.evaluation.metrics import (
 )
 from m2h_mm.evaluation.metrics.depth import MEASURES
 from m2h_mm.registry import METRICS
+from m2h_mm.structures import MultiTaskDataSample
 
 RUNTIME = Path(__file__).parents[2] / 'configs' / '_base_' / 'default_runtime.py'
 BUILT = [SemSegMetric(3, per_class=False), DepthMetric(image_mean=MEASURES), NormalsMetric(), EdgeMetric(),
@@ -29,6 +36,17 @@ def rule_of(key):
     settings = dict(Config.fromfile(RUNTIME).default_hooks.checkpoint)
     assert settings.pop('type') == 'CheckpointHook'
     return CheckpointHook(**{**settings, 'save_best': key}).rules
+
+
+@pytest.mark.parametrize('key', ['depth_far/rmse', 'surface_normals/mean', 'again_top_heatmap/rmse_image_mean'])
+def test_a_prefix_does_not_change_the_rule(key):
+    assert rule_of(key) == ['less']
+
+
+@pytest.mark.parametrize('key', ['flow/epe', 'brightness_diff/l1', 'depth/new', 'colour/delta_e', 'depth/mean'])
+def test_a_measure_of_a_user_needs_a_rule(key):
+    with pytest.raises(ValueError, match=f'Cannot infer the rule for key {key}'):
+        rule_of(key)
 
 
 def keys():
@@ -52,3 +70,75 @@ def test_the_rule_of_every_measure_is_known(key, rule):
 @pytest.mark.parametrize('metric', BUILT, ids=lambda metric: metric.prefix)
 def test_the_rule_agrees_with_the_task(metric):
     assert rule_of(f'{metric.prefix}/{metric.task.metric}') == ['greater' if metric.task.higher_is_better else 'less']
+
+
+class Frames(Dataset):
+    metainfo: dict = {}
+
+    def __init__(self, labelled=True):
+        self.labelled = labelled
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        sample = MultiTaskDataSample()
+        if self.labelled:
+            sample.gt_depth_map = PixelData(data=torch.full((1, 4, 6), 2.0))
+        return dict(inputs=torch.zeros(3, 4, 6), data_samples=sample)
+
+
+class Scripted(BaseModel):
+    """Its depth is off by so many metres in the 1st, 2nd, ... validation."""
+
+    errors = (0.6, 0.2, 0.4, math.nan)
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.register_buffer('trained', torch.zeros((), dtype=torch.long))
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        if mode == 'loss':
+            self.trained += 1
+            return dict(loss=self.weight.sum())
+        for sample in data_samples:
+            sample.pred_depth_map = PixelData(data=torch.full((1, 4, 6), 2 + self.errors[self.trained - 1]))
+        return data_samples
+
+
+def best_checkpoints(work_dir, labelled=True, **checkpoint):
+    def loader(dataset):
+        return dict(dataset=dataset, batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
+                    collate_fn=dict(type='pseudo_collate'))
+    hook = dict(Config.fromfile(RUNTIME).default_hooks.checkpoint, interval=1)
+    runner = Runner(
+        Scripted(), str(work_dir), experiment_name=work_dir.name, default_scope='m2h_mm', log_level='WARNING',
+        train_dataloader=loader(Frames()), train_cfg=dict(by_epoch=False, max_iters=4, val_interval=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), val_dataloader=loader(Frames(labelled)),
+        val_cfg=dict(), val_evaluator=dict(type='MultiTaskEvaluator', metrics=dict(depth=dict(type='DepthMetric')),
+                                           reference={'depth/rmse': 0.5}),
+        default_hooks=dict(checkpoint={**hook, **checkpoint}, logger=dict(type='LoggerHook', interval=1)))
+    runner.train()
+    return runner, sorted(path.name for path in work_dir.glob('best_*.pth'))
+
+
+def test_the_checkpoint_of_the_highest_gain_is_kept(tmp_path):
+    runner, found = best_checkpoints(tmp_path, save_best='delta_m')
+    assert found == ['best_delta_m_iter_2.pth']
+    logged = [json.loads(line) for line in next(tmp_path.glob('*/vis_data/scalars.json')).read_text().splitlines()]
+    gains = [line['delta_m'] for line in logged if 'delta_m' in line]
+    assert gains[:3] == pytest.approx([-20, 60, 20], rel=1e-4) and math.isnan(gains[3])
+    assert runner.message_hub.get_info('best_score') == pytest.approx(60, rel=1e-4)
+
+
+def test_the_lowest_error_is_kept_unless_the_rule_says_otherwise(tmp_path):
+    both = dict(save_best=['depth/rmse', 'depth/delta1'])
+    assert best_checkpoints(tmp_path / 'guessed', **both)[1] == [
+        'best_depth_delta1_iter_2.pth', 'best_depth_rmse_iter_2.pth']
+    assert best_checkpoints(tmp_path / 'told', save_best='depth/rmse', rule='greater')[1] == [
+        'best_depth_rmse_iter_1.pth']
+
+
+def test_nan_is_never_the_best(tmp_path):
+    assert best_checkpoints(tmp_path, labelled=False, save_best='delta_m')[1] == []

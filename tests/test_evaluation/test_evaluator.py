@@ -76,7 +76,9 @@ def test_a_task_without_labels_makes_the_gain_nan():
 
 @pytest.mark.parametrize('reference, message', [
     ({'semseg/mIoU': 50}, r"'depth/rmse'.*got None.*\['semseg/mIoU'\]"), ({**REFERENCE, 'depth/rmse': 0}, 'got 0'),
-    ({**REFERENCE, 'depth/rmse': math.nan}, 'got nan'), ({**REFERENCE, 'depth/rmse': 'good'}, "got 'good'")])
+    ({**REFERENCE, 'depth/rmse': math.nan}, 'got nan'), ({**REFERENCE, 'depth/rmse': 'good'}, "got 'good'"),
+    ({**REFERENCE, 'depth/rmse': None}, 'got None'), ({**REFERENCE, 'depth/rmse': True}, 'got True'),
+    ([], "evaluator.reference: expected .*'semseg/mIoU'")])
 def test_a_reference_that_lacks_a_task_is_refused_when_built(reference, message):
     with pytest.raises(ValueError, match=message):
         MultiTaskEvaluator(METRICS, reference)
@@ -93,6 +95,36 @@ def test_bad_reference_files_are_named(tmp_path):
         (tmp_path / f'{name}.json').write_text(json.dumps({**REFERENCE, 'depth/rmse': value}))
     with pytest.raises(ValueError, match=r'one\.json says depth/rmse is 0\.5.*two\.json says 0\.6'):
         MultiTaskEvaluator(METRICS, [str(tmp_path / 'one.json'), str(tmp_path / 'two.json')])
+
+
+def test_files_may_disagree_on_what_is_not_needed(tmp_path):
+    for name, value in (('one', 1.0), ('two', 2.0)):
+        (tmp_path / f'{name}.json').write_text(json.dumps({**REFERENCE, 'delta_m': value, 'edge/odsF': None}))
+    assert MultiTaskEvaluator(METRICS, [str(tmp_path / f'{name}.json') for name in ('one', 'two')]
+                              ).reference == REFERENCE
+
+
+class Outliers(DepthMetric):
+    """Another measure of depth, without the headline one."""
+
+    def summarise(self, statistics):
+        return dict(outliers=100 - 100 * super().summarise(statistics)['delta3'])
+
+
+def test_a_task_counts_once():
+    several = [Outliers(prefix='depth_outliers'), DepthMetric(), DepthMetric(max_depth=10, prefix='depth_near'),
+               SemSegMetric(4, per_class=False), Outliers()]
+    evaluator = MultiTaskEvaluator(several, REFERENCE)
+    assert list(evaluator.headlines) == ['depth/rmse', 'semseg/mIoU']
+    metrics = evaluate(evaluator, [sample(0.4)])
+    assert {'depth_outliers/outliers', 'depth_near/rmse', 'depth/outliers'} <= metrics.keys()
+    assert metrics['delta_m'] == evaluate(MultiTaskEvaluator(METRICS, REFERENCE), [sample(0.4)])['delta_m']
+
+
+def test_two_metrics_of_one_key_are_refused_when_built():
+    with pytest.raises(ValueError, match=r"DepthMetric and DepthMetric .*'depth/abs_rel'.*another prefix"):
+        MultiTaskEvaluator([DepthMetric(), SemSegMetric(4, per_class=False), DepthMetric(max_depth=10)])
+    MultiTaskEvaluator([DepthMetric(), Outliers(), DepthMetric(prefix='depth_near')])
 
 
 class Count(BaseMetric):

@@ -61,6 +61,8 @@ def test_weights_fit_or_are_refused_by_name(tmp_path):
         load_weights(model, tmp_path / 'b.pth')
     assert model.weight.sum() == 6
 
-    torch.save({'mlt_head.convs.0.conv.weight': torch.zeros(1)}, tmp_path / 'official.pt')
-    with pytest.raises(ValueError, match='tools/model_converters/m2h.py'):
-        load_weights(model, tmp_path / 'official.pt')
+    for key, tool in (('mlt_head.convs.0.conv.weight', 'm2h'), ('module.multi_task_decoder.x', 'invpt'),
+                      ('distillation_scale_0.x', 'mti_net'), ('multi_modal_distillation.x', 'mti_net')):
+        torch.save({key: torch.zeros(1)}, tmp_path / 'official.pt')
+        with pytest.raises(ValueError, match=f'tools/model_converters/{tool}.py'):
+            load_weights(model, tmp_path / 'official.pt')

@@ -103,7 +103,11 @@ class PooledMetric(BaseMetric):
         if not self.num_pixels(total):
             print_log(f'{type(self).__name__}: no valid pixel of {self.task.gt_field} in the whole data set; its '
                       'measures are NaN.', logger='current', level=logging.WARNING)
+        self.report(total)
         return self.summarise(total)
+
+    def report(self, statistics: Statistics) -> None:
+        """Log what is too long for measures; here nothing."""
 
     def _of_sample(self, sample: Mapping) -> Statistics | None:
         label = read_field(sample, self.task.gt_field)

@@ -48,12 +48,18 @@ class SemSegMetric(PooledMetric):
         return float(statistics['confusion'].sum())
 
     def summarise(self, statistics: Statistics) -> dict[str, float]:
-        measures = {name: 100 * value for name, value in
-                    segmentation_measures(statistics['confusion'], self.absent).items()}
+        measures = self._percent(statistics)
+        return dict(mIoU=float(measures['miou']), mAcc=float(measures['mean_acc']), aAcc=float(measures['pixel_acc']))
+
+    def report(self, statistics: Statistics) -> None:
         if self.per_class:
+            measures = self._percent(statistics)
             print_log(self._table(measures['iou'].tolist(), measures['class_acc'].tolist()), logger='current',
                       level=logging.INFO)
-        return dict(mIoU=float(measures['miou']), mAcc=float(measures['mean_acc']), aAcc=float(measures['pixel_acc']))
+
+    def _percent(self, statistics: Statistics) -> dict[str, Tensor]:
+        return {name: 100 * value for name, value in
+                segmentation_measures(statistics['confusion'], self.absent).items()}
 
     def _table(self, iou: list[float], accuracy: list[float]) -> str:
         names = (self.dataset_meta or {}).get('classes') or ()

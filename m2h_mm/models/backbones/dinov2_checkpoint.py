@@ -58,7 +58,7 @@ def read_checkpoint(checkpoint: str) -> dict[str, Tensor]:
     Raises:
         FileNotFoundError: there is no file at the path.
         ConnectionError: the URL could not be downloaded.
-        ValueError: the file cannot be read, or is not a DINOv2 model.
+        ValueError: the file cannot be read, or is not a vision transformer.
     """
     try:
         content = _download(checkpoint) if '://' in checkpoint else _read_file(checkpoint)
@@ -105,10 +105,11 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], checkpoint: str, un
     needed = [key for key in missing if not key.startswith(unused)]
     if needed:
         raise ValueError(f'{CONFIG_KEY}: {checkpoint} lacks parameters that the backbone needs: {_shorten(needed)}.')
-    print_log(f'DINOv2: loaded {len(state) - len(unexpected)} tensors from {checkpoint}', logger='current')
+    name = type(model).__name__
+    print_log(f'{name}: loaded {len(state) - len(unexpected)} tensors from {checkpoint}', logger='current')
     for what, keys in (('missing in the file, without effect', missing), ('not used', unexpected)):
         if keys:
-            print_log(f'DINOv2: {what}: {_shorten(keys)}', logger='current', level=logging.WARNING)
+            print_log(f'{name}: {what}: {_shorten(keys)}', logger='current', level=logging.WARNING)
 
 
 def _read_file(path: str) -> Any:
@@ -163,8 +164,8 @@ def _official_keys(content: Any, checkpoint: str) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not {'cls_token', 'pos_embed', 'patch_embed.proj.weight'} <= state.keys():
         found = _shorten(list(state)) if isinstance(state, Mapping) else type(state).__name__
         raise ValueError(
-            f'{CONFIG_KEY}: {checkpoint} is not a DINOv2 model: expected the keys cls_token, pos_embed, patch_embed.*, '
-            f'blocks.* (also under "backbone."), found {found}.'
+            f'{CONFIG_KEY}: {checkpoint} is not a vision transformer: expected the keys cls_token, pos_embed, '
+            f'patch_embed.*, blocks.* (also under "backbone."), found {found}.'
         )
     # Models built with block_chunks name block 3 "blocks.<chunk>.3.".
     return {re.sub(r'^blocks\.\d+\.(\d+)\.', r'blocks.\1.', key): tensor for key, tensor in state.items()}

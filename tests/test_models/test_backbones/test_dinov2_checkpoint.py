@@ -152,7 +152,7 @@ def test_a_broken_file_is_named(tmp_path, content):
 def test_another_model_is_named(tmp_path, content):
     path = tmp_path / 'resnet.pth'
     torch.save(content, path)
-    with pytest.raises(ValueError, match=rf'{KEY}: {path} is not a DINOv2 model: .*found (conv1\.weight|Tensor)'):
+    with pytest.raises(ValueError, match=rf'{KEY}: {path} is not a vision transformer: .*found (conv1\.weight|Tensor)'):
         small_model(path).init_weights()
 
 

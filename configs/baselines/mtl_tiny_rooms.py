@@ -1,0 +1,5 @@
+# The plain multi-task baseline, one map for all heads, with backbone, data, losses and schedule of
+# configs/mti_net/mti_net_tiny_rooms.py.
+_base_ = '../mti_net/mti_net_tiny_rooms.py'
+
+model = dict(decoder=dict(_delete_=True, type='SharedDecoder'))

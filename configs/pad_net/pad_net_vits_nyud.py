@@ -1,0 +1,10 @@
+# PAD-Net with backbone, data, losses and schedule of configs/mti_net/mti_net_vits_nyud.py.
+_base_ = '../mti_net/mti_net_vits_nyud.py'
+
+model = dict(
+    decoder=dict(_delete_=True, type='PADNetDecoder'),
+    heads=dict(
+        semseg=dict(type='PADNetHead'),
+        depth=dict(type='PADNetHead'),
+        normals=dict(type='PADNetHead'),
+        edge=dict(type='PADNetHead')))
