@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -74,6 +74,40 @@ def load_dataset_config(name: str, options: Mapping | None = None) -> Config:
         raise ValueError(f'--dataset: expected one of {dataset_names()} (the configs in {BASE_DATASETS}), got '
                          f'{name!r}. A data set of your own is named by a config of yours: --config FILE.')
     return load_config(str(BASE_DATASETS / f'{name}.py'), options or {})
+
+
+def read_dataset_config(name: str | None, path: str | None, options: Mapping, data_root: str | None = None,
+                        split: str | None = None) -> Config:
+    """The config of labelled data that a command line names, ``test_dataloader.dataset`` set to what it says of them.
+
+    Args:
+        name: ``--dataset``, one of :func:`dataset_names`; None to read ``path``.
+        path: ``--config``.
+        options: ``--cfg-options``.
+        data_root, split: take the place of the config's unless None.
+
+    Raises:
+        ValueError: the config has no ``test_dataloader.dataset``.
+    """
+    cfg = load_dataset_config(name, options) if name else load_config(path, options)
+    if 'dataset' not in (cfg.get('test_dataloader') or {}):
+        raise ValueError(f'{path}: expected test_dataloader.dataset, the labelled data, in the config; it has '
+                         f'{sorted(cfg)}.')
+    settings = dict(data_root=data_root, split=split)
+    cfg.test_dataloader.dataset.update({key: value for key, value in settings.items() if value}, test_mode=True)
+    return cfg
+
+
+def select_tasks(tasks: Mapping[str, Task], names: Sequence[str] | None) -> dict[str, Task]:
+    """The tasks that ``--tasks`` names, or all of them, in their own order.
+
+    Raises:
+        ValueError: a name that is none of them.
+    """
+    unknown = sorted(set(names or ()) - set(tasks))
+    if unknown:
+        raise ValueError(f'--tasks: the data set has {list(tasks)}, got {unknown}.')
+    return {name: task for name, task in tasks.items() if names is None or name in names}
 
 
 def print_metrics(metrics: Mapping[str, float], constant: Mapping[str, float] | None,

@@ -34,6 +34,18 @@ def text_width(text: str, size: int, bold: bool = False) -> int:
     return int(np.ceil(load_font(size, bold).getlength(text)))
 
 
+def wrap(text: str, width: int, size: int, bold: bool = False) -> list[str]:
+    """Break a text into lines of ``width`` pixels; a word that is wider stays whole."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f'{lines[-1]} {word}' if lines else word
+        if lines and text_width(longer, size, bold) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines or ['']
+
+
 def text_block(lines: Sequence[str], size: int, bold: bool = False, vertical: bool = False) -> Image.Image:
     """Lines of text on white, as tight as the font allows; ``vertical`` text reads upwards."""
     height = round(size * 1.35)
@@ -54,6 +66,17 @@ def stack(blocks: Sequence[Image.Image], gap: int) -> Image.Image:
     for block in blocks:
         whole.paste(block, (0, top))
         top += block.height + gap
+    return whole
+
+
+def side_by_side(blocks: Sequence[Image.Image], gap: int, width: int = 0) -> Image.Image:
+    """Blocks next to one another, flush top; each takes ``width`` pixels, or more where it is wider."""
+    widths = [max(width, block.width) for block in blocks]
+    whole = Image.new('RGB', (sum(widths) + gap * (len(blocks) - 1), max(block.height for block in blocks)), WHITE)
+    left = 0
+    for block, taken in zip(blocks, widths, strict=True):
+        whole.paste(block, (left, 0))
+        left += taken + gap
     return whole
 
 
@@ -87,15 +110,15 @@ def outlined(picture: np.ndarray) -> Image.Image:
 
 
 def notice_panel(height: int, width: int, text: str, size: int) -> np.ndarray:
-    """A hatched panel that says why there is nothing to see."""
+    """A hatched panel that says, in one line or several, why there is nothing to see."""
     panel = Image.fromarray(hatch(height, width))
     draw = ImageDraw.Draw(panel)
     centre = (width // 2, height // 2)
-    while size > 6 and text_width(text, size) > width - 4:
+    while size > 6 and max(text_width(line, size) for line in text.splitlines()) > width - 4:
         size -= 1
-    left, top, right, bottom = draw.textbbox(centre, text, load_font(size), anchor='mm')
+    left, top, right, bottom = draw.textbbox(centre, text, load_font(size), anchor='mm', align='center')
     draw.rectangle((left - size // 2, top - size // 2, right + size // 2, bottom + size // 2), WHITE)
-    draw.text(centre, text, INK, load_font(size), anchor='mm')
+    draw.text(centre, text, INK, load_font(size), anchor='mm', align='center')
     return np.asarray(panel)
 
 

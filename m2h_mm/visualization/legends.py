@@ -14,7 +14,7 @@ from m2h_mm.tasks import Depth, Edge, HumanParts, Normals, Saliency, Semseg, Tas
 
 from .drawing import INK, WHITE, hatch, load_font, outlined, stack, text_width
 
-HOLES = dict(truth='no label', prediction='prediction is not a number')
+HOLES = dict(truth='no label', prediction='no predicted value')
 
 
 @dataclass

@@ -30,6 +30,28 @@ def test_config_is_read_with_its_work_dir_and_options(tmp_path):
         cli.load_config(str(tmp_path / 'other.py'), {})
 
 
+def test_the_command_line_says_where_the_labels_are(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text("test_dataloader = dict(dataset=dict(data_root='a', split='val', pipeline=[]))\n")
+    kept = cli.read_dataset_config(None, str(path), {}).test_dataloader.dataset
+    assert (kept.data_root, kept.split, kept.test_mode) == ('a', 'val', True)
+    changed = cli.read_dataset_config(None, str(path), {'test_dataloader.dataset.ratio': 2}, 'b', 'train')
+    assert (changed.test_dataloader.dataset.data_root, changed.test_dataloader.dataset.split) == ('b', 'train')
+    assert changed.test_dataloader.dataset.ratio == 2
+    assert cli.read_dataset_config('nyud', None, {}, 'b').test_dataloader.dataset.data_root == 'b'
+    path.write_text('model = dict()\n')
+    with pytest.raises(ValueError, match=r'mine.py: expected test_dataloader.dataset.*it has .*model'):
+        cli.read_dataset_config(None, str(path), {})
+
+
+def test_tasks_keep_their_order():
+    tasks = build_tasks(['semseg', 'depth', 'edge'])
+    assert list(cli.select_tasks(tasks, ['edge', 'semseg'])) == ['semseg', 'edge']
+    assert cli.select_tasks(tasks, None) == tasks
+    with pytest.raises(ValueError, match=r"--tasks: the data set has \['semseg'.*got \['detph'\]"):
+        cli.select_tasks(tasks, ['edge', 'detph'])
+
+
 def test_table_shows_both_and_the_headline(capsys):
     cli.print_metrics({'depth/rmse': 0.5, 'depth/silog': 9.0, 'semseg/mIoU': 40.0}, {'depth/rmse': 1.0},
                       build_tasks(['semseg', 'depth']))

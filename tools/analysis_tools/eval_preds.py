@@ -34,7 +34,7 @@ from m2h_mm.evaluation.resumable import ResumableScoring
 from m2h_mm.registry import DATASETS, EVALUATOR, METRICS
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.tasks import Task
-from m2h_mm.utils.cli import dataset_names, load_config, load_dataset_config, plain_errors, print_metrics
+from m2h_mm.utils.cli import dataset_names, plain_errors, print_metrics, read_dataset_config, select_tasks
 from m2h_mm.utils.report import build_report, write_report
 
 NAMED = 10
@@ -65,16 +65,6 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def read_config(args: argparse.Namespace) -> Config:
-    """The config, with what the command line says about the data in it."""
-    cfg = (load_dataset_config(args.dataset, args.cfg_options) if args.dataset
-           else load_config(args.config, args.cfg_options))
-    dataset = cfg.test_dataloader.dataset
-    dataset.update({key: value for key, value in dict(data_root=args.gt_root, split=args.split).items() if value},
-                   test_mode=True)
-    return cfg
-
-
 class LabelSelection:
     """The first step of the pipeline: of a frame's labels, keep those that are compared with a prediction."""
 
@@ -92,13 +82,6 @@ def build_dataset(cfg: Config, selection: LabelSelection) -> MultiTaskDataset:
         raise ValueError(f'test_dataloader.dataset: expected a MultiTaskDataset, got {type(dataset).__name__}. Score '
                          'the data sets one by one.')
     return dataset
-
-
-def select_tasks(tasks: Mapping[str, Task], names: Sequence[str] | None) -> dict[str, Task]:
-    unknown = sorted(set(names or ()) - set(tasks))
-    if unknown:
-        raise ValueError(f'--tasks: the data set has {list(tasks)}, got {unknown}.')
-    return {name: task for name, task in tasks.items() if names is None or name in names}
 
 
 def build_evaluator(cfg: Config, tasks: Mapping[str, Task], reference: Sequence[str] | None) -> Evaluator:
@@ -234,7 +217,7 @@ def main() -> None:
     args = parse_args()
     pred_dir = Path(args.pred_dir)
     out = Path(args.out or pred_dir / 'results.json')
-    cfg = read_config(args)
+    cfg = read_dataset_config(args.dataset, args.config, args.cfg_options, args.gt_root, args.split)
     selection = LabelSelection()
     dataset = build_dataset(cfg, selection)
     tasks = select_tasks(dataset.tasks, args.tasks)

@@ -1,0 +1,203 @@
+"""A sweep as its user lives through it: started, killed, gone on with, broken, changed.
+
+All but the last test replace the training and the test, not the sweep, by small programs that take no time.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from m2h_mm.utils.single_task import restrict_tasks
+
+from .conftest import REPOSITORY, TOY
+
+TRAIN = """
+import re, sys, time
+from pathlib import Path
+work_dir = Path(sys.argv[sys.argv.index('--work-dir') + 1])
+control = Path(__file__).parent
+work_dir.mkdir(parents=True, exist_ok=True)
+with open(work_dir / 'starts.txt', 'a') as file:
+    file.write(' '.join(sys.argv[1:]) + '\\n')
+if (control / 'fail').exists() and (control / 'fail').read_text() in str(work_dir):
+    sys.exit('the loss is not finite')
+while (control / 'hold').exists() and (control / 'hold').read_text() in str(work_dir):
+    time.sleep(0.05)
+last = re.search(r'max_iters=(\\d+)', Path(sys.argv[1]).read_text())[1]
+(work_dir / 'last_checkpoint').write_text(f'{work_dir}/iter_{last}.pth')
+"""
+TEST = """
+import json, sys
+from pathlib import Path
+out = Path(sys.argv[sys.argv.index('--out') + 1])
+value = 40.0 + len(str(out)) % 7
+metrics = {'semseg/mIoU': value, 'depth/rmse': 1 / value, 'normals/mean': value, 'edge/odsF': value}
+out.write_text(json.dumps(dict(metrics=metrics)))
+"""
+SPEC = """
+base = 'toy.py'
+variants = dict(
+    wmca=dict(),
+    none=dict(model=dict(decoder=dict(interaction=dict(_delete_=True, type='NoInteraction')))))
+single_task = 'wmca'
+seeds = [0, 1]
+max_iters = 4
+"""
+NUM_RUNS = 2 * (2 + 4)
+
+
+class Bench:
+    """A copy of the tool beside programs that stand in for a training and a test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.tools = folder, folder / 'tools'
+        self.tools.mkdir()
+        shutil.copy(REPOSITORY / 'tools' / 'ablate.py', self.tools)
+        (self.tools / 'train.py').write_text(TRAIN)
+        (self.tools / 'test.py').write_text(TEST)
+        self.write(SPEC)
+
+    def write(self, spec: str) -> None:
+        (self.folder / 'spec.py').write_text(spec)
+
+    def start(self, *flags: object) -> subprocess.Popen:
+        return subprocess.Popen(
+            [sys.executable, str(self.tools / 'ablate.py'), 'spec.py', '--work-dir', 'out', '--repeats', '0',
+             *map(str, flags)], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            start_new_session=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+
+    def run(self, *flags: object, status: int = 0) -> str:
+        process = self.start(*flags)
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == status, output
+        return output
+
+    def starts(self, run: str) -> list[str]:
+        path = self.folder / 'out' / run / 'training' / 'starts.txt'
+        return path.read_text().splitlines() if path.exists() else []
+
+    def wait_for(self, path: Path) -> None:
+        deadline = time.monotonic() + 60
+        while not path.exists():
+            assert time.monotonic() < deadline, path
+            time.sleep(0.02)
+
+
+@pytest.fixture(scope='module')
+def bench(tmp_path_factory) -> Bench:
+    folder = tmp_path_factory.mktemp('sweep')
+    (folder / 'toy.py').write_text(TOY.format(repository=REPOSITORY, data=folder / 'rooms'))
+    return Bench(folder)
+
+
+def test_a_killed_sweep_goes_on_and_loses_no_finished_run(bench):
+    (bench.tools / 'hold').write_text('none/seed0')
+    process = bench.start()
+    bench.wait_for(bench.folder / 'out' / 'none' / 'seed0' / 'training' / 'starts.txt')
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (bench.tools / 'hold').unlink()
+    assert (bench.folder / 'out' / 'wmca' / 'seed0' / 'results.json').exists()
+    assert not (bench.folder / 'out' / 'none' / 'seed0' / 'results.json').exists()
+
+    (bench.tools / 'fail').write_text('none/seed1')
+    said = bench.run('--max-parallel', 2, status=1)
+    assert '[1/12] wmca/seed0: finished before' in said
+    assert len(bench.starts('wmca/seed0')) == 1
+    assert len(bench.starts('none/seed0')) == 2 and all('--resume' in line for line in bench.starts('none/seed0'))
+    assert re.search(r'none/seed1: FAILED \(exit status 1\).*run\.log:\n.*the loss is not finite', said, re.DOTALL)
+    assert said.count(': finished after') == NUM_RUNS - 2, 'the others ran all the same'
+    assert 'Not finished: none/seed1' in said and 'none/seed1 (interrupted)' in said
+
+    (bench.tools / 'fail').unlink()
+    said = bench.run()
+    assert said.count('finished before') == NUM_RUNS - 1 and said.count(': started') == 1
+    assert 'Incomplete' not in said
+    table = json.loads((bench.folder / 'out' / 'table.json').read_text())
+    assert list(table['rows']) == ['wmca', 'none', 'single_task'] and table['missing'] == {}
+    assert all(len(row['seeds']) == 2 for row in table['rows'].values())
+    assert table['rows']['wmca']['cells']['delta_m']['mean'] is not None
+
+
+def test_a_changed_spec_is_refused_before_anything_starts(bench):
+    """After the sweep above."""
+    bench.write(SPEC + "options = {'optim_wrapper.optimizer.lr': 0.5}\n")
+    said = bench.run(status=1)
+    assert 'wmca/seed0: optim_wrapper.optimizer.lr: 0.001 -> 0.5' in said and '--force' in said
+    assert 'Traceback' not in said and ': started' not in said
+    said = bench.run('--dry-run', '--only', 'none')
+    assert 'none/seed0: changed' in said and 'wmca' not in said
+    said = bench.run('--only', 'none', '--force', '--launcher', 'none')
+    assert said.count(': finished after') == 2 and 'wmca/seed0 (changed)' in said
+    assert len(bench.starts('none/seed0')) == 1, 'nothing of the old run is left'
+    bench.write(SPEC)
+
+
+def test_a_run_that_outlives_its_sweep_is_not_started_twice(bench):
+    bench.write(SPEC.replace('seeds = [0, 1]', 'seeds = [7]').replace("single_task = 'wmca'", ''))
+    (bench.tools / 'hold').write_text('wmca/seed7')
+    process = bench.start('--only', 'wmca')
+    bench.wait_for(bench.folder / 'out' / 'wmca' / 'seed7' / 'training' / 'starts.txt')
+    process.kill()  # alone: its training goes on
+    process.wait()
+    said = bench.run('--only', 'wmca', status=1)
+    assert 'left to another process' in said and 'wmca/seed7 (running)' in said
+    (bench.tools / 'hold').unlink()
+    bench.wait_for(bench.folder / 'out' / 'wmca' / 'seed7' / 'training' / 'last_checkpoint')
+    process.stdout.close()
+    assert 'wmca/seed7: finished after' in bench.run('--only', 'wmca')
+    assert len(bench.starts('wmca/seed7')) == 1, 'the training had reached its end; only the test was left'
+    bench.write(SPEC)
+
+
+def test_a_typo_fails_at_once_and_plans_are_printed(bench):
+    bench.write(SPEC + "options = {'model.decoder.chanels': 8}\n")
+    said = bench.run(status=1)
+    assert "variant 'wmca': model.decoder.chanels" in said and "Did you mean 'channels'" in said
+    assert 'Traceback' not in said and ': started' not in said
+    bench.write(SPEC)
+    assert "no variant 'nothing'; it has ['wmca', 'none', 'single_task']" in bench.run('--only', 'nothing', status=1)
+    said = bench.run('--dry-run', '--launcher', 'slurm', '--srun-args', '--gres=gpu:1 -p long', '--work-dir', 'other')
+    assert said.count(': new') == NUM_RUNS and not (bench.folder / 'other').exists()
+    assert re.search(r'srun --gres=gpu:1 -p long .*train\.py other/none/seed1/config\.py --work-dir '
+                     r'other/none/seed1/training --resume --launcher slurm', said)
+
+
+def test_real_trainings_are_resumed_and_compared(toy_config, run, tmp_path):
+    cfg = restrict_tasks(Config.fromfile(toy_config()), ['semseg', 'depth'])
+    (tmp_path / 'two_tasks.py').write_text(cfg.pretty_text)
+    spec = tmp_path / 'real.py'
+    spec.write_text("base = 'two_tasks.py'\nvariants = dict(wmca=dict())\nsingle_task = 'wmca'\n"
+                    "options = {'train_cfg.max_iters': 12, 'train_cfg.val_interval': 12, "
+                    "'default_hooks.checkpoint.interval': 2}\n")
+    work_dir = tmp_path / 'out'
+    # A session of its own, so that its process group is not this one.
+    code = 'import os, sys; os.setsid(); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])'
+    process = subprocess.Popen(
+        [sys.executable, '-c', code, str(REPOSITORY / 'tools' / 'ablate.py'), str(spec), '--work-dir', str(work_dir)],
+        stdout=subprocess.DEVNULL, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    while not (work_dir / 'wmca' / 'seed0' / 'training' / 'last_checkpoint').exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+    said = run('ablate.py', spec, '--work-dir', work_dir, '--max-parallel', '2', '--repeats', '1')
+    assert re.search(r'resumed epoch: 0, iter: \d', (work_dir / 'wmca' / 'seed0' / 'run.log').read_text())
+    assert said.count(': finished after') == 3 and 'Of one seed there is no spread' in said
+    table = json.loads((work_dir / 'table.json').read_text())
+    assert table['rows']['wmca']['costs']['latency'] > 0
+    for name, row in table['rows'].items():
+        results = [json.loads(path.read_text())['metrics'] for path in (work_dir / name).rglob('results.json')]
+        assert row['cells']['depth/rmse']['values'] == [metrics['depth/rmse'] for metrics in results
+                                                        if 'depth/rmse' in metrics]
+    assert (work_dir / 'single_task' / 'depth' / 'seed0' / 'training').is_dir()

@@ -1,0 +1,88 @@
+"""Operations and parameters of configs, part by part: ``python tools/analysis_tools/get_flops.py CONFIG [CONFIG ...]``.
+
+Neither weights nor data are needed. One multiply-add is two FLOPs; what papers call FLOPs are mostly multiply-adds
+(MACs): GMACs is the column to compare with them.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import DictAction
+from rich.console import Console
+from rich.table import Table
+
+from m2h_mm.models.building import require_tasks
+from m2h_mm.utils.cli import load_config, plain_errors
+from m2h_mm.utils.complexity import (
+    PARTS,
+    build_without_weights,
+    count_flops,
+    count_parameters,
+    fit_size,
+    training_size,
+)
+from m2h_mm.utils.report import versions, write_report
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='path of a config')
+    parser.add_argument('--size', nargs=2, type=int, metavar=('H', 'W'),
+                        help="height and width of the image in pixels, rounded up to multiples of the model's stride "
+                        '(what the config trains on)')
+    parser.add_argument('--tasks', nargs='+', metavar='TASK', help='ask the model for these tasks only')
+    parser.add_argument('--out', metavar='JSON', help='write the numbers to this file')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+                        help='override values of every config')
+    args = parser.parse_args()
+    if args.size and min(args.size) < 1:
+        parser.error(f'--size: expected a height and a width in pixels, got {args.size[0]} {args.size[1]}')
+    return args
+
+
+def measure(path: str, args: argparse.Namespace) -> dict[str, Any]:
+    """The numbers of one config."""
+    cfg = load_config(path, args.cfg_options)
+    model = build_without_weights(cfg)
+    if args.tasks:
+        require_tasks(f'--tasks ({path})', args.tasks, tuple(model.tasks))
+    size = fit_size(model, args.size or training_size(cfg))
+    return dict(config=path, size=size, tasks=args.tasks or list(model.tasks),
+                parameters=count_parameters(model), **count_flops(model, size, args.tasks))
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    parts = [*PARTS, *sorted({part for row in rows for part in row['by_part']} - set(PARTS))]
+    sizes = {tuple(row['size']) for row in rows}
+    notes = ['1 multiply-add = 2 FLOPs; the FLOPs of papers are mostly multiply-adds (MACs). The parts are in GFLOPs, '
+             'one image.']
+    if len(sizes) > 1:
+        notes.append('The sizes differ: --size H W compares the configs at one.')
+    table = Table(title='Complexity', caption='\n'.join(notes))
+    table.add_column('config', overflow='fold')
+    for name in ('size', 'params (M)', 'trained (M)', 'GMACs', 'GFLOPs', *parts):
+        table.add_column(name, justify='right')
+    for row in rows:
+        parameters = row['parameters']
+        table.add_row(Path(row['config']).stem, 'x'.join(map(str, row['size'])),
+                      *(f'{parameters[key] / 1e6:.2f}' for key in ('total', 'trainable')),
+                      *(f'{row[key] / 1e9:.2f}' for key in ('macs', 'flops')),
+                      *(f'{row["by_part"].get(part, 0) / 1e9:.2f}' for part in parts))
+    # A pipe has no width for a row to fit into.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def main() -> None:
+    args = parse_args()
+    rows = [measure(path, args) for path in args.configs]
+    print_table(rows)
+    if args.out:
+        write_report(args.out, dict(configs=rows, versions=versions()))
+        print(f'Numbers: {Path(args.out).resolve()}')
+
+
+if __name__ == '__main__':
+    with plain_errors():
+        main()
