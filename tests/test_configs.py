@@ -11,7 +11,8 @@ from mmengine.config import Config
 from m2h_mm.registry import EVALUATOR, MODELS, TRANSFORMS
 from m2h_mm.utils.official_m2h import DEAD_KEYS, translate_key
 
-CONFIGS = sorted(path for path in (Path(__file__).parents[1] / 'configs').rglob('*.py') if '_base_' not in path.parts)
+CONFIGS = sorted(path for path in (Path(__file__).parents[1] / 'configs').rglob('*.py')
+                 if not {'_base_', 'sweeps'} & set(path.parts))
 BACKBONES = '(tiny|vits|vitb|vitl|vitg|hrnet18|hrnet48)'
 DATA = '(nyud|rooms)'
 PATTERNS = {
