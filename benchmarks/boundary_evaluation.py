@@ -17,9 +17,9 @@ from rich.progress import track
 
 from m2h_mm.datasets import RoomsDataset
 from m2h_mm.evaluation.functional.boundary_matching import match_boundaries
-from m2h_mm.evaluation.functional.thinning import thin
 from m2h_mm.evaluation.metrics import EdgeMetric
 from m2h_mm.tasks import Edge
+from m2h_mm.utils.thinning import thin
 
 PROTOCOL = dict(preset='mtl-nms', max_dist=0.011, truth='contour')
 LEVELS = (0.001, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)  # where single matches are timed

@@ -14,7 +14,7 @@ from m2h_mm.utils.official_m2h import DEAD_KEYS, translate_key
 CONFIGS = sorted(path for path in (Path(__file__).parents[1] / 'configs').rglob('*.py')
                  if not {'_base_', 'sweeps'} & set(path.parts))
 BACKBONES = '(tiny|vits|vitb|vitl|vitg|hrnet18|hrnet48)'
-DATA = '(nyud|rooms)'
+DATA = '(nyud|rooms|hypersim|cityscapes|pascal)'
 PATTERNS = {
     'ablations': rf'[a-z]+(_[a-z0-9]+)+_{BACKBONES}_{DATA}',  # <what>_<value>_...
     'baselines': rf'(mtl|single_[a-z]+)_{BACKBONES}_{DATA}',

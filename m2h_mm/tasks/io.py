@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zlib
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import cv2
 import numpy as np
 import scipy.io
 from scipy.io.matlab import MatReadError
+
+from m2h_mm.utils.files import write_atomically
 
 
 def read_array(path: str | Path) -> np.ndarray:
@@ -74,10 +75,7 @@ def write_array(array: np.ndarray, path: str | Path) -> None:
         data = cv2.imencode('.png', array[..., ::-1] if array.ndim == 3 else array)[1].tobytes()
     else:
         raise ValueError(f'{path}: expected a name ending in .npy, or in .png for uint8 or uint16; got {array.dtype}.')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    write_atomically(path, data)
 
 
 def _only_variable(path: Path) -> np.ndarray:

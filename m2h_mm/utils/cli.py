@@ -139,12 +139,3 @@ def print_metrics(metrics: Mapping[str, float], constant: Mapping[str, float] | 
             row += ['' if other is None else f'{other:.4f}', f'{value / other:.2f}x' if other else '']
         table.add_row(*row, style=style)
     Console().print(table)
-
-
-def write_atomically(path: str | Path, text: str) -> None:
-    """Write a text file that is either whole or not there."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + '.tmp')
-    temporary.write_text(text)
-    os.replace(temporary, path)

@@ -14,7 +14,7 @@ from typing import Any
 
 from mmengine.evaluator import Evaluator
 
-from .cli import write_atomically
+from .files import write_atomically
 
 PACKAGES = ('m2h_mm', 'torch', 'numpy', 'mmengine', 'mmcv', 'mmseg')
 _CHUNK = 1 << 20

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import torch
 from mmengine.config import Config
 
-from .cli import write_atomically
+from .files import write_atomically
 from .sweep import Run
 
 FINISHED, INTERRUPTED, NEW, CHANGED, RUNNING = 'finished', 'interrupted', 'new', 'changed', 'running'

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .cli import write_atomically
+from .files import write_atomically
 from .report import write_report
 from .sweep import SINGLE_TASK
 from .sweep_report import GAIN

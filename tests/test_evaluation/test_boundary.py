@@ -17,7 +17,7 @@ from m2h_mm.evaluation.functional.boundary import (
 from m2h_mm.evaluation.functional.boundary_matching import match_boundaries
 from m2h_mm.evaluation.functional.boundary_protocols import PRESETS
 from m2h_mm.evaluation.functional.edge_suppression import edge_orientation, suppress_non_maxima
-from m2h_mm.evaluation.functional.thinning import thin
+from m2h_mm.utils.thinning import thin
 
 RNG = np.random.default_rng(0)
 

@@ -63,9 +63,3 @@ def test_the_gain_comes_last(capsys):
     cli.print_metrics({'delta_m': 1.5, 'depth/rmse': 0.5}, None, build_tasks(['depth']), note='54 of 60 frames')
     said = capsys.readouterr().out
     assert said.index('depth/rmse ↓') < said.index('delta_m ↑') < said.index('54 of 60 frames')
-
-
-def test_a_report_is_whole_or_not_there(tmp_path):
-    cli.write_atomically(tmp_path / 'new' / 'a.json', '{}')
-    assert (tmp_path / 'new' / 'a.json').read_text() == '{}'
-    assert [path.name for path in (tmp_path / 'new').iterdir()] == ['a.json']

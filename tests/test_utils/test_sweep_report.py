@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from m2h_mm.utils.cli import write_atomically
+from m2h_mm.utils.files import write_atomically
 from m2h_mm.utils.sweep import SINGLE_TASK, Sweep
 from m2h_mm.utils.sweep_plot import plot_gain
 from m2h_mm.utils.sweep_report import compare, summarise_sweep

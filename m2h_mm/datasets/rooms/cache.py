@@ -22,6 +22,8 @@ from filelock import FileLock, Timeout
 from mmengine.logging import print_log
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from m2h_mm.utils.files import available_cores, write_atomically
+
 from .render import RoomFrame, render_frame
 
 GENERATOR_VERSION = 1
@@ -74,7 +76,7 @@ def ensure_rooms(root: str | Path, num_train: int, num_val: int, size: Sequence[
             (folder / name).mkdir(parents=True, exist_ok=True)
         with _lock(folder):
             if not _is_complete(folder, parameters):
-                _complete(folder, parameters, _default_workers() if num_workers is None else num_workers)
+                _complete(folder, parameters, available_cores() if num_workers is None else num_workers)
     except PermissionError as error:
         raise PermissionError(f'data_root: cannot write the rendered rooms to {folder} ({error}). Make it writable, or '
                               'set data_root to a folder that is.') from error
@@ -105,10 +107,6 @@ def render_to(folder: Path, seed: int, index: int, height: int, width: int) -> l
     return [float(frame.cam2img[row, column]) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2))]
 
 
-def _default_workers() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-
 def _is_complete(folder: Path, parameters: dict) -> bool:
     path = folder / _MARKER
     if not path.is_file():
@@ -132,12 +130,6 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 def _complete(folder: Path, parameters: dict, num_workers: int) -> None:
@@ -167,9 +159,9 @@ def _complete(folder: Path, parameters: dict, num_workers: int) -> None:
             for index in missing:
                 finished(index, render_to(folder, job[0], index, *job[1:]))
     for split, indices in splits.items():
-        _write_text(folder / 'gt_sets' / f'{split}.txt', ''.join(f'{frame_id(index)}\n' for index in indices))
-    _write_text(folder / 'cameras.json', json.dumps(dict(sorted(cameras.items()))))
-    _write_text(folder / _MARKER, json.dumps(parameters))
+        write_atomically(folder / 'gt_sets' / f'{split}.txt', ''.join(f'{frame_id(index)}\n' for index in indices))
+    write_atomically(folder / 'cameras.json', json.dumps(dict(sorted(cameras.items()))))
+    write_atomically(folder / _MARKER, json.dumps(parameters))
     (folder / _JOURNAL).unlink()
     for stray in folder.glob('*/.*.png'):
         stray.unlink()
@@ -185,7 +177,7 @@ def _read_journal(folder: Path) -> dict[str, list[float]]:
         if (folder / 'images' / f'{name}.png').is_file():
             cameras[name] = camera
     if len(whole) < len(lines):
-        _write_text(path, ''.join(whole))
+        write_atomically(path, ''.join(whole))
     return cameras
 
 

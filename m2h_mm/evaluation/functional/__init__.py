@@ -1,3 +1,5 @@
+from m2h_mm.utils.thinning import thin
+
 from .boundary import best_counts, boundary_counts, boundary_measures
 from .boundary_matching import match_boundaries
 from .boundary_protocols import PRESETS, BoundaryProtocol
@@ -7,7 +9,6 @@ from .gain import multi_task_gain, task_gains
 from .normals import angular_error, normals_measures, normals_statistics
 from .saliency import saliency_measures, saliency_statistics
 from .segmentation import confusion_matrix, segmentation_measures
-from .thinning import thin
 
 __all__ = ['PRESETS', 'BoundaryProtocol', 'angular_error', 'best_counts', 'boundary_counts', 'boundary_measures',
            'confusion_matrix', 'depth_measures', 'depth_statistics', 'match_boundaries', 'multi_task_gain',

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from m2h_mm.utils.thinning import thin
+
 from .boundary_matching import match_boundaries
-from .thinning import thin
 
 # The columns of counts: matched and all true pixels, matched and all predicted pixels.
 CNT_R, SUM_R, CNT_P, SUM_P = range(4)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from m2h_mm.utils.thinning import thin
+
 from .boundary import segmentation_contour
 from .edge_suppression import suppress_non_maxima
-from .thinning import thin
 
 NINETY_NINE = tuple(k / 100 for k in range(1, 100))
 TRUTHS = ('edges', 'contour')

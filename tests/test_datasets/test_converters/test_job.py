@@ -1,0 +1,127 @@
+"""Converting frame by frame, whatever the data set."""
+
+import json
+import os
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m2h_mm.datasets.converters.job import SourceFrame, convert_frames
+from m2h_mm.tasks.io import read_array, write_array
+
+
+def convert(log: Path, source: Path) -> dict:
+    """A toy converter: notes that it was called, and fails as a real one does on a file that is cut off."""
+    with open(log, 'a') as file:
+        file.write(f'{source.stem}\n')
+    if source.stat().st_size < 3:
+        raise ValueError(f'{source} is cut off.')
+    return dict(images=source, depth=np.full((2, 3), float(source.stem[-1]), np.float32),
+                edge=np.eye(3, dtype=np.uint8))
+
+
+@pytest.fixture
+def source(tmp_path) -> Path:
+    folder = tmp_path / 'source'
+    folder.mkdir()
+    for number in range(4):
+        (folder / f'f{number}.jpg').write_bytes(b'jpeg')
+    return folder
+
+
+@pytest.fixture
+def run(tmp_path, source):
+    """``run()``: converts, and returns the frames for which the converter was called."""
+    log = tmp_path / 'log'
+
+    def run(**options) -> list[str]:
+        log.write_text('')
+        frames = [SourceFrame(path.stem, 'val' if path.stem == 'f3' else 'train', path, (1.0, 2.0, 3.0, 4.0))
+                  for path in sorted(source.glob('*.jpg'))]
+        arguments = dict(out_dir=tmp_path / 'out', source_root=source, settings=dict(size=[2, 3]), num_workers=0)
+        convert_frames(frames, partial(convert, log), **{**arguments, **options})
+        return log.read_text().split()
+
+    return run
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file()} - {'.lock'}
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_all_files_lists_and_cameras_are_written(run, tmp_path, source, num_workers):
+    run(num_workers=num_workers)
+    out = tmp_path / 'out'
+    assert files(out) == {'converter.json', 'cameras.json', 'gt_sets/train.txt', 'gt_sets/val.txt',
+                          *(f'{name}/f{number}{suffix}' for number in range(4)
+                            for name, suffix in (('images', '.jpg'), ('depth', '.npy'), ('edge', '.png')))}
+    assert (out / 'images' / 'f1.jpg').read_bytes() == b'jpeg'
+    assert (read_array(out / 'depth' / 'f2.npy') == 2).all()
+    assert (out / 'gt_sets' / 'train.txt').read_text() == 'f0\nf1\nf2\n'
+    assert json.loads((out / 'cameras.json').read_text())['f3'] == [1, 2, 3, 4]
+
+
+def test_a_second_call_does_nothing_and_a_removed_frame_is_made_again(run, tmp_path):
+    assert run() == ['f0', 'f1', 'f2', 'f3']
+    assert run() == []
+    (tmp_path / 'out' / 'images' / 'f2.jpg').unlink()
+    assert run() == ['f2']
+
+
+def test_a_bad_source_file_is_named_and_the_others_are_kept(run, tmp_path, source):
+    (source / 'f1.jpg').write_bytes(b'')
+    with pytest.raises(ValueError, match=r'1 frames cannot be converted:\n  f1: .*f1.jpg is cut off'):
+        run()
+    out = tmp_path / 'out'
+    assert not (out / 'gt_sets').exists() and not (out / 'depth' / 'f1.npy').exists()
+    (source / 'f1.jpg').write_bytes(b'jpeg')
+    assert run() == ['f1']
+    assert (out / 'gt_sets' / 'train.txt').read_text() == 'f0\nf1\nf2\n'
+
+
+def test_frames_that_cannot_be_converted_may_be_left_out(run, tmp_path, source, capsys):
+    (source / 'f1.jpg').write_bytes(b'')
+    run(allow_missing=True)
+    assert (tmp_path / 'out' / 'gt_sets' / 'train.txt').read_text() == 'f0\nf2\n'
+    assert 'f1.jpg is cut off' in capsys.readouterr().out
+
+
+def test_a_full_disk_stops_the_run_and_leaves_no_part_of_a_file(run, tmp_path, monkeypatch):
+    def fail(source, target):
+        if target.endswith('f1.png'):
+            raise OSError(28, 'No space left on device')
+        replace(source, target)
+
+    replace = os.replace
+    monkeypatch.setattr(os, 'replace', lambda source, target: fail(source, str(target)))
+    with pytest.raises(OSError, match='No space left'):
+        run()
+    assert files(tmp_path / 'out') == {'converter.json', 'depth/f0.npy', 'edge/f0.png', 'images/f0.jpg',
+                                       'depth/f1.npy'}
+    monkeypatch.undo()
+    assert run() == ['f1', 'f2', 'f3']
+
+
+def test_what_a_killed_run_was_writing_is_removed(run, tmp_path):
+    stray = tmp_path / 'out' / 'depth' / 'f0.npy.123.tmp'
+    run()
+    stray.write_bytes(b'half')
+    run()
+    assert not stray.exists()
+
+
+def test_other_settings_and_other_folders_are_refused(run, tmp_path, source):
+    run()
+    with pytest.raises(ValueError, match=r'size = \[2, 3\], now \[4, 6\]'):
+        run(settings=dict(size=[4, 6]))
+    with pytest.raises(ValueError, match='official download, which is only read'):
+        run(out_dir=source / 'converted')
+    other = tmp_path / 'other'
+    write_array(np.zeros((2, 2), np.uint8), other / 'images' / 'mine.png')
+    with pytest.raises(ValueError, match='made by something else'):
+        run(out_dir=other)
+    with pytest.raises(ValueError, match='occurs twice'):
+        convert_frames([SourceFrame('a', 'train', source)] * 2, convert, tmp_path / 'new', source, {})
