@@ -7,14 +7,22 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.structures import PixelData
 
 from m2h_mm.registry import EVALUATOR, MODELS, TRANSFORMS
+from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.utils.complexity import fit_size
 from m2h_mm.utils.official_m2h import DEAD_KEYS, translate_key
 
 CONFIGS = sorted(path for path in (Path(__file__).parents[1] / 'configs').rglob('*.py')
                  if not {'_base_', 'sweeps'} & set(path.parts))
 BACKBONES = '(tiny|vits|vitb|vitl|vitg|hrnet18|hrnet48)'
 DATA = '(nyud|rooms|hypersim|cityscapes|pascal)'
+# Of data sets with others than the four.
+TASKS = dict(cityscapes=['semseg', 'disparity', 'edge'],
+             pascal=['semseg', 'human_parts', 'saliency', 'normals', 'edge'])
+LARGE = dict(base=dict(embed_dims=768, num_heads=12), large=dict(embed_dims=1024, num_heads=16))
 PATTERNS = {
     'ablations': rf'[a-z]+(_[a-z0-9]+)+_{BACKBONES}_{DATA}',  # <what>_<value>_...
     'baselines': rf'(mtl|single_[a-z]+)_{BACKBONES}_{DATA}',
@@ -34,7 +42,7 @@ def test_config_is_complete_and_named_by_the_pattern(path):
     assert re.fullmatch(PATTERNS.get(folder, rf'{folder}_{BACKBONES}_{DATA}'), path.stem)
     cfg = Config.fromfile(path)
     model = build(path.stem)
-    assert list(model.tasks) == ['semseg', 'depth', 'normals', 'edge']
+    assert list(model.tasks) == TASKS.get(re.search(DATA, path.stem)[0], ['semseg', 'depth', 'normals', 'edge'])
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         for step in loader.dataset.pipeline:
             TRANSFORMS.build(dict(step, _scope_='m2h_mm'))
@@ -42,6 +50,30 @@ def test_config_is_complete_and_named_by_the_pattern(path):
         assert list(EVALUATOR.build(evaluator).headlines) == [
             f'{name}/{task.metric}' for name, task in model.tasks.items()]
     assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_config_takes_a_training_step(path):
+    """At the smallest size that the model takes, from random weights; the second frame has no labels."""
+    cfg = Config.fromfile(path)
+    cfg.model.backbone.init_cfg = None
+    if cfg.model.backbone.get('arch') in LARGE:  # four of its blocks tell as much in a fraction of the time
+        arch = dict(LARGE[cfg.model.backbone.arch], depth=4)
+        cfg.model.backbone.update(arch=arch, out_indices=(0, 1, 2, 3))
+    model = MODELS.build(cfg.model)
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+    size = fit_size(model, (28, 28))
+    samples = [MultiTaskDataSample(metainfo=dict(cam2img=[[30., 0, 14], [0, 30., 14], [0, 0, 1]])) for _ in range(2)]
+    for task in model.tasks.values():
+        label = torch.ones(task.label_channels, *size) / task.label_channels ** 0.5
+        samples[0].set_field(PixelData(data=label if label.shape[0] > 1 else label.byte()), task.gt_field)
+    parts = [part for part in (model.neck, model.decoder, *model.heads.values()) if part and list(part.parameters())]
+    before = [next(part.parameters()).detach().clone() for part in parts]
+    logged = model.train_step(dict(inputs=torch.randint(0, 256, (2, 3, *size)), data_samples=samples), optimizer)
+    assert logged['loss'].isfinite() and all(logged[f'raw_{name}'].isfinite() for name in model.tasks)
+    for part, old in zip(parts, before, strict=True):
+        new = next(part.parameters())
+        assert new.isfinite().all() and (new != old).any()
 
 
 @pytest.mark.parametrize(('name', 'official'), [

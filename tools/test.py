@@ -18,6 +18,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
     parser.add_argument('checkpoint', help='checkpoint, or a work dir, whose last checkpoint is taken')
+    parser.add_argument('--tasks', nargs='+', metavar='TASK', help='those that the model was trained with, if not all')
     parser.add_argument('--work-dir', help='where logs go (work_dirs/<config name>)')
     parser.add_argument('--out', metavar='JSON',
                         help='write the metrics, the config, the checkpoint and its hash, versions, ... to this file')
@@ -43,7 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    cfg = load_config(args.config, args.cfg_options, args.work_dir, args.tasks)
     cfg.launcher = args.launcher
     checkpoint = args.checkpoint
     if Path(checkpoint).is_dir():

@@ -12,6 +12,8 @@ from m2h_mm.utils.cli import load_config, plain_errors
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
+    parser.add_argument('--tasks', nargs='+', metavar='TASK',
+                        help='train a model of these tasks alone, all else equal; of one: its single-task model')
     parser.add_argument('--work-dir', help='where logs, checkpoints and pictures go (work_dirs/<config name>)')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CKPT',
                         help="go on from CKPT or, without one, from the work dir's last checkpoint")
@@ -51,7 +53,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
-    cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    cfg = load_config(args.config, args.cfg_options, args.work_dir, args.tasks)
     apply_flags(cfg, args)
     Runner.from_cfg(cfg).train()
 

@@ -16,6 +16,8 @@ from rich.table import Table
 
 from m2h_mm.tasks import Task
 
+from .single_task import restrict_tasks
+
 PACKAGE = Path(__file__).resolve().parents[1]
 BASE_DATASETS = PACKAGE.parent / 'configs' / '_base_' / 'datasets'
 GAIN = 'delta_m'
@@ -39,20 +41,27 @@ def plain_errors() -> Iterator[None]:
         raise SystemExit(1) from None
 
 
-def load_config(path: str, options: Mapping, work_dir: str | None = None) -> Config:
+def load_config(path: str, options: Mapping, work_dir: str | None = None, tasks: Sequence[str] | None = None) -> Config:
     """Read a config, apply ``--cfg-options``, set its work dir and make its registries the default ones.
+
+    Args:
+        path: of the config.
+        options: ``--cfg-options``.
+        work_dir: ``--work-dir``. Default: the config's, else ``work_dirs/<config name>``, with the names of ``tasks``.
+        tasks: ``--tasks``, to keep these alone, see :func:`~m2h_mm.utils.single_task.restrict_tasks`. Default: all.
 
     Raises:
         FileNotFoundError: there is no such config.
+        ValueError: a task that it does not have.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f'There is no config {path}. The configs that come with this project are in configs/.')
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(dict(options))
     if work_dir or cfg.get('work_dir') is None:
-        cfg.work_dir = work_dir or str(Path('work_dirs') / Path(path).stem)
+        cfg.work_dir = work_dir or str(Path('work_dirs') / '_'.join([Path(path).stem, *(tasks or ())]))
     init_default_scope(cfg.get('default_scope', 'm2h_mm'))
-    return cfg
+    return restrict_tasks(cfg, tasks) if tasks else cfg
 
 
 def dataset_names() -> list[str]:

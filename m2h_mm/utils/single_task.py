@@ -49,7 +49,7 @@ def restrict_tasks(cfg: Config, tasks: Sequence[str]) -> Config:
     if unknown or not tasks:
         close = difflib.get_close_matches(unknown[0], names, n=1) if unknown else []
         hint = f' Did you mean {close[0]!r}?' if close else ''
-        raise ValueError(f'restrict_tasks: expected some of model.tasks, {names}, got {list(tasks)}.{hint}')
+        raise ValueError(f'tasks: expected some of model.tasks, {names}, got {list(tasks)}.{hint}')
     gone = {name for name in names if name not in tasks}
     kept = build_tasks({name: args for name, args in _as_dict(cfg.model.tasks).items() if name not in gone})
 

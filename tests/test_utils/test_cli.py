@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from m2h_mm.tasks import build_tasks
@@ -28,6 +30,15 @@ def test_config_is_read_with_its_work_dir_and_options(tmp_path):
     assert cli.load_config(str(path), {}, 'elsewhere').work_dir == 'elsewhere'
     with pytest.raises(FileNotFoundError, match='There is no config'):
         cli.load_config(str(tmp_path / 'other.py'), {})
+
+
+def test_tasks_are_kept_alone_in_a_work_dir_of_their_own():
+    path = Path(__file__).parents[2] / 'configs' / 'm2h' / 'm2h_tiny_rooms.py'
+    cfg = cli.load_config(str(path), {}, tasks=['depth'])
+    assert list(cfg.model.tasks) == list(cfg.model.heads) == list(cfg.train_dataloader.dataset.tasks) == ['depth']
+    assert cfg.work_dir == 'work_dirs/m2h_tiny_rooms_depth'
+    with pytest.raises(ValueError, match="Did you mean 'depth'"):
+        cli.load_config(str(path), {}, tasks=['detph'])
 
 
 def test_the_command_line_says_where_the_labels_are(tmp_path):
