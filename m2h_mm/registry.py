@@ -28,6 +28,7 @@ VISUALIZERS = _child('VISUALIZERS', 'm2h_mm.visualization')
 VISBACKENDS = _child('VISBACKENDS', 'm2h_mm.visualization')
 HOOKS = _child('HOOKS', 'm2h_mm.engine')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'm2h_mm.engine')
+INFERENCERS = _child('INFERENCERS', 'm2h_mm.apis')
 
 # Nothing of ours is in these yet; without them mmengine warns whenever it builds one of its own under our scope.
 RUNNERS = _child('RUNNERS', 'm2h_mm.engine')
@@ -37,4 +38,3 @@ OPTIMIZERS = _child('OPTIMIZERS', 'm2h_mm.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'm2h_mm.engine')
 PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', 'm2h_mm.engine')
 MODEL_WRAPPERS = _child('MODEL_WRAPPERS', 'm2h_mm.models')
-INFERENCERS = _child('INFERENCERS', 'm2h_mm.engine')

@@ -19,7 +19,8 @@ from m2h_mm.tasks import Task
 from .single_task import restrict_tasks
 
 PACKAGE = Path(__file__).resolve().parents[1]
-BASE_DATASETS = PACKAGE.parent / 'configs' / '_base_' / 'datasets'
+CONFIGS = PACKAGE.parent / 'configs'
+BASE_DATASETS = CONFIGS / '_base_' / 'datasets'
 GAIN = 'delta_m'
 TRACEBACK_SWITCH = 'M2H_MM_TRACEBACK'
 
@@ -34,7 +35,7 @@ def plain_errors() -> Iterator[None]:
         yield
     except (ValueError, TypeError, OSError) as error:
         raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
-        ours = PACKAGE in raised_in.parents or 'tools' in raised_in.parts
+        ours = PACKAGE in raised_in.parents or bool({'tools', 'demo'} & set(raised_in.parts))
         if not ours or os.environ.get(TRACEBACK_SWITCH):
             raise
         print(f'\nerror: {error}\n({TRACEBACK_SWITCH}=1 shows where it was raised.)', file=sys.stderr)
