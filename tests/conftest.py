@@ -3,7 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.registry import DefaultScope, init_default_scope
+
+from m2h_mm.registry import MODELS
+from m2h_mm.utils.cli import load_config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -35,3 +39,15 @@ def nyud_sample() -> Path:
     if path is None:
         pytest.skip('the two NYUv2 frames are not redistributed with this repository')
     return path
+
+
+@pytest.fixture(scope='session')
+def tiny(tmp_path_factory) -> tuple[Path, Path]:
+    """A tiny M2H with random weights: paths of its config and its checkpoint."""
+    config, checkpoint = REPOSITORY / 'tests' / 'data' / 'toy_m2h.py', tmp_path_factory.mktemp('tiny') / 'tiny.pth'
+    torch.manual_seed(0)
+    model = MODELS.build(load_config(str(config), {}).model)
+    for parameter in model.heads.parameters():  # as they start, heads say the same of every pixel
+        torch.nn.init.normal_(parameter, std=0.3)
+    torch.save(dict(state_dict=model.state_dict()), checkpoint)
+    return config, checkpoint

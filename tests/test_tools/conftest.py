@@ -10,15 +10,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 TOY = """
-_base_ = '{repository}/configs/m2h/m2h_tiny_rooms.py'
+_base_ = '{repository}/tests/data/toy_m2h.py'
 rooms = dict(data_root='{data}', num_train=6, num_val=3, size=(30, 44), num_workers=0)
-model = dict(
-    backbone=dict(arch=dict(_delete_=True, embed_dims=24, depth=4, num_heads=3), out_indices=(0, 1, 2, 3)),
-    neck=dict(out_channels=8, mid_channels=None),
-    decoder=dict(channels=8, interaction=dict(window_size=3)),
-    heads=dict(semseg=dict(hidden_channels=(8,)), depth=dict(hidden_channels=(8,)),
-               normals=dict(hidden_channels=(8,)), edge=dict(hidden_channels=(8,))),
-    weighting=dict(interval=2))
+model = dict(weighting=dict(interval=2))
 train_dataloader = dict(batch_size=2, dataset=rooms)
 val_dataloader = dict(dataset=rooms)
 test_dataloader = dict(dataset=rooms)
