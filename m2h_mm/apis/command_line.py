@@ -9,11 +9,12 @@ from .inferencer import DTYPES, FIT, NATIVE
 OFFICIAL = 'official'
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which model is to be run, and how."""
+def add_model_arguments(parser: argparse.ArgumentParser, tasks: bool = True) -> None:
+    """Which model is to be run, and how; ``tasks``: whether one may choose among its tasks."""
     parser.add_argument('config', help=f'name or path of a config; "{OFFICIAL}" for a checkpoint of the authors of M2H')
     parser.add_argument('checkpoint', help="of a training, or the authors' own")
-    parser.add_argument('--tasks', nargs='+', metavar='TASK', help='predict these only (all)')
+    if tasks:
+        parser.add_argument('--tasks', nargs='+', metavar='TASK', help='predict these only (all)')
     parser.add_argument('--size', type=parse_size, default=NATIVE, metavar='SIZE',
                         help=f"at which the network sees an image: {NATIVE}, {FIT} (nearest multiples of the network's "
                         'stride), or HxW in pixels (%(default)s)')

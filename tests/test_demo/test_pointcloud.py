@@ -1,0 +1,28 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / 'room.png'
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 44, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(('options', 'camera'), [
+    ((), 'fx 38.1, fy 38.1, cx 21.5, cy 14.5, from an assumed view of 60 degrees'),
+    (('--fov', '90', '--colour', 'semseg'), 'fx 22.0, fy 22.0'),
+    (('--intrinsics', '30', '31', '20', '15'), 'fx 30.0, fy 31.0, cx 20.0, cy 15.0, from --intrinsics')])
+def test_the_camera_is_chosen_and_said(run, tiny, image, tmp_path, options, camera):
+    status, said = run('pointcloud.py', image, *tiny, '--out', tmp_path / 'room.ply', '--max-edge', '1', *options)
+    assert status == 0 and camera in said and 'of 1320 pixels' in said
+    assert (tmp_path / 'room.ply').read_bytes().startswith(b'ply\n')
+
+
+def test_mistakes_are_one_message(run, tiny, image, tmp_path):
+    (tmp_path / 'text.png').write_text('no image')
+    for name, message in (('lost.png', 'There is no image'), ('text.png', 'is no image')):
+        status, said = run('pointcloud.py', tmp_path / name, *tiny, '--out', tmp_path / 'room.ply')
+        assert status == 1 and message in said and 'Traceback' not in said
+    assert not (tmp_path / 'room.ply').exists()
