@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from m2h_mm.apis import M2HInferencer, Prediction
 from m2h_mm.apis.command_line import OFFICIAL, add_model_arguments
 from m2h_mm.apis.video import VideoReader, VideoWriter
-from m2h_mm.tasks import Depth, Task
+from m2h_mm.tasks import Depth, Disparity, Task
 from m2h_mm.utils.cli import plain_errors
 
 COLUMNS = 3
@@ -36,13 +36,22 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def picture(prediction: Prediction, tasks: Mapping[str, Task], args: argparse.Namespace) -> np.ndarray:
+def colour_scales(prediction: Prediction, tasks: Mapping[str, Task], max_depth: float | None) -> dict[str, dict]:
+    """Range of the colours of the maps that have one, for all frames: disparity's is that of the first."""
+    scales = {}
+    for name, map in prediction.maps.items():
+        if isinstance(tasks[name], Depth):
+            scales[name] = dict(vmin=0.0, vmax=max_depth or tasks[name].max_depth)
+        elif isinstance(tasks[name], Disparity):
+            scales[name] = dict(vmin=0.0, vmax=float(map.max()))
+    return scales
+
+
+def picture(prediction: Prediction, tasks: Mapping[str, Task], scales: Mapping[str, dict],
+            args: argparse.Namespace) -> np.ndarray:
     """The frame and its maps in rows of up to three."""
     panels = [] if args.no_image else [prediction.image]
-    for name, map in prediction.maps.items():
-        task = tasks[name]
-        limits = dict(vmin=0.0, vmax=args.max_depth or task.max_depth) if isinstance(task, Depth) else {}
-        panels.append(task.draw(map, **limits))
+    panels += [tasks[name].draw(map, **scales.get(name, {})) for name, map in prediction.maps.items()]
     height, width = prediction.image.shape[:2]
     size = (args.panel_width, max(2, round(height * args.panel_width / width)))
     panels = [cv2.resize(panel, size, interpolation=cv2.INTER_AREA) for panel in panels]
@@ -58,13 +67,15 @@ def main() -> None:
     video = VideoReader(args.input)
     total = min(filter(None, (video.total, args.max_frames)), default=None)
     frames = ((f'{index:06d}', frame) for index, frame in enumerate(islice(video, args.max_frames)))
+    scales: dict[str, dict] = {}
     done, started = 0, time.monotonic()
     columns = (TextColumn('Frames'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with VideoWriter(args.out, video.fps) as writer, Progress(*columns) as progress:
             bar = progress.add_task('', total=total)
             for prediction in inferencer.stream(frames, args.tasks, args.size, args.dtype):
-                writer.write(picture(prediction, inferencer.tasks, args))
+                scales = scales or colour_scales(prediction, inferencer.tasks, args.max_depth)
+                writer.write(picture(prediction, inferencer.tasks, scales, args))
                 done += 1
                 progress.advance(bar)
     except KeyboardInterrupt:

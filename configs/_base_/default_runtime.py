@@ -10,7 +10,8 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=4000, max_keep_ckpts=2, save_best='semseg/mIoU',
                     greater_keys=['/mIoU', '/mAcc', '/aAcc', '/delta1', '/delta2', '/delta3', '/within_', '/maxF',
                                   '/meanF', '/odsF', '/oisF', 'edge/AP', 'gain/', 'delta_m'],
-                    less_keys=['/rmse', '/abs_rel', '/sq_rel', '/silog', '/log10', 'normals/mean', 'normals/median']),
+                    less_keys=['/rmse', '/abs_rel', '/sq_rel', '/silog', '/log10', '/abs_err', '/rel_err',
+                               'normals/mean', 'normals/median']),
     visualization=dict(type='MultiTaskVisualizationHook', num_frames=4))
 
 # Pictures go to <work dir>/<time>/vis_data. For TensorBoard add dict(type='TensorboardVisBackend') to the list.

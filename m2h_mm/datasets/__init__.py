@@ -1,6 +1,11 @@
+from .cityscapes import MultiTaskCityscapesDataset
+from .hypersim import HypersimDataset
+from .mixed import MixedDataset
 from .multitask_dataset import MultiTaskDataset
 from .nyud import NYUDDataset
+from .pascal_context import PASCALContextMTDataset
 from .rooms_dataset import RoomsDataset
-from .samplers import DrawIndex, SeededInfiniteSampler
+from .samplers import BalancedSampler, DrawIndex, SeededInfiniteSampler
 
-__all__ = ['DrawIndex', 'MultiTaskDataset', 'NYUDDataset', 'RoomsDataset', 'SeededInfiniteSampler']
+__all__ = ['BalancedSampler', 'DrawIndex', 'HypersimDataset', 'MixedDataset', 'MultiTaskCityscapesDataset',
+           'MultiTaskDataset', 'NYUDDataset', 'PASCALContextMTDataset', 'RoomsDataset', 'SeededInfiniteSampler']

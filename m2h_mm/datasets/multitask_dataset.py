@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +14,10 @@ from mmengine.logging import print_log
 from m2h_mm.registry import DATASETS, SCOPE, TRANSFORMS
 from m2h_mm.tasks import build_tasks
 
-from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, frame_size, index_folder
+from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, frame_size, index_folder, read_cameras
+from .normals_check import require_our_normals
 from .samplers import DrawIndex
-from .transforms.loading import LoadMultiTaskLabels, require_size
+from .transforms.loading import LoadMultiTaskLabels, class_table, require_size
 
 # Headers are small: the time goes into waiting for the disk, which threads overlap.
 HEADER_THREADS = 8
@@ -30,18 +30,19 @@ class MultiTaskDataset(BaseDataset):
 
         <data_root>/
           images/<id>.jpg or .png
-          <task folder>/<id>.npy or .png     segmentation, depth, normals, edge: see each task's ``read``
+          <task folder>/<id>.npy, .png, ...  segmentation, depth, normals, edge: see each task's ``read``
           gt_sets/<split>.txt                one id per line
           cameras.json                       optional: {"<id>": [fx, fy, cx, cy]} in pixels
 
     Labels are optional: a frame without a label file lacks that task, and a task without a folder is a warning.
     Headers of all files of the split are checked when the data set is built, and the first label of each task is read.
+    Where frames have depth, normals and a camera, a few of them show whether the normals are in our convention.
 
     A sample starts its way through the pipeline as a dict with ``img_path``, ``frame_id``, ``label_paths`` (task name
     to path), ``ori_shape`` (H, W), ``cam2img`` (3, 3) float64 in pixels (absent where the camera is unknown),
-    ``tasks`` (name to :class:`Task`), ``reduce_zero_label``, and ``rng``, the one source of randomness for all
-    transforms. It follows from the draw when the index is a :class:`DrawIndex` (see :class:`SeededInfiniteSampler`),
-    else from NumPy's global generator.
+    ``tasks`` (name to :class:`Task`), ``reduce_zero_label``, ``class_table`` (of ``class_map``, or None), and
+    ``rng``, the one source of randomness for all transforms. It follows from the draw when the index is a
+    :class:`DrawIndex` (see :class:`SeededInfiniteSampler`), else from NumPy's global generator.
 
     Args:
         data_root: the folder above.
@@ -49,25 +50,47 @@ class MultiTaskDataset(BaseDataset):
         tasks: names, or name to arguments, as for the model.
         pipeline: transforms; unprefixed names are m2h_mm's, whatever the default scope.
         reduce_zero_label: the segmentation files hold 0 = void, 1..num_classes; else 0..num_classes-1, 255 = void.
+        check_normals: refuse normals that agree with the depth in another convention only.
+        class_space: segmentation in the classes of another data set: its registered name, such as 'NYUDDataset', or
+            the names of the classes. ``tasks.semseg.num_classes`` stays the number of classes in the files.
+        class_map: own class, by name or id, to the name of its class in ``class_space``; classes that are not named
+            become void. ``metainfo['classes']`` are then those of ``class_space``.
         **kwargs: of ``mmengine.dataset.BaseDataset``: ``metainfo``, ``indices``, ``serialize_data``, ``test_mode``,
             ``lazy_init``, ``max_refetch``.
 
     Raises:
         FileNotFoundError: no data, no split file, or images of the split are missing.
-        ValueError: unknown task, empty split, files that are cut off or of different sizes, unknown classes.
+        ValueError: unknown task, empty split, files that are cut off or of different sizes, unknown classes, normals
+            in another convention.
     """
 
     how_to_get = 'Put your frames there, or set data_root to where they are.'
 
     def __init__(self, data_root: str | Path, split: str = 'train',
                  tasks: Mapping[str, dict | None] | Sequence[str] = ('semseg', 'depth', 'normals', 'edge'),
-                 pipeline: Sequence[dict | Callable] = (), reduce_zero_label: bool = False, **kwargs) -> None:
+                 pipeline: Sequence[dict | Callable] = (), reduce_zero_label: bool = False,
+                 check_normals: bool = True, class_space: str | Sequence[str] | None = None,
+                 class_map: Mapping[str | int, str] | None = None, **kwargs) -> None:
         self.split = split
+        self.check_normals = check_normals
         self.tasks = build_tasks(tasks)
         self.reduce_zero_label = reduce_zero_label
+        self.class_table: np.ndarray | None = None
         transforms = [TRANSFORMS.build({'_scope_': SCOPE, **step}) if isinstance(step, Mapping) else step
                       for step in pipeline]
         super().__init__(data_root=str(data_root), data_prefix={}, pipeline=transforms, **kwargs)
+        if class_space is not None or class_map is not None:
+            self._map_classes(class_space, class_map)
+
+    def _map_classes(self, space: str | Sequence[str] | None, class_map: Mapping[str | int, str] | None) -> None:
+        other = DATASETS.get(space) if isinstance(space, str) else None
+        classes = getattr(other, 'METAINFO', {}).get('classes') if isinstance(space, str) else space
+        if not classes or not class_map:
+            raise ValueError('class_space, class_map: expected both, the first a data set with classes or their names; '
+                             f'got {space!r} and {class_map!r}.')
+        self.class_table = class_table(class_map, self._metainfo.get('classes', ()), classes)
+        self._metainfo['classes'] = tuple(classes)
+        self._metainfo.pop('palette', None)
 
     def default_camera(self, size: tuple[int, int]) -> Sequence[float] | None:
         """``(fx, fy, cx, cy)`` in pixels of a frame of ``size`` (H, W) that ``cameras.json`` does not list."""
@@ -80,7 +103,7 @@ class MultiTaskDataset(BaseDataset):
         images = self._index_images(root)
         frame_ids = self._read_split(root)
         self._require_images(root, frame_ids, images)
-        cameras = self._read_cameras(root)
+        cameras = read_cameras(root)
         folders = {name: root / task.folder for name, task in self.tasks.items()}
         labels = {name: index_folder(folder, LABEL_SUFFIXES) if folder.is_dir() else {}
                   for name, folder in folders.items()}
@@ -95,6 +118,8 @@ class MultiTaskDataset(BaseDataset):
         with ThreadPoolExecutor(HEADER_THREADS) as pool:
             data_list = list(pool.map(look_up, frame_ids))
         self._check_first_labels(data_list)
+        if self.check_normals:
+            require_our_normals(data_list, self.tasks, root)
         self._report(root, data_list, labels)
         return data_list
 
@@ -111,7 +136,7 @@ class MultiTaskDataset(BaseDataset):
 
     def _layout(self, root: Path) -> str:
         lines = [('images/<id>.jpg or .png', '')]
-        lines += [(f'{task.folder}/<id>.npy or .png', f'optional, task {name}') for name, task in self.tasks.items()]
+        lines += [(f'{task.folder}/<id>.npy, .png, ...', f'optional, task {name}') for name, task in self.tasks.items()]
         lines += [(f'gt_sets/{self.split}.txt', 'one <id> per line')]
         return '\n'.join([f'  {root}/', *(f'    {file:<34}{remark}'.rstrip() for file, remark in lines)])
 
@@ -133,21 +158,6 @@ class MultiTaskDataset(BaseDataset):
                 f'split={self.split!r}: {len(missing)} of {len(frame_ids)} frames have no image in {root / "images"}, '
                 f'such as {missing[:NAMED]}. The data is incomplete or the split file belongs to another release.')
 
-    def _read_cameras(self, root: Path) -> dict[str, Sequence[float]]:
-        path = root / 'cameras.json'
-        if not path.is_file():
-            return {}
-        try:
-            cameras = json.loads(path.read_text())
-            for frame_id, camera in cameras.items():
-                fx, fy, _, _ = (float(number) for number in camera)
-                if fx <= 0 or fy <= 0:
-                    raise ValueError(f'frame {frame_id!r} has {camera}')
-        except (ValueError, TypeError, AttributeError) as error:
-            raise ValueError(f'{path}: expected {{"<id>": [fx, fy, cx, cy], ...}} in pixels, fx and fy positive '
-                             f'({error}).') from error
-        return cameras
-
     def _common_size(self, image: Path, labels: dict[str, Path]) -> tuple[int, int]:
         size = frame_size(image)
         for name, path in labels.items():
@@ -165,12 +175,13 @@ class MultiTaskDataset(BaseDataset):
     def _report(self, root: Path, data_list: list[dict], labels: dict[str, dict]) -> None:
         counts = {name: sum(name in data['label_paths'] for data in data_list) for name in self.tasks}
         print_log(f'{type(self).__name__} {self.split}: {len(data_list)} frames in {root}; labels '
-                  + ', '.join(f'{name} {count}' for name, count in counts.items()), 'current')
+                  + ', '.join(f'{name} {count}' for name, count in counts.items())
+                  + f'; cameras {sum(data["camera"] is not None for data in data_list)}', 'current')
         for name, count in counts.items():
             if count:
                 continue
             folder = root / self.tasks[name].folder
-            reason = ('there is no such folder' if not folder.is_dir() else 'it holds no .npy or .png'
+            reason = ('there is no such folder' if not folder.is_dir() else f'it holds no {" or ".join(LABEL_SUFFIXES)}'
                       if not labels[name] else 'its files belong to other frames')
             print_log(f'{type(self).__name__} {self.split}: no frame has a label for task {name!r}; looked in '
                       f'{folder}, {reason}. The task is neither trained nor measured on this data.',
@@ -178,7 +189,7 @@ class MultiTaskDataset(BaseDataset):
 
     # ---- samples ---------------------------------------------------------------------------------------------------
     def _shared(self) -> dict:
-        return dict(tasks=self.tasks, reduce_zero_label=self.reduce_zero_label)
+        return dict(tasks=self.tasks, reduce_zero_label=self.reduce_zero_label, class_table=self.class_table)
 
     def prepare_data(self, idx: int) -> dict:
         """The sample ``idx`` after the pipeline."""

@@ -32,6 +32,7 @@ class RoomsDataset(NYUDDataset):
         size: (H, W) of the frames in pixels.
         seed: of all frames.
         num_workers: processes that render; None for one per core, 0 for none but this.
+        check_normals: as of :class:`MultiTaskDataset`; rendered normals need no check.
         **kwargs: of :class:`NYUDDataset`.
 
     Raises:
@@ -44,10 +45,12 @@ class RoomsDataset(NYUDDataset):
     def __init__(self, data_root: str | Path = 'data/rooms', split: str = 'train',
                  tasks: Mapping[str, dict | None] | Sequence[str] = ('semseg', 'depth', 'normals', 'edge'),
                  pipeline: Sequence = (), num_train: int = 2000, num_val: int = 200,
-                 size: Sequence[int] = (240, 320), seed: int = 0, num_workers: int | None = None, **kwargs) -> None:
+                 size: Sequence[int] = (240, 320), seed: int = 0, num_workers: int | None = None,
+                 check_normals: bool = False, **kwargs) -> None:
         self._rooms = dict(root=data_root, num_train=num_train, num_val=num_val, size=tuple(size), seed=seed)
         self._num_workers = num_workers
-        super().__init__(data_root=rooms_folder(**self._rooms), split=split, tasks=tasks, pipeline=pipeline, **kwargs)
+        super().__init__(data_root=rooms_folder(**self._rooms), split=split, tasks=tasks, pipeline=pipeline,
+                         check_normals=check_normals, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         ensure_rooms(**self._rooms, num_workers=self._num_workers)

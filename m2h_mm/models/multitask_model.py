@@ -34,7 +34,7 @@ class MultiTaskModel(BaseModel):
         losses: task name to the config of its loss, or to a list of configs that are summed.
         neck: config of a module ``Features -> Features``. Default: none.
         weighting: config of the module that balances the tasks' losses. Default: ``FixedWeighting``, all 1.
-        consistency: configs of losses between tasks.
+        consistency: configs of losses between tasks. Frames without ``cam2img`` count in none that needs a camera.
         aux_weight: factor of the losses of a decoder's intermediate predictions, relative to the task's own.
         data_preprocessor: config. Default: :class:`MultiTaskDataPreprocessor`.
         init_cfg: see mmengine's ``BaseModule``.
@@ -139,10 +139,11 @@ class MultiTaskModel(BaseModel):
         logged.update({f'w_{name}': torch.as_tensor(weight).detach() for name, weight in
                        self.weighting.weights.items()})
         if self.consistency:
-            intrinsics, inside = stack_cameras(data_samples, size, inputs.device)
+            intrinsics, known, inside = stack_cameras(data_samples, size, inputs.device)
             for module in self.consistency:
                 key = f'loss_{type(module).__name__}'
-                logged[key] = logged.get(key, 0) + module(full, intrinsics, inside)
+                valid = inside & known if getattr(module, 'needs_camera', True) else inside
+                logged[key] = logged.get(key, 0) + module(full, intrinsics, valid)
         return logged
 
     def predict(self, inputs: Tensor, data_samples: list[MultiTaskDataSample],
@@ -184,18 +185,23 @@ def stack_labels(task: Task, samples: Sequence[MultiTaskDataSample], size: tuple
 
 
 def stack_cameras(samples: Sequence[MultiTaskDataSample], size: tuple[int, int],
-                  device: torch.device) -> tuple[Tensor, Tensor]:
-    """Intrinsics ``(N, 3, 3)`` of the padded images, and ``(N, 1, H, W)`` bool, True on the images themselves."""
-    intrinsics = torch.empty(len(samples), 3, 3)
+                  device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The cameras of the padded images.
+
+    Returns:
+        Intrinsics ``(N, 3, 3)``, the identity where the camera is not known; ``(N, 1, 1, 1)`` bool, whether it is;
+        ``(N, 1, H, W)`` bool, True on the images themselves.
+    """
+    intrinsics = torch.eye(3).repeat(len(samples), 1, 1)
+    known = torch.zeros(len(samples), 1, 1, 1, dtype=torch.bool)
     inside = torch.zeros(len(samples), 1, *size, dtype=torch.bool, device=device)
     for index, sample in enumerate(samples):
-        camera = sample.get('cam2img')
-        if camera is None:
-            raise ValueError(f"{sample.get('img_path', 'A frame')} has no cam2img, which model.consistency needs. Let "
-                             'the data set provide the intrinsics, or remove the consistency losses.')
         left, _, top, _ = padding = sample.get('padding', (0, 0, 0, 0))
-        intrinsics[index] = torch.as_tensor(camera, dtype=torch.float32)
-        intrinsics[index, 0, 2] += left
-        intrinsics[index, 1, 2] += top
         crop_padding(inside[index], padding).fill_(True)
-    return intrinsics.to(device), inside
+        camera = sample.get('cam2img')
+        if camera is not None:
+            known[index] = True
+            intrinsics[index] = torch.as_tensor(camera, dtype=torch.float32)
+            intrinsics[index, 0, 2] += left
+            intrinsics[index, 1, 2] += top
+    return intrinsics.to(device), known.to(device), inside

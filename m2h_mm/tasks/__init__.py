@@ -1,9 +1,10 @@
 from .base import Task, build_tasks
 from .depth import Depth
+from .disparity import Disparity
 from .edge import Edge
 from .human_parts import HumanParts
 from .normals import Normals
 from .saliency import Saliency
 from .semseg import Semseg
 
-__all__ = ['Depth', 'Edge', 'HumanParts', 'Normals', 'Saliency', 'Semseg', 'Task', 'build_tasks']
+__all__ = ['Depth', 'Disparity', 'Edge', 'HumanParts', 'Normals', 'Saliency', 'Semseg', 'Task', 'build_tasks']

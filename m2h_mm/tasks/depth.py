@@ -17,6 +17,22 @@ from .io import read_array, require_dims
 MILLIMETRES = 1000.0
 
 
+def draw_scale(map: np.ndarray, colormap: str, vmin: float | None, vmax: float | None) -> np.ndarray:
+    """A map of positive values ``(H, W)`` as ``(H, W, 3)`` uint8, the colours from ``vmin`` to ``vmax`` or, where None,
+    the map's own; grey where it is 0.
+    """
+    valid = map > 0
+    if valid.any():
+        vmin = float(map[valid].min()) if vmin is None else vmin
+        vmax = float(map[valid].max()) if vmax is None else vmax
+    else:
+        vmin, vmax = 0.0, 1.0
+    scaled = np.clip((map - vmin) / max(vmax - vmin, 1e-6), 0, 1)
+    picture = matplotlib.colormaps[colormap](scaled, bytes=True)[..., :3].copy()
+    picture[~valid] = 128
+    return picture
+
+
 @TASKS.register_module('depth')
 class Depth(Task):
     """Distance along the optical axis, in metres.
@@ -49,7 +65,8 @@ class Depth(Task):
         depth = stored.astype(np.float32)
         if np.issubdtype(stored.dtype, np.integer):
             depth /= MILLIMETRES
-        return np.where(np.isfinite(depth) & (depth > 0), depth, np.float32(self.void))
+        depth[~((depth > 0) & (depth < np.inf))] = self.void
+        return depth
 
     def zoom(self, label: np.ndarray, scale: float, size: tuple[int, int]) -> np.ndarray:
         return self.resize(label, size) / np.float32(scale)
@@ -77,13 +94,4 @@ class Depth(Task):
 
     def draw(self, map: np.ndarray, vmin: float | None = None, vmax: float | None = None) -> np.ndarray:
         """Near is bright, far is dark, unmeasured is grey; the range is the map's own unless given (metres)."""
-        valid = map > 0
-        if valid.any():
-            vmin = float(map[valid].min()) if vmin is None else vmin
-            vmax = float(map[valid].max()) if vmax is None else vmax
-        else:
-            vmin, vmax = 0.0, 1.0
-        scaled = np.clip((map - vmin) / max(vmax - vmin, 1e-6), 0, 1)
-        picture = matplotlib.colormaps[self.colormap](scaled, bytes=True)[..., :3].copy()
-        picture[~valid] = 128
-        return picture
+        return draw_scale(map, self.colormap, vmin, vmax)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import struct
 import zlib
 from pathlib import Path
 
@@ -13,12 +15,15 @@ from scipy.io.matlab import MatReadError
 
 from m2h_mm.utils.files import write_atomically
 
+_MAT_HEADER = 136  # bytes: 128 of the file, 8 of the first variable, which tell its length
+
 
 def read_array(path: str | Path) -> np.ndarray:
-    """Read a ``.png``, ``.npy`` or ``.mat`` map as it is stored.
+    """Read a ``.png``, ``.npy``, ``.mat`` or ``.jpg`` map as it is stored.
 
     Args:
-        path: the file. PNG keeps its depth (8 or 16 bit); three channels come as RGB. MAT holds one variable.
+        path: the file. PNG keeps its depth (8 or 16 bit); three channels come as RGB. MAT holds one variable. JPEG,
+            which changes numbers, always has three channels: only normals can be read from it.
 
     Returns:
         ``(H, W)`` or ``(H, W, 3)``, the file's own dtype.
@@ -30,21 +35,22 @@ def read_array(path: str | Path) -> np.ndarray:
     try:
         if path.suffix == '.npy':
             array = np.load(path, allow_pickle=False)
-        elif path.suffix == '.png':
-            array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        elif path.suffix in ('.png', '.jpg'):
+            flag = cv2.IMREAD_UNCHANGED if path.suffix == '.png' else cv2.IMREAD_COLOR
+            array = cv2.imdecode(np.fromfile(path, np.uint8), flag)
             if array is None:
-                raise ValueError('not a PNG that can be decoded')
+                raise ValueError('not a picture that can be decoded')
         elif path.suffix == '.mat':
             array = _only_variable(path)
         else:
             raise ValueError(f'unknown file type {path.suffix!r}')
     except (ValueError, EOFError, NotImplementedError, TypeError, IndexError, cv2.error) as error:
-        raise ValueError(f'File {path} cannot be read ({error}). Expected an intact .png, .npy or .mat: '
+        raise ValueError(f'File {path} cannot be read ({error}). Expected an intact .png, .npy, .mat or .jpg: '
                          'restore the file, or delete it to go on without it.') from error
     if array.ndim == 3 and array.shape[2] != 3 and 1 in (array.shape[0], array.shape[2]):
         array = array[..., 0] if array.shape[2] == 1 else array[0]
     if array.ndim == 3 and array.shape[2] == 3:
-        return array[..., ::-1] if path.suffix == '.png' else array
+        return array[..., ::-1] if path.suffix in ('.png', '.jpg') else array
     if array.ndim != 2:
         raise ValueError(f'File {path}: expected (H, W) or (H, W, 3), got {array.shape}.')
     return array
@@ -76,6 +82,27 @@ def write_array(array: np.ndarray, path: str | Path) -> None:
     else:
         raise ValueError(f'{path}: expected a name ending in .npy, or in .png for uint8 or uint16; got {array.dtype}.')
     write_atomically(path, data)
+
+
+def mat_shape(path: str | Path) -> tuple[int, ...]:
+    """The shape of the one variable of a ``.mat`` file, from its header.
+
+    Raises:
+        ValueError: not such a file, another number of variables, or the file is cut off.
+    """
+    try:
+        variables = scipy.io.whosmat(path)
+        with open(path, 'rb') as file:
+            header = file.read(_MAT_HEADER)
+    except (MatReadError, NotImplementedError, TypeError, zlib.error) as error:
+        raise ValueError(str(error)) from error
+    if len(variables) != 1:
+        raise ValueError(f'expected one variable, found {sorted(name for name, _, _ in variables)}')
+    order = '<' if header[126:128] == b'IM' else '>'
+    (length,) = struct.unpack(f'{order}I', header[132:_MAT_HEADER])
+    if os.path.getsize(path) < _MAT_HEADER + length:
+        raise ValueError('it is cut off')
+    return variables[0][1]
 
 
 def _only_variable(path: Path) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
@@ -34,17 +35,28 @@ class Normals(Task):
     error_unit = 'degrees'
 
     def read(self, path: str | Path) -> np.ndarray:
-        """``(H, W, 3)`` float32: ``.npy`` holds vectors, 8-bit ``.png`` holds (n + 1) / 2 * 255."""
+        """``(H, W, 3)`` float32: ``.npy`` holds vectors; ``.png`` and ``.jpg`` hold (n + 1) / 2 * 255, missing pixels
+        grey or black.
+        """
         stored = require_dims(read_array(path), 3, path, self.name)
-        normals = stored.astype(np.float32)
+        # As planes, which NumPy works on several times faster than on triples.
+        planes = np.array(stored.transpose(2, 0, 1), np.float32, order='C')
+        valid = planes.any(axis=0)
         if np.issubdtype(stored.dtype, np.integer):
-            normals = normals * np.float32(2 / np.iinfo(stored.dtype).max) - 1
-        length = np.linalg.norm(normals, axis=2, keepdims=True)
-        valid = np.isfinite(length) & (length > SHORTEST_VALID)
-        return np.divide(normals, length, out=np.zeros_like(normals), where=valid)
+            planes *= np.float32(2 / np.iinfo(stored.dtype).max)
+            planes -= 1
+        length = np.sqrt((planes**2).sum(axis=0))
+        valid &= (length > SHORTEST_VALID) & (length < np.inf)
+        length[~valid] = 1
+        planes /= length
+        normals = cv2.merge(list(planes))
+        normals[~valid] = 0
+        return normals
 
     def flip(self, label: np.ndarray) -> np.ndarray:
-        return label[:, ::-1] * np.float32((-1, 1, 1))
+        flipped = cv2.flip(label, 1)
+        flipped[..., 0] *= -1
+        return flipped
 
     def valid(self, label: Tensor) -> Tensor:
         return label.norm(dim=1, keepdim=True) > SHORTEST_VALID

@@ -134,14 +134,16 @@ def print_metrics(metrics: Mapping[str, float], constant: Mapping[str, float] | 
     headlines = {f'{name}/{task.metric}': task for name, task in tasks.items()}
     group = None
     for name, value in sorted(metrics.items(), key=lambda item: item[0] == GAIN):
-        if name.split('/')[0] != group:
-            group = name.split('/')[0]
+        # Behind the name of a data set, where several were evaluated.
+        measure = '/'.join(name.split('/')[-2:])
+        if name.rpartition('/')[0] != group:
+            group = name.rpartition('/')[0]
             table.add_section()
         label, style = name, None
-        if name in headlines:
-            label = f"{name} {'↑' if headlines[name].higher_is_better else '↓'}"
+        if measure in headlines:
+            label = f"{name} {'↑' if headlines[measure].higher_is_better else '↓'}"
             style = 'bold'
-        elif name == GAIN:
+        elif name.split('/')[-1] == GAIN:
             label, style = f'{name} ↑', 'bold'
         row = [label, f'{value:.4f}']
         if constant is not None:

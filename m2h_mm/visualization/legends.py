@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
-from m2h_mm.tasks import Depth, Edge, HumanParts, Normals, Saliency, Semseg, Task
+from m2h_mm.tasks import Depth, Disparity, Edge, HumanParts, Normals, Saliency, Semseg, Task
 
 from .drawing import INK, WHITE, hatch, load_font, outlined, stack, text_width
 
@@ -135,18 +135,20 @@ def _(task: HumanParts, view: TaskView, classes: Sequence[str], width: int, size
     return class_key(task, view, task.classes, width, size)
 
 
-@task_key.register
-def _(task: Depth, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
+@task_key.register(Depth)
+@task_key.register(Disparity)
+def _(task: Depth | Disparity, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
     if not view.values('truth').size and not view.values('prediction').size:
         return []
+    unit = task.error_unit
     vmin, vmax = view.value_range
     span = max(vmax - vmin, 1e-6)
     inner = [tick for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(vmin, vmin + span) if vmin < tick < vmax]
-    low, high = f'{vmin:.2f} m', f'{vmax:.2f} m'
+    low, high = f'{vmin:.2f} {unit}', f'{vmax:.2f} {unit}'
     if (predicted := view.values('prediction')).size:
         low = f'≤ {low}' if predicted.min() < vmin else low
         high = f'≥ {high}' if predicted.max() > vmax else high
-    ticks = [(0.0, low), *(((tick - vmin) / span, f'{tick:g} m') for tick in inner), (1.0, high)]
+    ticks = [(0.0, low), *(((tick - vmin) / span, f'{tick:g} {unit}') for tick in inner), (1.0, high)]
     ramp = task.draw(np.linspace(vmin, vmin + span, width - 2)[None], vmin=vmin, vmax=vmin + span)
     return [colour_bar(ramp, ticks, size)]
 

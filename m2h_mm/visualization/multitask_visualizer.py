@@ -13,7 +13,7 @@ from PIL import Image
 
 from m2h_mm.registry import VISUALIZERS
 from m2h_mm.structures import MultiTaskDataSample
-from m2h_mm.tasks import Depth, Task, build_tasks
+from m2h_mm.tasks import Depth, Disparity, Task, build_tasks
 
 from .drawing import (
     HATCH_DARK,
@@ -35,9 +35,9 @@ from .legends import TaskView, column_key
 class MultiTaskVisualizer(Visualizer):
     """Draws all tasks of a frame side by side and hands the picture to the backends (files, TensorBoard, ...).
 
-    One column per task, the image first; predictions in the upper row, ground truth in the lower. Depth has one
-    colour scale for both rows, the truth's range in metres. Pixels without a label are hatched. Below each column
-    stands the key to its colours.
+    One column per task, the image first; predictions in the upper row, ground truth in the lower. Depth and
+    disparity have one colour scale for both rows, the truth's range. Pixels without a label are hatched. Below each
+    column stands the key to its colours.
 
     Args:
         tasks (dict | list, optional): the tasks to draw, as in ``model.tasks``. Default: those of the model, which
@@ -157,7 +157,8 @@ def draw_panel(task: Task, view: TaskView, row: str, scale: float, panel_size: t
     map, valid = getattr(view, row), getattr(view, f'{row}_valid')
     if map is None:
         return notice_panel(*panel_size, 'no label' if row == 'truth' else 'no prediction', text)
-    limits = dict(zip(('vmin', 'vmax'), view.value_range, strict=True)) if isinstance(task, Depth) else {}
+    has_scale = isinstance(task, (Depth, Disparity))
+    limits = dict(zip(('vmin', 'vmax'), view.value_range, strict=True)) if has_scale else {}
     # Void is grey before the picture shrinks, or its own colour would bleed into what is valid.
     picture = rescale(np.where(valid[..., None], task.draw(map, **limits), np.uint8(HATCH_DARK)), scale)
     return np.where(rescale(valid, scale)[..., None], picture, hatch(*panel_size))

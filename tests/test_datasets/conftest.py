@@ -1,11 +1,13 @@
 """Small data sets on disk for the tests of the data side."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 SIZE = (24, 32)
 
@@ -47,3 +49,42 @@ def save(path: Path, array: np.ndarray) -> None:
         np.save(path, array)
     else:
         assert cv2.imwrite(str(path), array[..., ::-1] if array.ndim == 3 else array)
+
+
+CAMERA = dict(
+    extrinsic=dict(baseline=0.209313, pitch=0.038, roll=0.0, x=1.7, y=0.1, yaw=-0.0195, z=1.22),
+    intrinsic=dict(fx=2262.52, fy=2265.3017905988554, u0=27.5, v0=10.25))
+
+
+@pytest.fixture
+def make_cityscapes(tmp_path: Path) -> Callable[..., Path]:
+    """Writes two frames of train and one of val as the official download has them, but small: random blocks of ids."""
+
+    def make(size: tuple[int, int] = (24, 48)) -> Path:
+        root = tmp_path / 'download'
+        rng = np.random.default_rng(1)
+        for split, city, number in (('train', 'aachen', 0), ('train', 'bremen', 1), ('val', 'lindau', 2)):
+            stem = f'{city}_{number:06d}_000019'
+
+            def path(package: str, ending: str, folder=(split, city), stem=stem) -> Path:
+                path = root / package / Path(*folder) / f'{stem}_{ending}'
+                path.parent.mkdir(parents=True, exist_ok=True)
+                return path
+
+            image = rng.integers(0, 256, (*size, 3), np.uint8)
+            blocks = rng.integers(0, 34, (-(-size[0] // 4), -(-size[1] // 6))).astype(np.uint8)
+            labels = blocks.repeat(4, axis=0).repeat(6, axis=1)[:size[0], :size[1]]
+            labels[:, -2:] = 3
+            instances = np.where(labels >= 24, labels.astype(np.int32) * 1000 + (np.arange(size[1]) // 9), labels)
+            disparity = rng.integers(0, 128 * 256, size).astype(np.uint16)
+            disparity[0, :8] = (0, 1, 2, 256, 257, 258, 0, 1)
+            Image.fromarray(image).save(path('leftImg8bit', 'leftImg8bit.png'))
+            Image.fromarray(labels).save(path('gtFine', 'gtFine_labelIds.png'))
+            Image.fromarray(instances.astype(np.uint16)).save(path('gtFine', 'gtFine_instanceIds.png'))
+            Image.fromarray(disparity).save(path('disparity', 'disparity.png'))
+            path('camera', 'camera.json').write_text(json.dumps(CAMERA, indent=4))
+        (root / 'leftImg8bit' / 'test' / 'berlin').mkdir(parents=True)
+        Image.new('RGB', size[::-1]).save(root / 'leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png')
+        return root
+
+    return make

@@ -6,6 +6,7 @@ import logging
 import cv2
 import numpy as np
 import pytest
+import scipy.io
 import torch
 
 from m2h_mm.datasets import MultiTaskDataset, NYUDDataset, multitask_dataset
@@ -54,6 +55,59 @@ def test_every_file_type_gives_the_same_labels(make_nyud, image):
         assert (results['gt_depth_map'][:2] == 0).all()
     if image == '.png':
         np.testing.assert_array_equal(pictures['img'], arrays['img'])
+
+
+@pytest.fixture
+def astmt(make_nyud) -> tuple:
+    """The same frames in the layouts of ASTMT and MTI-Net; normals are smooth, as JPEG keeps no noise."""
+    roots = [make_nyud(count=2, image='.jpg', size=(64, 80), name=name) for name in ('astmt', 'plain')]
+    angle = np.linspace(-1, 1, 80)[None].repeat(64, 0)
+    normals = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=2)
+    normals[:16] = 0
+    for root, suffix in zip(roots, ('.jpg', '.png'), strict=True):
+        for frame in ('0000', '0001'):
+            (root / 'normals' / f'{frame}.png').unlink()
+            stored = np.rint((normals + 1) * 127.5).astype(np.uint8)
+            cv2.imwrite(str(root / 'normals' / (frame + suffix)), stored[..., ::-1])
+    for folder, suffix in (('segmentation', '.png'), ('depth', '.npy')):
+        for path in (roots[0] / folder).iterdir():
+            array = np.load(path) if suffix == '.npy' else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            scipy.io.savemat(path.with_suffix('.mat'), {folder: array}, do_compression=path.stem == '0001')
+            path.unlink()
+    return tuple(roots)
+
+
+def test_the_layout_of_astmt(astmt):
+    """.mat with one variable for segmentation and depth, JPEG for normals."""
+    for mat, plain in zip(*(NYUDDataset(root, pipeline=LOAD) for root in astmt), strict=True):
+        for field in ('img', 'gt_sem_seg', 'gt_depth_map', 'gt_edge_map'):
+            np.testing.assert_array_equal(mat[field], plain[field])
+            assert mat[field].dtype == plain[field].dtype
+        # Rows 8..24 are the JPEG blocks at the border of what is missing.
+        assert not mat['gt_normal_map'][:8].any()
+        np.testing.assert_allclose(mat['gt_normal_map'][24:], plain['gt_normal_map'][24:], atol=0.05)
+
+
+@pytest.mark.parametrize('damage', ['cut', 'empty', 'other', 'two variables', 'version 7.3'])
+@pytest.mark.parametrize('frame', ['0000', '0001'])
+def test_a_damaged_mat_file_is_named_when_built(astmt, frame, damage):
+    path = astmt[0] / 'depth' / f'{frame}.mat'
+    content = path.read_bytes()
+    if damage == 'two variables':
+        scipy.io.savemat(path, dict(a=np.ones((64, 80)), b=np.ones((64, 80))))
+    else:
+        path.write_bytes(dict(cut=content[:-40], empty=b'', other=b'<html>' * 50)
+                         .get(damage, b'MATLAB 7.3 MAT-file'.ljust(124) + b'\x00\x02IM' + bytes(400)))
+    with pytest.raises(ValueError, match=f'depth/{frame}.mat cannot be read'):
+        NYUDDataset(astmt[0], check_normals=False)  # which decodes labels too
+
+
+def test_only_normals_may_be_jpeg(make_nyud):
+    root = make_nyud(count=1)
+    (root / 'segmentation/0000.png').unlink()
+    cv2.imwrite(str(root / 'segmentation/0000.jpg'), np.zeros((24, 32), np.uint8))
+    with pytest.raises(ValueError, match=r"0000\.jpg of task 'semseg': expected \(H, W\)"):
+        NYUDDataset(root)
 
 
 def test_images_come_as_rgb(make_nyud):

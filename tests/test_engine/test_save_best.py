@@ -15,6 +15,7 @@ from torch.utils.data import Dataset
 
 from m2h_mm.evaluation.metrics import (
     DepthMetric,
+    DisparityMetric,
     EdgeMetric,
     HumanPartsMetric,
     NormalsMetric,
@@ -28,8 +29,8 @@ from m2h_mm.structures import MultiTaskDataSample
 
 RUNTIME = Path(__file__).parents[2] / 'configs' / '_base_' / 'default_runtime.py'
 BUILT = [SemSegMetric(3, per_class=False), DepthMetric(image_mean=MEASURES), NormalsMetric(), EdgeMetric(),
-         SaliencyMetric(), HumanPartsMetric(per_class=False)]
-LESS = {'rmse', 'rmse_log', 'abs_rel', 'sq_rel', 'silog', 'log10', 'mean', 'median'}
+         SaliencyMetric(), HumanPartsMetric(per_class=False), DisparityMetric()]
+LESS = {'rmse', 'rmse_log', 'abs_rel', 'sq_rel', 'silog', 'log10', 'mean', 'median', 'abs_err', 'rel_err'}
 
 
 def rule_of(key):

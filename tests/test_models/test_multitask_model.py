@@ -152,6 +152,23 @@ def test_missing_labels_give_zero_loss_and_zero_finite_gradients():
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
 
 
+@pytest.mark.parametrize('uses_camera', [True, False])
+def test_frames_without_a_camera_count_only_where_none_is_needed(uses_camera):
+    name = 'DepthNormalConsistency' if uses_camera else 'EdgeSemanticConsistency'
+    model = MODELS.build(config(consistency=[dict(type=name)])).eval()
+    data = model.data_preprocessor(batch((28, 28), (28, 28)))
+    key, images, samples = f'loss_{name}', data['inputs'], data['data_samples']
+    first, second = (model.loss(images[i:i + 1], samples[i:i + 1])[key] for i in range(2))
+    assert first != second
+    samples[1].set_metainfo(dict(cam2img=None))
+    both = model.loss(images, samples)[key]
+    torch.testing.assert_close(both, first if uses_camera else (first + second) / 2)
+    alone = model.loss(images[1:], samples[1:])
+    sum(value for key, value in alone.items() if 'loss' in key).backward()
+    assert (alone[key] == 0) == uses_camera
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
 def test_auxiliary_predictions_are_supervised():
     data = batch((28, 28))
     torch.manual_seed(0)

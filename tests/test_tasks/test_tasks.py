@@ -69,6 +69,12 @@ def test_files_are_read_in_the_tasks_units(tmp_path):
     np.testing.assert_allclose(read, normals, atol=0.01)
     assert not read[0, 0].any()
 
+    stored[0, 1] = 0  # black, the missing pixels of other releases
+    cv2.imwrite(str(tmp_path / 'n.png'), stored[..., ::-1])
+    assert not Normals().read(tmp_path / 'n.png')[0, :2].any()
+    np.save(tmp_path / 'n.npy', [[[np.nan, 0, 1], [np.inf, 0, 1]], [[0, 0, 2], [0.1, 0, 0]]])
+    np.testing.assert_array_equal(Normals().read(tmp_path / 'n.npy'), [[[0, 0, 0]] * 2, [[0, 0, 1], [0, 0, 0]]])
+
     cv2.imwrite(str(tmp_path / 'e.png'), LABELS['edge'] * 255)
     np.save(tmp_path / 'e.npy', LABELS['edge'].astype(np.float32))
     for file in ('e.png', 'e.npy'):

@@ -70,6 +70,13 @@ def test_table_shows_both_and_the_headline(capsys):
     assert 'depth/rmse ↓' in said and '0.50x' in said and 'semseg/mIoU ↑' in said
 
 
+def test_headlines_are_found_behind_the_name_of_a_data_set(capsys):
+    cli.print_metrics({'rooms/depth/rmse': 0.5, 'rooms/depth/silog': 9.0, 'nyud/delta_m': 1.5}, None,
+                      build_tasks(['depth']))
+    said = capsys.readouterr().out
+    assert 'rooms/depth/rmse ↓' in said and 'nyud/delta_m ↑' in said and 'silog ↓' not in said
+
+
 def test_the_gain_comes_last(capsys):
     cli.print_metrics({'delta_m': 1.5, 'depth/rmse': 0.5}, None, build_tasks(['depth']), note='54 of 60 frames')
     said = capsys.readouterr().out

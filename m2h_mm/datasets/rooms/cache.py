@@ -95,7 +95,9 @@ def write_frame(folder: Path, index: int, frame: RoomFrame) -> None:
     for name, array in arrays.items():
         path = folder / name / f'{frame_id(index)}.png'
         temporary = path.with_name(f'.{path.stem}.{os.getpid()}.png')
-        if not cv2.imwrite(str(temporary), np.ascontiguousarray(array), [cv2.IMWRITE_PNG_COMPRESSION, 1]):
+        # Level 1 halves the size of labels, but images it makes larger and slower to read.
+        parameters = [] if name == 'images' else [cv2.IMWRITE_PNG_COMPRESSION, 1]
+        if not cv2.imwrite(str(temporary), np.ascontiguousarray(array), parameters):
             raise OSError(f'{temporary} could not be written.')
         os.replace(temporary, path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from m2h_mm.registry import TRANSFORMS
+from m2h_mm.tasks import Semseg
 
 from .frame import CLASS_VOID
 
@@ -47,7 +49,7 @@ class LoadMultiTaskLabels(BaseTransform):
     prediction is compared at the frame's own size).
 
     Class ids are mapped to 0..num_classes-1 and 255 = void: as they are, or, where the data set says
-    ``reduce_zero_label``, from 0 = void, 1..num_classes.
+    ``reduce_zero_label``, from 0 = void, 1..num_classes; then by the data set's ``class_table``, if it has one.
 
     Raises:
         ValueError: a file that cannot be decoded, has another size than the image, or holds an unknown class.
@@ -63,6 +65,8 @@ class LoadMultiTaskLabels(BaseTransform):
             require_size(name, path, label.shape[:2], results['img_path'], results['ori_shape'])
             if hasattr(task, 'num_classes'):
                 label = class_ids(label, task.num_classes, results.get('reduce_zero_label', False), path)
+                if task.gt_field == Semseg.gt_field and results.get('class_table') is not None:
+                    label = cv2.LUT(label, results['class_table'])
             results[task.gt_field] = label
         return results
 
@@ -100,3 +104,25 @@ def class_ids(stored: np.ndarray, num_classes: int, reduce_zero_label: bool, pat
     table = np.full(CLASS_VOID + 1, CLASS_VOID, np.uint8)
     table[first:largest + 1] = np.arange(num_classes)
     return cv2.LUT(stored.astype(np.uint8), table)
+
+
+def class_table(class_map: Mapping[str | int, str], own: Sequence[str], classes: Sequence[str]) -> np.ndarray:
+    """``(256,)`` uint8, from a class id of one data set to that of another, 255 = void for classes that are not mapped.
+
+    Args:
+        class_map: name or id of an own class to the name of its class there.
+        own: names of the own classes; may be empty, then ids are used.
+        classes: names of the classes there.
+
+    Raises:
+        ValueError: a name that is not among them.
+    """
+    table = np.full(CLASS_VOID + 1, CLASS_VOID, np.uint8)
+    for source, target in class_map.items():
+        is_id = isinstance(source, int)
+        known = 0 <= source < (len(own) or CLASS_VOID) if is_id else source in own
+        if not known or target not in classes:
+            raise ValueError(f'class_map: {source!r} to {target!r}; expected an own class, of {list(own)} or an id, to '
+                             f'one of class_space, {list(classes)}.')
+        table[source if is_id else list(own).index(source)] = list(classes).index(target)
+    return table

@@ -23,9 +23,9 @@ def _resize_image(results: dict, size: tuple[int, int]) -> None:
 class RandomZoom(BaseTransform):
     """Scale the frame by a random factor s as if the whole scene were 1/s its size.
 
-    The image is resized by s (bilinear), labels follow (nearest neighbour), depth is divided by s and ``cam2img`` is
-    scaled with the pixels. Back-projected points are then those of the scene shrunk by s, so normals stay what they
-    are and agree with the depth.
+    The image is resized by s (bilinear), labels follow (nearest neighbour), depth is divided by s, disparity
+    multiplied, and ``cam2img`` is scaled with the pixels. Back-projected points are then those of the scene shrunk by
+    s, so normals stay what they are and agree with the depth.
 
     Args:
         scale_range: smallest and largest s; s is uniform in between.

@@ -76,9 +76,7 @@ class PooledMetric(BaseMetric):
         Args:
             size: number of samples in the data set.
         """
-        rank, processes = get_dist_info()
-        repeated = processes > 1 and (self._seen - 1) * processes + rank >= size
-        own = self._sum if repeated else add(self._sum, self._last)
+        own = self._sum if is_repeated(self._seen, size) else add(self._sum, self._last)
         own = None if own is None else {name: value.cpu() for name, value in own.items()}
         measures = self.compute_metrics(all_gather_object(own))
         self._reset()
@@ -136,6 +134,12 @@ def read_field(sample: Mapping, name: str) -> Tensor | None:
     if field is None:
         return None
     return field['data'] if isinstance(field, Mapping) else field.data
+
+
+def is_repeated(seen: int, size: int) -> bool:
+    """Whether the last of ``seen`` samples of this process is beyond the data set's ``size``."""
+    rank, processes = get_dist_info()
+    return processes > 1 and (seen - 1) * processes + rank >= size
 
 
 def add(a: Statistics | None, b: Statistics | None) -> Statistics | None:

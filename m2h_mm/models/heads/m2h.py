@@ -86,7 +86,7 @@ class M2HSemsegHead(ContextHead):
 
 @MODELS.register_module()
 class M2HDepthHead(ContextHead):
-    """M2H's depth head.
+    """M2H's depth head. Also for any other positive quantity, such as disparity; its unit then stands for metres.
 
     Args:
         in_channels: C. Filled in by the model.

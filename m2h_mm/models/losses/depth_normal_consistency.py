@@ -57,12 +57,13 @@ class DepthNormalConsistency(nn.Module):
         loss_weight: factor of the loss.
 
     ``forward(outputs, intrinsics, valid)``: depth in metres ``(N, 1, H, W)`` and unit normals ``(N, 3, H, W)`` by task
-    name, ``cam2img (N, 3, 3)`` in pixels of that size, ``(N, 1, H, W)`` bool that is False on padding. Returns a
-    scalar, 0 with zero gradients if nothing counts.
+    name, ``cam2img (N, 3, 3)`` in pixels of that size, ``(N, 1, H, W)`` bool that is False on padding and on
+    frames without a camera. Returns a scalar, 0 with zero gradients if nothing counts.
     """
 
     tasks = ('depth', 'normals')
     name = 'depth_normals'
+    needs_camera = True
 
     def __init__(self, max_jump: float | None = 0.1, detach: str | None = None, loss_weight: float = 0.5) -> None:
         super().__init__()

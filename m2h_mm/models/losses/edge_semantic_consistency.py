@@ -50,6 +50,7 @@ class EdgeSemanticConsistency(nn.Module):
 
     tasks = ('edge', 'semseg')
     name = 'edge_semseg'
+    needs_camera = False
 
     def __init__(self, detach: str | None = None, loss_weight: float = 0.2) -> None:
         super().__init__()

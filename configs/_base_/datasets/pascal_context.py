@@ -1,0 +1,49 @@
+# PASCAL-Context with the literature's five tasks: 4998 training and 5105 validation frames, converted by
+#   python tools/dataset_converters/pascal_context.py SRC --out-dir data/PASCALContext
+dataset_type = 'PASCALContextMTDataset'
+data_root = 'data/PASCALContext'
+label_tasks = dict(semseg=dict(num_classes=21), human_parts=dict(), saliency=dict(), normals=dict(), edge=dict())
+crop_size = (512, 512)
+
+# The recipe that ATRC, InvPT and TaskPrompter share.
+train_pipeline = [
+    dict(type='LoadMultiTaskImage'),
+    dict(type='LoadMultiTaskLabels'),
+    dict(type='RandomZoom', scale_range=(0.5, 2.0)),
+    dict(type='RandomCrop', size=crop_size, cat_max_ratio=0.75),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PhotometricDistortion'),
+    dict(type='Pad', size=crop_size),
+    dict(type='PackMultiTaskInputs'),
+]
+test_pipeline = [
+    dict(type='LoadMultiTaskImage'),
+    dict(type='LoadMultiTaskLabels'),
+    dict(type='PackMultiTaskInputs'),
+]
+
+pascal = dict(type=dataset_type, data_root=data_root, tasks=label_tasks)
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=8,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='SeededInfiniteSampler', shuffle=True),
+    dataset=dict(**pascal, split='train', pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(**pascal, split='val', test_mode=True, pipeline=test_pipeline))
+test_dataloader = val_dataloader
+
+metrics = dict(
+    semseg=dict(type='SemSegMetric', num_classes=21),
+    human_parts=dict(type='HumanPartsMetric'),
+    saliency=dict(type='SaliencyMetric'),
+    normals=dict(type='NormalsMetric'),
+    # As InvPT, TaskPrompter and MTMamba score PASCAL-Context. All 101 thresholds are for the test only.
+    edge=dict(type='EdgeMetric', preset='mtl-nms', max_dist=0.0075))
+val_evaluator = dict(type='MultiTaskEvaluator', metrics={**metrics, 'edge': dict(metrics['edge'], num_thresholds=11)})
+test_evaluator = dict(type='MultiTaskEvaluator', metrics=metrics)

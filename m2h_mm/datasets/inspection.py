@@ -1,0 +1,232 @@
+"""Looking at every file of a data set, for all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from m2h_mm.tasks import Semseg, Task
+from m2h_mm.utils.files import available_cores
+
+from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, frame_size, index_folder, read_cameras
+from .label_checks import find_oddities
+from .multitask_dataset import MultiTaskDataset
+from .normals_check import require_our_normals
+from .transforms.loading import LoadMultiTaskImage, LoadMultiTaskLabels, require_size
+from .transforms.packing import to_tensor
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong.
+
+    Args:
+        kind: what, the same words for the same thing.
+        item: the file or frame, and details.
+        fatal: training fails on it.
+    """
+
+    kind: str
+    item: str
+    fatal: bool = False
+
+
+@dataclass
+class Totals:
+    """Sums over the labels of one task in one split.
+
+    Attributes:
+        labels: number of labels that can be used.
+        pixels, valid: their pixels, and how many of them count.
+        statistics: sum of :meth:`Task.label_statistics`.
+    """
+
+    labels: int = 0
+    pixels: int = 0
+    valid: int = 0
+    statistics: Tensor | int = 0
+
+    def __iadd__(self, other: Totals) -> Totals:
+        self.labels += other.labels
+        self.pixels += other.pixels
+        self.valid += other.valid
+        self.statistics = self.statistics + other.statistics
+        return self
+
+
+@dataclass
+class Inspection:
+    """What was found.
+
+    Attributes:
+        frames: split to its number of frames.
+        totals: split to task to sums.
+        classes: task to the names of its classes, of tasks that have some.
+        findings: all that is wrong.
+    """
+
+    frames: dict[str, int] = field(default_factory=dict)
+    totals: dict[str, dict[str, Totals]] = field(default_factory=dict)
+    classes: dict[str, list[str]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def is_fatal(self) -> bool:
+        return any(finding.fatal for finding in self.findings)
+
+
+class _Frame(NamedTuple):
+    """What one frame's files hold: the data set's entry of it, as far as its files are intact, and sums by task."""
+
+    data: dict
+    totals: dict[str, Totals]
+    findings: list[Finding]
+
+
+def inspect_dataset(dataset: MultiTaskDataset, splits: Sequence[str],
+                    track: Callable[[Iterator, int], Iterator] = lambda frames, total: frames) -> Inspection:
+    """Decode all files of some splits and list all that is wrong, not the first only.
+
+    Args:
+        dataset: the data set, built with ``lazy_init=True``: it says where the files are and how they are read.
+        splits: names of the lists to look at.
+        track: wraps the iterator over the frames, of which there are ``total``, for a progress bar.
+    """
+    root = Path(dataset.data_root)
+    images = _index(root / 'images', IMAGE_SUFFIXES)
+    labels = {name: _index(root / task.folder, LABEL_SUFFIXES) for name, task in dataset.tasks.items()}
+    lists = {path.stem: [line.strip() for line in path.read_text().splitlines() if line.strip()]
+             for path in sorted((root / 'gt_sets').glob('*.txt'))}
+    splits_of: dict[str, list[str]] = {}
+    for split in splits:
+        for frame_id in dict.fromkeys(lists.get(split, ())):
+            splits_of.setdefault(frame_id, []).append(split)
+    report = Inspection(
+        frames={split: len(set(lists.get(split, ()))) for split in splits},
+        totals={split: {name: Totals() for name in dataset.tasks} for split in splits},
+        classes={name: class_names(dataset, task) for name, task in dataset.tasks.items()
+                 if hasattr(task, 'num_classes')},
+        findings=list(_check_names(root, images, labels, lists, splits)))
+    cameras: Mapping[str, Sequence[float]] = {}
+    try:
+        cameras = read_cameras(root)
+    except ValueError as error:
+        report.findings.append(Finding('cameras that cannot be used', str(error), True))
+
+    def look_at(frame_id: str) -> _Frame:
+        paths = {name: found[frame_id] for name, found in labels.items() if frame_id in found}
+        return _inspect_frame(dataset, frame_id, images.get(frame_id), paths, cameras.get(frame_id))
+
+    intact = []
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for frame in track(pool.map(look_at, splits_of), len(splits_of)):
+            report.findings += frame.findings
+            intact.append(frame.data)
+            for split in splits_of[frame.data['frame_id']]:
+                for name, totals in frame.totals.items():
+                    report.totals[split][name] += totals
+    for split in splits if dataset.check_normals else ():
+        try:
+            require_our_normals([data for data in intact if split in splits_of[data['frame_id']]], dataset.tasks, root)
+        except ValueError as error:
+            report.findings.append(Finding(f'normals of {split} in another convention', str(error), True))
+    report.findings += _check_classes(report)
+    return report
+
+
+def class_names(dataset: MultiTaskDataset, task: Task) -> list[str]:
+    """Names of a task's classes, or their ids where the data set does not name them."""
+    if task.gt_field == Semseg.gt_field:
+        names = dataset.metainfo.get('classes') or ()
+        if dataset.class_table is not None:
+            return list(names)
+    else:
+        names = getattr(task, 'classes', ())
+    return list(names) if len(names) == task.num_classes else [str(index) for index in range(task.num_classes)]
+
+
+def _index(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    return index_folder(folder, suffixes) if folder.is_dir() else {}
+
+
+def _check_names(root: Path, images: Mapping[str, Path], labels: Mapping[str, Mapping[str, Path]],
+                 lists: Mapping[str, Sequence[str]], splits: Sequence[str]) -> Iterator[Finding]:
+    """What the lists and the names of the files tell."""
+    if not images:
+        yield Finding('there are no images', str(root / 'images'), True)
+    splits_of: dict[str, list[str]] = {}
+    for split, ids in lists.items():
+        for frame_id in dict.fromkeys(ids):
+            splits_of.setdefault(frame_id, []).append(split)
+    for frame_id, its_splits in splits_of.items():
+        if len(its_splits) > 1:
+            yield Finding('in more than one split', f'{frame_id}: {", ".join(its_splits)}')
+    for frame_id in sorted(images.keys() - splits_of.keys()):
+        yield Finding('image that is in no list', str(images[frame_id]))
+    for name, found in labels.items():
+        for frame_id in sorted(found.keys() - images.keys()):
+            yield Finding(f'{name} label without an image', str(found[frame_id]))
+    for split in splits:
+        counts = Counter(lists.get(split, ()))
+        if not counts:
+            yield Finding('list of frames that is missing or empty', str(root / 'gt_sets' / f'{split}.txt'), True)
+            continue
+        for frame_id, count in counts.items():
+            if count > 1:
+                yield Finding(f'more than once in {split}', frame_id)
+            if images and frame_id not in images:
+                yield Finding(f'frame of {split} without an image', frame_id, True)
+            if not any(frame_id in found for found in labels.values()):
+                yield Finding(f'frame of {split} without any label', frame_id)
+        for name, found in labels.items():
+            missing = [frame_id for frame_id in counts if frame_id not in found]
+            if len(missing) == len(counts):
+                yield Finding(f'no frame of {split} has a label', name)
+                continue
+            yield from (Finding(f'frame of {split} without a {name} label', frame_id) for frame_id in missing)
+
+
+def _inspect_frame(dataset: MultiTaskDataset, frame_id: str, image: Path | None, labels: Mapping[str, Path],
+                   camera: Sequence[float] | None) -> _Frame:
+    findings, totals, intact, size = [], {}, {}, None
+    if image is not None:
+        try:
+            frame_size(image)  # as when the data set is built: not every OpenCV minds a file that is cut off
+            size = LoadMultiTaskImage()(dict(img_path=str(image)))['ori_shape']
+        except (ValueError, OSError) as error:
+            findings.append(Finding('image that cannot be read', str(error), True))
+    for name, path in labels.items():
+        task = dataset.tasks[name]
+        try:
+            label_size = frame_size(path)
+            if size is not None:
+                require_size(name, path, label_size, image, size)
+            results = dict(tasks=dataset.tasks, reduce_zero_label=dataset.reduce_zero_label,
+                           class_table=dataset.class_table, img_path=str(image), ori_shape=size or label_size,
+                           label_paths={name: str(path)})
+            label = LoadMultiTaskLabels()(results)[task.gt_field]
+        except (ValueError, OSError) as error:
+            findings.append(Finding(f'{name} label that cannot be used', str(error), True))
+            continue
+        intact[name] = str(path)
+        findings += [Finding(f'{name} label: {what}', f'{path}: {share:.2%} of the pixels')
+                     for what, share in find_oddities(task, path, label)]
+        totals[name] = Totals(1, label.shape[0] * label.shape[1], int(task.valid_pixels(label).sum()),
+                              task.label_statistics(to_tensor(label)))
+    camera = camera or (dataset.default_camera(size) if size else None)
+    return _Frame(dict(frame_id=frame_id, camera=camera, label_paths=intact), totals, findings)
+
+
+def _check_classes(report: Inspection) -> Iterator[Finding]:
+    for split, totals in report.totals.items():
+        for name, classes in report.classes.items():
+            if totals[name].labels:
+                counts = totals[name].statistics[:len(classes)]
+                for index in torch.nonzero(counts == 0).flatten().tolist():
+                    yield Finding(f'class of {name} that never occurs in {split}', classes[index])
