@@ -12,7 +12,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TOY = """
 _base_ = '{repository}/tests/data/toy_m2h.py'
 rooms = dict(data_root='{data}', num_train=6, num_val=3, size=(30, 44), num_workers=0)
-model = dict(weighting=dict(interval=2))
+model = dict(backbone=dict(), decoder=dict(), heads=dict(semseg=dict(), depth=dict()), weighting=dict(interval=2))
 train_dataloader = dict(batch_size=2, dataset=rooms)
 val_dataloader = dict(dataset=rooms)
 test_dataloader = dict(dataset=rooms)
