@@ -5,7 +5,6 @@ each with the exponent p of cost ~ area^p over the upper half of the areas.
 """
 
 import argparse
-import os
 
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ COSTS = dict(time=('time (ms)', 1e3), flops=('GFLOPs', 1e-9), memory=('peak memo
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--sides', type=int, nargs='+', default=[28, 40, 56, 80, 112, 160, 224],
+    parser.add_argument('--sides', type=int, nargs='+', default=[28, 42, 56, 84, 112, 168, 224, 336],
                         help='sides of the square maps in pixels (%(default)s)')
     parser.add_argument('--channels', type=int, default=32, help='(%(default)s)')
     parser.add_argument('--repeats', type=int, default=9, help='timed calls of each (%(default)s)')
@@ -101,7 +100,6 @@ def draw(costs: dict, sides: list[int], path: str) -> None:
 
 
 def main() -> None:
-    os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # the profiler behind peak_memory is silent
     args = parse_args()
     init_default_scope('m2h_mm')
     costs = measure(args)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from time import perf_counter
 from typing import Any
@@ -70,6 +71,7 @@ def peak_memory(function: Callable[[], Any], device: str | torch.device = 'cpu')
         function()
         synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
+    os.environ.setdefault('KINETO_LOG_LEVEL', '99')  # read at the first start, which is announced otherwise
     with profile(use_cpu=True, profile_memory=True) as record:
         function()
     changes = [(event.start_ns(), event.nbytes()) for event in record.kineto_results.events()

@@ -214,8 +214,6 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str, path: str) -> None:
 
 
 def main() -> None:
-    # The profiler that finds the peak memory on a CPU announces its start and end otherwise.
-    os.environ.setdefault('KINETO_LOG_LEVEL', '99')
     torch.backends.cudnn.benchmark = True
     args = parse_args()
     stems = [Path(path).stem for path in args.configs]
