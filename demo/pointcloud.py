@@ -9,8 +9,9 @@ import argparse
 
 from m2h_mm.apis import M2HInferencer
 from m2h_mm.apis.command_line import OFFICIAL, add_model_arguments
-from m2h_mm.apis.point_cloud import DEFAULT_FOV, camera_of_file, camera_of_view, point_cloud
+from m2h_mm.apis.point_cloud import DEFAULT_FOV, camera_of_file, camera_of_view, draw_cloud, point_cloud
 from m2h_mm.utils.cli import plain_errors
+from m2h_mm.visualization import save_picture
 
 USED = ('depth', 'normals', 'edge', 'semseg')
 
@@ -28,6 +29,7 @@ def parse_args() -> argparse.Namespace:
                         help='leave out pixels that are an edge with a higher probability; 1 keeps all (%(default)s)')
     parser.add_argument('--max-depth', type=float, default=float('inf'), metavar='METRES',
                         help='leave out what is farther')
+    parser.add_argument('--picture', metavar='PNG', help='also draw the cloud, seen from beside and above')
     return parser.parse_args()
 
 
@@ -61,6 +63,9 @@ def main() -> None:
     cloud.write_ply(args.out)
     print('Camera: fx {:.1f}, fy {:.1f}, cx {:.1f}, cy {:.1f}'.format(*camera) + f', from {origin}.')
     print(f'{len(cloud.points)} of {maps["depth"].size} pixels: {args.out}')
+    if args.picture:
+        save_picture(draw_cloud(cloud), args.picture)
+        print(f'Picture: {args.picture}')
 
 
 if __name__ == '__main__':

@@ -52,6 +52,44 @@ class PointCloud:
         write_atomically(path, header.encode() + vertices.tobytes())
 
 
+def draw_cloud(cloud: PointCloud, yaw: float = 25.0, pitch: float = 20.0, size: tuple[int, int] = (480, 640),
+               fov: float = 50.0) -> np.ndarray:
+    """A picture of a cloud seen from beside and above, each point a square of two pixels, the nearest in front.
+
+    Args:
+        cloud: the points.
+        yaw, pitch: degrees by which the viewer moves to the right and up around the middle of the cloud.
+        size: (H, W) of the picture.
+        fov: horizontal field of view in degrees.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB, white where there is no point.
+    """
+    picture = np.full((*size, 3), 255, np.uint8)
+    if not len(cloud.points):
+        return picture
+    middle = np.median(cloud.points, axis=0)
+    a, b = math.radians(yaw), math.radians(-pitch)
+    turn_y = np.array([[math.cos(a), 0, -math.sin(a)], [0, 1, 0], [math.sin(a), 0, math.cos(a)]])
+    turn_x = np.array([[1, 0, 0], [0, math.cos(b), math.sin(b)], [0, -math.sin(b), math.cos(b)]])
+    points = (cloud.points - middle) @ (turn_x @ turn_y).T
+    # Far enough for nearly all of the cloud to be seen.
+    focal = size[1] / 2 / math.tan(math.radians(fov) / 2)
+    reach = np.percentile(np.abs(points[:, :2]) / (size[1] / 2, size[0] / 2), 98, axis=0).max()
+    distance = points[:, 2].max() * 0.5 + 1.1 * reach * focal
+    depth = distance - points[:, 2]
+    seen = depth > 0.05
+    points, depth, colours = points[seen], depth[seen], cloud.colours[seen]
+    columns = np.rint(size[1] / 2 + focal * points[:, 0] / depth).astype(int)
+    rows = np.rint(size[0] / 2 - focal * points[:, 1] / depth).astype(int)
+    order = np.argsort(-depth, kind='stable')
+    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        at = (rows[order] + down, columns[order] + right)
+        inside = (at[0] >= 0) & (at[0] < size[0]) & (at[1] >= 0) & (at[1] < size[1])
+        picture[at[0][inside], at[1][inside]] = colours[order][inside]
+    return picture
+
+
 def point_cloud(depth: np.ndarray, camera: tuple[float, float, float, float], colours: np.ndarray,
                 normals: np.ndarray | None = None, edges: np.ndarray | None = None, max_edge: float = 0.5,
                 max_depth: float = math.inf) -> PointCloud:

@@ -106,7 +106,7 @@ def test_nothing_in_a_checkpoint_is_run(tiny, tmp_path):
     torch.save(dict(state_dict=Bomb()), path)
     with pytest.raises(ValueError, match='could run code'):
         M2HInferencer(tiny[0], path)
-    path.write_bytes(pickle.dumps(Bomb()))
+    path.write_bytes(pickle.dumps(Bomb(), protocol=2))
     with pytest.raises(ValueError, match='bomb.pth'):
         M2HInferencer(tiny[0], path)
     assert not (tmp_path / 'boom').exists()

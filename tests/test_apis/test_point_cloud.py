@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m2h_mm.apis.point_cloud import camera_of_file, camera_of_view, point_cloud
+from m2h_mm.apis.point_cloud import camera_of_file, camera_of_view, draw_cloud, point_cloud
 from m2h_mm.datasets.rooms.render import render_frame
 
 CAMERA = (50.0, 60.0, 20.5, 13.0)
@@ -79,6 +79,22 @@ def test_nothing_and_one_pixel_give_a_cloud(tmp_path):
     empty.write_ply(tmp_path / 'empty.ply')
     assert len(read_ply(tmp_path / 'empty.ply')) == 0
     assert len(point_cloud(np.ones((1, 1)), CAMERA, np.zeros((1, 1, 3), np.uint8)).points) == 1
+
+
+def test_a_picture_of_a_cloud_shows_what_is_in_front():
+    """A red wall and, before its left half, a green one; seen from the right, more of the red one is seen."""
+    depth = np.full((60, 80), 3.0)
+    depth[:, :40] = 2.0
+    colours = np.zeros((60, 80, 3), np.uint8)
+    colours[:, :40, 1] = colours[:, 40:, 0] = 255
+    cloud = point_cloud(depth, (60, 60, 39.5, 29.5), colours)
+    pictures = [draw_cloud(cloud, yaw, 0, (120, 160)) for yaw in (-40, 40)]
+    red, green = ([(picture == colour).all(axis=2).sum() for picture in pictures]
+                  for colour in ((255, 0, 0), (0, 255, 0)))
+    assert min(red + green) > 500 and red[0] / green[0] < 0.9 * red[1] / green[1]
+    above, below = (draw_cloud(cloud, 0, pitch, (120, 160)) for pitch in (30, -30))
+    assert above.shape == (120, 160, 3) and (above != below).any()
+    assert (draw_cloud(point_cloud(np.zeros((5, 6)), CAMERA, np.zeros((5, 6, 3), np.uint8))) == 255).all()
 
 
 def test_the_camera_from_the_field_of_view():

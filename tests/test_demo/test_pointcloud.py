@@ -20,6 +20,13 @@ def test_the_camera_is_chosen_and_said(run, tiny, image, tmp_path, options, came
     assert (tmp_path / 'room.ply').read_bytes().startswith(b'ply\n')
 
 
+def test_a_picture_is_drawn_when_asked_for(run, tiny, image, tmp_path):
+    picture = tmp_path / 'new' / 'room.png'
+    status, _ = run('pointcloud.py', image, *tiny, '--out', tmp_path / 'room.ply', '--max-edge', '1',
+                    '--picture', picture)
+    assert status == 0 and Image.open(picture).size == (640, 480)
+
+
 def test_mistakes_are_one_message(run, tiny, image, tmp_path):
     (tmp_path / 'text.png').write_text('no image')
     for name, message in (('lost.png', 'There is no image'), ('text.png', 'is no image')):
