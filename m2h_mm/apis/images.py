@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm')
-Source = 'str | Path | bytes | np.ndarray'
 
 
 def read_image(source: str | Path | bytes | np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ MAX_INPUT_PIXELS = 2 ** 21
 # Scores of 40 classes in float32 take 160 bytes a pixel: beyond this, finished maps are enlarged instead.
 MAX_OUTPUT_PIXELS = 2 ** 23
 NATIVE, FIT = 'native', 'fit'
-Size = 'str | tuple[int, int]'
+Size = str | tuple[int, int]
 
 
 @dataclass
