@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from m2h_mm.apis import M2HInferencer, Prediction
 from m2h_mm.apis.command_line import OFFICIAL, add_model_arguments
 from m2h_mm.apis.video import VideoReader, VideoWriter
-from m2h_mm.tasks import Depth, Disparity, Task
+from m2h_mm.tasks import Depth, PositiveTask, Task
 from m2h_mm.utils.cli import plain_errors
 
 COLUMNS = 3
@@ -37,14 +37,10 @@ def parse_args() -> argparse.Namespace:
 
 
 def colour_scales(prediction: Prediction, tasks: Mapping[str, Task], max_depth: float | None) -> dict[str, dict]:
-    """Range of the colours of the maps that have one, for all frames: disparity's is that of the first."""
-    scales = {}
-    for name, map in prediction.maps.items():
-        if isinstance(tasks[name], Depth):
-            scales[name] = dict(vmin=0.0, vmax=max_depth or tasks[name].max_depth)
-        elif isinstance(tasks[name], Disparity):
-            scales[name] = dict(vmin=0.0, vmax=float(map.max()))
-    return scales
+    """Range of the colours of the maps that have one, for all frames; where a task has no limit, the first frame's."""
+    return {name: dict(vmin=0.0, vmax=max_depth or tasks[name].max_depth if isinstance(tasks[name], Depth)
+                       else float(map.max()))
+            for name, map in prediction.maps.items() if isinstance(tasks[name], PositiveTask)}
 
 
 def picture(prediction: Prediction, tasks: Mapping[str, Task], scales: Mapping[str, dict],

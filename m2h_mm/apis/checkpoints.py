@@ -35,15 +35,6 @@ def find_config(name: str | Path) -> Path:
     return found[0]
 
 
-def is_official_m2h(checkpoint: object) -> bool:
-    """Whether what a file holds has the layout of the official M2H code."""
-    try:
-        unwrap_state_dict(checkpoint)
-    except ValueError:
-        return False
-    return True
-
-
 def official_config(state: Mapping[str, Tensor]) -> Config:
     """The config of an official M2H checkpoint, read off the names and shapes of its tensors.
 
@@ -100,7 +91,10 @@ def load_model(config: str | Path | Config | None, checkpoint: str | Path) -> tu
         ValueError: a checkpoint that is damaged, holds more than tensors, or fits another model.
     """
     content = read_checkpoint(checkpoint)
-    official = unwrap_state_dict(content) if is_official_m2h(content) else None
+    try:
+        official = unwrap_state_dict(content)
+    except ValueError:
+        official = None  # one of this project
     if config is None and official is None:
         raise ValueError(f'{checkpoint} does not have the layout of the official M2H code, by which the model could be '
                          'told: give the config that it was trained with.')
@@ -111,7 +105,7 @@ def load_model(config: str | Path | Config | None, checkpoint: str | Path) -> tu
         cfg = config if isinstance(config, Config) else load_config(str(find_config(config)), {})
     if official is None:
         model = MODELS.build(cfg.model)
-        load_weights(model, checkpoint)
+        load_weights(model, checkpoint, content)
     else:
         cfg.model.setdefault('data_preprocessor', dict(type='MultiTaskDataPreprocessor')).update(OFFICIAL_NORMALISATION)
         model = MODELS.build(cfg.model)

@@ -4,7 +4,9 @@ from .disparity import Disparity
 from .edge import Edge
 from .human_parts import HumanParts
 from .normals import Normals
+from .positive import PositiveTask
 from .saliency import Saliency
 from .semseg import Semseg
 
-__all__ = ['Depth', 'Disparity', 'Edge', 'HumanParts', 'Normals', 'Saliency', 'Semseg', 'Task', 'build_tasks']
+__all__ = ['Depth', 'Disparity', 'Edge', 'HumanParts', 'Normals', 'PositiveTask', 'Saliency', 'Semseg', 'Task',
+           'build_tasks']

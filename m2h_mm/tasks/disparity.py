@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from m2h_mm.registry import TASKS
 
-from .base import Task
-from .depth import draw_scale
 from .io import read_array, require_dims
+from .positive import PositiveTask
 
 STEPS_PER_PIXEL = 256.0
 
@@ -23,7 +21,7 @@ def pixels_from_png(stored: np.ndarray) -> np.ndarray:
 
 
 @TASKS.register_module('disparity')
-class Disparity(Task):
+class Disparity(PositiveTask):
     """Shift between the two pictures of a stereo camera, in pixels **of the camera's full resolution**.
 
     With the camera's baseline and focal length, disparity is baseline * fx / depth: an inverse depth, hence a task of
@@ -60,28 +58,11 @@ class Disparity(Task):
     def zoom(self, label: np.ndarray, scale: float, size: tuple[int, int]) -> np.ndarray:
         return self.resize(label, size) * np.float32(scale)
 
-    def valid(self, label: Tensor) -> Tensor:
-        return (label > 0) & torch.isfinite(label)
-
     def decode(self, output: Tensor) -> Tensor:
         """Pixels ``(N, 1, H, W)``, not below 0."""
         return output.float().clamp(min=0)
-
-    def read_prediction(self, path: str | Path) -> np.ndarray:
-        """``(H, W)`` float32 pixels, as :meth:`read`.
-
-        Raises:
-            ValueError: values that are not finite.
-        """
-        if not np.isfinite(read_array(path)).all():
-            raise ValueError(f'File {path} of task {self.name!r}: expected pixels, got NaN or infinity.')
-        return self.read(path)
 
     def to_png(self, prediction: np.ndarray) -> np.ndarray:
         """256 * pixels + 1, uint16; more than 255.99 pixels is cut."""
         largest = np.iinfo(np.uint16).max
         return np.rint(np.clip(prediction * STEPS_PER_PIXEL + 1, 1, largest)).astype(np.uint16)
-
-    def draw(self, map: np.ndarray, vmin: float | None = None, vmax: float | None = None) -> np.ndarray:
-        """Near is bright, far is dark, unmeasured is grey; the range is the map's own unless given (pixels)."""
-        return draw_scale(map, self.colormap, vmin, vmax)

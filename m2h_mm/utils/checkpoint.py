@@ -60,14 +60,19 @@ def read_checkpoint(path: str | Path) -> Any:
         raise ValueError(f'Checkpoint {path} cannot be read ({str(error).splitlines()[0]}).') from error
 
 
-def load_weights(model: nn.Module, path: str | Path) -> None:
+def load_weights(model: nn.Module, path: str | Path, checkpoint: Any = None) -> None:
     """Load the weights of a checkpoint of this project into ``model``.
+
+    Args:
+        model: gets them.
+        path: the file.
+        checkpoint: what it holds, where it has been read already.
 
     Raises:
         FileNotFoundError, ValueError: see :func:`read_checkpoint`; also if the weights are another architecture's, with
             the first keys that differ.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_checkpoint(path) if checkpoint is None else checkpoint
     state: dict[str, Tensor] = checkpoint.get('state_dict', checkpoint)
     for prefix, method, tool in OFFICIAL_LAYOUTS:
         if any(key.removeprefix('module.').startswith(prefix) for key in state):

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw
 
-from m2h_mm.tasks import Depth, Disparity, Edge, HumanParts, Normals, Saliency, Semseg, Task
+from m2h_mm.tasks import Edge, HumanParts, Normals, PositiveTask, Saliency, Semseg, Task
 
 from .drawing import INK, WHITE, hatch, load_font, outlined, stack, text_width
 
@@ -135,9 +135,8 @@ def _(task: HumanParts, view: TaskView, classes: Sequence[str], width: int, size
     return class_key(task, view, task.classes, width, size)
 
 
-@task_key.register(Depth)
-@task_key.register(Disparity)
-def _(task: Depth | Disparity, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
+@task_key.register
+def _(task: PositiveTask, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
     if not view.values('truth').size and not view.values('prediction').size:
         return []
     unit = task.error_unit

@@ -13,7 +13,7 @@ from PIL import Image
 
 from m2h_mm.registry import VISUALIZERS
 from m2h_mm.structures import MultiTaskDataSample
-from m2h_mm.tasks import Depth, Disparity, Task, build_tasks
+from m2h_mm.tasks import PositiveTask, Task, build_tasks
 
 from .drawing import (
     HATCH_DARK,
@@ -157,7 +157,7 @@ def draw_panel(task: Task, view: TaskView, row: str, scale: float, panel_size: t
     map, valid = getattr(view, row), getattr(view, f'{row}_valid')
     if map is None:
         return notice_panel(*panel_size, 'no label' if row == 'truth' else 'no prediction', text)
-    has_scale = isinstance(task, (Depth, Disparity))
+    has_scale = isinstance(task, PositiveTask)
     limits = dict(zip(('vmin', 'vmax'), view.value_range, strict=True)) if has_scale else {}
     # Void is grey before the picture shrinks, or its own colour would bleed into what is valid.
     picture = rescale(np.where(valid[..., None], task.draw(map, **limits), np.uint8(HATCH_DARK)), scale)

@@ -31,7 +31,7 @@ def test_the_official_files_are_read(tmp_path):
 def test_arrays_hold_pixels(tmp_path):
     np.save(tmp_path / 'd.npy', np.array([[1.5, -1.0, np.nan, np.inf, 0.0]]))
     np.testing.assert_array_equal(Disparity().read(tmp_path / 'd.npy'), [[1.5, 0, 0, 0, 0]])
-    with pytest.raises(ValueError, match=r"d\.npy of task 'disparity': expected pixels, got NaN"):
+    with pytest.raises(ValueError, match=r"d\.npy of task 'disparity': expected finite numbers \(px\), got NaN"):
         Disparity().read_prediction(tmp_path / 'd.npy')
 
 
