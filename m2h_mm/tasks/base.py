@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from m2h_mm.registry import TASKS
+from m2h_mm.utils.shapes import known_equal
 
 from .io import write_array
 
@@ -34,6 +35,7 @@ class Task(ABC):
         void: value of a label pixel that is not valid; also what padding is filled with.
         metric: its headline metric; ``higher_is_better`` says in which direction.
         error_unit: unit of :meth:`error`.
+        meaning: what the numbers of a prediction are, in words.
         prediction_suffix: file type in which a prediction is written unless asked otherwise.
 
     Labels are NumPy arrays ``(H, W)`` or ``(H, W, 3)`` in the data pipeline and tensors ``(N, C, H, W)`` in the model.
@@ -49,6 +51,7 @@ class Task(ABC):
     metric: str
     higher_is_better: bool = False
     error_unit: str = ''
+    meaning: str = ''
     prediction_suffix: str = '.npy'
 
     # ---- labels ----------------------------------------------------------------------------------------------------
@@ -79,7 +82,7 @@ class Task(ABC):
     # ---- outputs ---------------------------------------------------------------------------------------------------
     def resize_output(self, output: Tensor, size: tuple[int, int]) -> Tensor:
         """A head's output ``(N, C, h, w)`` at ``size``, still in the output's space."""
-        if output.shape[-2:] == tuple(size):
+        if known_equal(output.shape[-2], size[0]) and known_equal(output.shape[-1], size[1]):
             return output
         return F.interpolate(output, size=size, mode='bilinear', align_corners=False)
 

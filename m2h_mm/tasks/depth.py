@@ -32,6 +32,7 @@ class Depth(PositiveTask):
     folder = 'depth'
     metric = 'rmse'
     error_unit = 'm'
+    meaning = 'metres along the optical axis'
     colormap = 'magma_r'
 
     def __init__(self, min_depth: float = 1e-3, max_depth: float = 10.0) -> None:

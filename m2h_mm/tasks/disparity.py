@@ -38,6 +38,7 @@ class Disparity(PositiveTask):
     folder = 'disparity'
     metric = 'rmse'
     error_unit = 'px'
+    meaning = 'disparity in pixels'
     colormap = 'magma'
 
     def read(self, path: str | Path) -> np.ndarray:

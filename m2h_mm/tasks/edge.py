@@ -25,6 +25,7 @@ class Edge(Task):
     pred_field = 'pred_edge_map'
     folder = 'edge'
     void = 255
+    meaning = 'probability of an edge'
     prediction_suffix = '.png'
     metric = 'odsF'
     higher_is_better = True

@@ -37,6 +37,7 @@ class HumanParts(Semseg):
     pred_field = 'pred_human_parts'
     folder = 'human_parts'
     error_unit = 'wrong part'
+    meaning = 'part id, 0 is background'
 
     def __init__(self, num_classes: int = 7) -> None:
         super().__init__(num_classes)

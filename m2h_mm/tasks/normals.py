@@ -33,6 +33,7 @@ class Normals(Task):
     label_channels = 3
     metric = 'mean'
     error_unit = 'degrees'
+    meaning = 'unit vector, x right, y up, z toward the camera'
 
     def read(self, path: str | Path) -> np.ndarray:
         """``(H, W, 3)`` float32: ``.npy`` holds vectors; ``.png`` and ``.jpg`` hold (n + 1) / 2 * 255, missing pixels

@@ -33,6 +33,7 @@ class Saliency(Task):
     pred_field = 'pred_saliency_map'
     folder = 'saliency'
     void = 255
+    meaning = 'probability of being salient'
     prediction_suffix = '.png'
     metric = 'maxF'
     higher_is_better = True

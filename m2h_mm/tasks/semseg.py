@@ -45,6 +45,7 @@ class Semseg(Task):
     metric = 'mIoU'
     higher_is_better = True
     error_unit = 'wrong class'
+    meaning = 'class id from 0'
 
     def __init__(self, num_classes: int = 40, unknown_channel: bool = False) -> None:
         if not 1 < num_classes < self.void:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from m2h_mm.utils.shapes import known_equal
+
 
 def interpolate_position_embedding(
     pos_embed: Tensor, grid: tuple[int, int], offset: float = 0.1, antialias: bool = False
@@ -27,16 +29,52 @@ def interpolate_position_embedding(
         official code; a half-precision embedding would lose digits and a double one would differ by 1e-6.
     """
     native = isqrt(pos_embed.shape[1] - 1)
-    if grid == (native, native):
+    if all(known_equal(length, native) for length in grid):
         return pos_embed
+    if any(isinstance(length, torch.SymInt) for length in grid):
+        # An export for several sizes: the native one, which gets no offset, is told apart when the program runs.
+        lengths = torch.stack([torch.scalar_tensor(length) for length in grid])
+        offset = torch.where((lengths == native).all(), 0.0, offset)
     cls_entry, patch_entries = pos_embed.float().split([1, native * native], dim=1)
-    patch_entries = patch_entries.transpose(1, 2).unflatten(2, (native, native))
-    if offset:
-        target = {'scale_factor': tuple((n + offset) / native for n in grid)}
-    else:
-        target = {'size': grid}
-    patch_entries = F.interpolate(patch_entries, mode='bicubic', antialias=antialias, **target)
-    return torch.cat([cls_entry, patch_entries.flatten(2).transpose(1, 2)], dim=1).to(pos_embed.dtype)
+    rows, columns = (bicubic_weights(native, length, offset, antialias, pos_embed.device) for length in grid)
+    patch_entries = torch.einsum('hi,wj,ijc->hwc', rows, columns, patch_entries[0].unflatten(0, (native, native)))
+    return torch.cat([cls_entry, patch_entries.flatten(0, 1)[None]], dim=1).to(pos_embed.dtype)
+
+
+def bicubic_weights(length: int, target: int, offset: float | Tensor, antialias: bool,
+                    device: torch.device) -> Tensor:
+    """The matrix ``(target, length)`` by which PyTorch's bicubic interpolation resamples one axis, float32.
+
+    Matrices take the place of ``F.interpolate``, whose scale factors an export for several sizes cannot compute.
+
+    Args:
+        length: samples along the axis.
+        target: samples wanted.
+        offset: of the scale factor, ``(target + offset) / length``.
+        antialias: widen the kernel when shrinking, as ``antialias=True``, which also has another cubic.
+        device: where it is wanted.
+    """
+    # Rounded to float32 where PyTorch does.
+    step = (length / (torch.scalar_tensor(target, dtype=torch.float64) + offset)).float()
+    source = (torch.arange(target, device=device, dtype=torch.float32) + 0.5) * step - 0.5
+    if antialias:
+        distance = torch.arange(length, device=device) - source[:, None]
+        weights = cubic_kernel(distance / step.clamp(min=1), -0.5)
+        return weights / weights.sum(1, keepdim=True)
+    # Taps beyond the border repeat the sample at it.
+    first = source.floor()
+    taps = first[:, None] + torch.arange(-1, 3, device=device)
+    weights = cubic_kernel(taps - source[:, None], -0.75)
+    hits = taps.clamp(0, length - 1)[..., None] == torch.arange(length, device=device)
+    return (weights[..., None] * hits).sum(1)
+
+
+def cubic_kernel(distance: Tensor, a: float) -> Tensor:
+    """The cubic convolution kernel of Keys (1981), its parameter ``a``: the slope at 1; 0 from 2 on."""
+    x = distance.abs()
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
 
 
 def sincos_position_embedding(native: int, channels: int, temperature: float = 10000.0) -> Tensor:

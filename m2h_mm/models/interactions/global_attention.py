@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2h_mm.models.layers import require_divisible, resize
+from m2h_mm.models.layers import require_divisible, resize, stack_tasks, unstack_tasks
 from m2h_mm.registry import MODELS
 
 
@@ -60,14 +59,10 @@ class GlobalCrossTaskAttention(nn.Module):
             GlobalCrossTaskLayer(channels, len(self.tasks), num_heads, pooling, mlp_ratio) for _ in range(num_layers))
 
     def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
-        first = maps[self.tasks[0]]
-        x = torch.stack([maps[task].permute(0, 2, 3, 1) for task in self.tasks], dim=3)
+        x = stack_tasks(maps, self.tasks)
         for layer in self.layers:
             x = layer(x)
-        channels_last = first.is_contiguous(memory_format=torch.channels_last) and not first.is_contiguous()
-        memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        return {task: x[..., index, :].permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
-                for index, task in enumerate(self.tasks)}
+        return unstack_tasks(x, self.tasks, maps[self.tasks[0]])
 
 
 class GlobalCrossTaskLayer(nn.Module):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2h_mm.models.layers import WindowGrid, require_divisible, resize
+from m2h_mm.models.layers import WindowGrid, require_divisible, resize, stack_tasks, unstack_tasks
 from m2h_mm.registry import MODELS
 
 MAX_WINDOWS = 65535  # CUDA's attention kernels count them in 16 bits
@@ -106,12 +106,12 @@ class WMCA(nn.Module):
         """The layers. Windows are cut anew only where a layer's differ from those of the layer before."""
         first = maps[self.tasks[0]]
         num, _, height, width = first.shape
-        x = torch.stack([maps[task].permute(0, 2, 3, 1) for task in self.tasks], dim=3)
+        x = stack_tasks(maps, self.tasks)
         grid = valid = mask = None
         for layer, *options in zip(self.layers, self.window_sizes, self.dilations, self.shift_sizes, strict=True):
             wanted = WindowGrid(height, width, *options)
             if wanted != grid:
-                x = wanted.cut(x if grid is None else grid.merge(x))
+                x = wanted.cut(x if grid is None else grid.merge(x, num))
                 grid = wanted
                 valid = grid.valid(len(self.tasks), x.device) if grid.padded else None
                 mask = grid.mask(len(self.tasks), x.device, self.mask_padding)
@@ -121,11 +121,8 @@ class WMCA(nn.Module):
                 # Padding is zero at the start of every layer, whatever the last one made of it.
                 x = x * valid.repeat(num, 1)[..., None]
             x = layer(x, mask)
-        x = grid.merge(x)
-        channels_last = first.is_contiguous(memory_format=torch.channels_last) and not first.is_contiguous()
-        memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        return {task: x[..., index, :].permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
-                for index, task in enumerate(self.tasks)}
+        x = grid.merge(x, num)
+        return unstack_tasks(x, self.tasks, first)
 
 
 class CrossTaskLayer(nn.Module):
@@ -162,7 +159,7 @@ class CrossTaskLayer(nn.Module):
 
     def attention(self, x: Tensor, mask: Tensor | None) -> Tensor:
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        if len(x) <= MAX_WINDOWS:
+        if not x.is_cuda or x.shape[0] <= MAX_WINDOWS:
             out = F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask)
         else:
             masks = repeat(None) if mask is None else mask.split(MAX_WINDOWS)

@@ -9,10 +9,12 @@ from .invpt_stage import InvPTStage
 from .residual import BasicBlock, Bottleneck
 from .resize import resize, upsample2
 from .scale_fusion import ScaleFusion, require_fine_to_coarse
+from .task_tokens import stack_tasks, unstack_tasks
 from .upsample import ChannelGate, UpsampleBlock
 from .windows import WindowGrid
 
 __all__ = ['ASPP', 'GROUPS', 'BasicBlock', 'Bottleneck', 'ChannelGate', 'FeaturePropagation', 'FusionBlock',
            'InvPTStage', 'MultiModalDistillationUnit', 'PyramidFusion', 'ResidualUnit', 'ScaleFusion',
            'SeparableConv2d', 'SeparableResidualUnit', 'UpsampleBlock', 'WindowGrid', 'choose_main_tasks',
-           'conv_layer', 'require_divisible', 'require_fine_to_coarse', 'resize', 'upsample2']
+           'conv_layer', 'require_divisible', 'require_fine_to_coarse', 'resize', 'stack_tasks', 'unstack_tasks',
+           'upsample2']

@@ -5,10 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from m2h_mm.utils.shapes import known_equal
+
 
 def resize(x: Tensor, size: tuple[int, int], align_corners: bool = False) -> Tensor:
-    """Bilinear ``(N, C, h, w)`` to ``(N, C, *size)``, without antialiasing; ``x`` itself where the size is right."""
-    if tuple(x.shape[-2:]) == tuple(size):
+    """Bilinear ``(N, C, h, w)`` to ``(N, C, *size)``, without antialiasing; ``x`` itself where it has the size."""
+    if known_equal(x.shape[-2], size[0]) and known_equal(x.shape[-1], size[1]):
         return x
     return F.interpolate(x, size=size, mode='bilinear', align_corners=align_corners)
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from m2h_mm.utils.shapes import known_equal
+
 
 @dataclass(frozen=True)
 class WindowGrid:
@@ -38,18 +40,25 @@ class WindowGrid:
         return self.window_size * self.dilation
 
     @property
+    def squares(self) -> tuple[int, int]:
+        """How many such squares there are, from top to bottom and from left to right."""
+        return tuple((side + self.extent - 1) // self.extent for side in (self.height, self.width))
+
+    @property
     def padding(self) -> tuple[int, int]:
         """Rows below and columns to the right that are added."""
-        return -self.height % self.extent, -self.width % self.extent
+        down, aside = self.squares
+        return down * self.extent - self.height, aside * self.extent - self.width
 
     @property
     def padded(self) -> bool:
-        return any(self.padding)
+        """Whether there is padding; of a size that is not known yet (an export) there may be."""
+        return not all(known_equal(added, 0) for added in self.padding)
 
     @property
     def shifts(self) -> tuple[int, int]:
         """Pixels by which windows lie further down and right."""
-        return tuple(self.shift if side > self.extent else 0 for side in (self.height, self.width))
+        return tuple(self.shift if self.shift and side > self.extent else 0 for side in (self.height, self.width))
 
     def cut(self, x: Tensor) -> Tensor:
         """``(N, H, W, T, C)`` to tokens ``(N * windows, n * n * T, C)``, pixel by pixel and its T tokens together."""
@@ -62,22 +71,26 @@ class WindowGrid:
         return self._cut(x)
 
     def _cut(self, x: Tensor) -> Tensor:
-        num, height, width, tokens, channels = x.shape
-        n, d = self.window_size, self.dilation
+        # No size is left open (-1): for an export that does not know them, it would be a quotient of long products.
+        num, _, _, tokens, channels = x.shape
+        n, d, (down, aside) = self.window_size, self.dilation, self.squares
         # Not more than the eight dimensions that TensorRT transposes.
-        x = x.reshape(num, height // (n * d), n, d, width // (n * d), n, d, tokens * channels)
-        return x.permute(0, 1, 3, 4, 6, 2, 5, 7).reshape(-1, n * n * tokens, channels)
+        x = x.reshape(num, down, n, d, aside, n, d, tokens * channels)
+        return x.permute(0, 1, 3, 4, 6, 2, 5, 7).contiguous().view(num * down * d * aside * d, n * n * tokens, channels)
 
-    def merge(self, windows: Tensor) -> Tensor:
-        """The inverse of :meth:`cut`: ``(N * windows, n * n * T, C)`` to ``(N, H, W, T, C)``."""
-        n, d, channels = self.window_size, self.dilation, windows.shape[-1]
-        below, right = self.padding
-        height, width = self.height + below, self.width + right
-        tokens = windows.shape[1] // (n * n)
-        x = windows.reshape(-1, height // (n * d), d, width // (n * d), d, n, n, tokens * channels)
-        x = x.permute(0, 1, 5, 2, 3, 6, 4, 7).reshape(-1, height, width, tokens, channels)
+    def merge(self, windows: Tensor, num: int) -> Tensor:
+        """The inverse of :meth:`cut`: ``(N * windows, n * n * T, C)`` to ``(N, H, W, T, C)`` with N = ``num``."""
+        n, d, (down, aside) = self.window_size, self.dilation, self.squares
+        tokens, channels = windows.shape[1] // (n * n), windows.shape[2]
+        x = windows.reshape(num, down, d, aside, d, n, n, tokens * channels)
+        x = x.permute(0, 1, 5, 2, 3, 6, 4, 7).contiguous().view(num, down * n * d, aside * n * d, tokens, channels)
         if any(self.shifts):
             x = x.roll(self.shifts, (1, 2))
+        if isinstance(self.height, torch.SymInt):
+            # A slice that may be the whole has no known memory layout in an export for several sizes.
+            for axis, length in ((1, self.height), (2, self.width)):
+                x = x.index_select(axis, torch.arange(length, device=x.device))
+            return x
         return x[:, :self.height, :self.width]
 
     def valid(self, tokens: int, device: torch.device) -> Tensor:

@@ -38,7 +38,7 @@ def test_every_stage_is_the_official_one(official, name):
     for handle in handles:
         handle.remove()
     grid = WindowGrid(*attended_to['edge'].shape[-2:], window_size=7)
-    layers = [grid.merge(tokens).permute(3, 0, 4, 1, 2) for tokens in windows]
+    layers = [grid.merge(tokens, len(features.maps[-1])).permute(3, 0, 4, 1, 2) for tokens in windows]
     for index, (task, theirs) in enumerate(OFFICIAL_NAMES.items()):
         check(f'fused_{theirs}', fused[task])
         for number, layer in enumerate(layers):

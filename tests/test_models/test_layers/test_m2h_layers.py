@@ -67,7 +67,7 @@ def test_merge_undoes_cut_and_every_pixel_has_one_place(grid):
     x = randn(2, grid.height, grid.width, 3, 5)
     tokens = grid.cut(x)
     assert tokens.shape[1] == grid.window_size ** 2 * 3
-    assert torch.equal(grid.merge(tokens), x)
+    assert torch.equal(grid.merge(tokens, len(x)), x)
     assert grid.valid(3, x.device).sum() == grid.height * grid.width * 3
 
 
