@@ -26,6 +26,8 @@ setup(
         'onedl': requirements('onedl'),
         'openmmlab': ['mmengine', 'mmcv-lite', 'mmsegmentation'],
         'tensorboard': ['tensorboard'],
-        'dev': requirements('dev'),
+        'export': requirements('export'),
+        'web': requirements('web'),
+        'dev': requirements('dev') + requirements('export') + requirements('web'),
     },
 )

@@ -242,6 +242,10 @@ class M2HInferencer(BaseInferencer):
     def write(self, prediction: Prediction, out_dir: str | Path) -> None:
         """Write the picture and the maps of a prediction below ``out_dir``."""
         save_picture(self.draw(prediction), Path(out_dir) / 'pictures' / f'{prediction.name}.png')
+        self.write_maps(prediction, out_dir)
+
+    def write_maps(self, prediction: Prediction, out_dir: str | Path) -> None:
+        """Write the maps of a prediction below ``out_dir``: ``<task>/<name>`` with the suffix of the task."""
         for name, map in prediction.maps.items():
             task = self.tasks[name]
             task.write_prediction(map, Path(out_dir) / name / f'{prediction.name}{task.prediction_suffix}')

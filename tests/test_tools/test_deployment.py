@@ -1,0 +1,63 @@
+"""tools/deployment/: from a checkpoint to a file, and from the file to maps without this package."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from m2h_mm.apis import M2HInferencer
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'deployment'
+TASKS = ('semseg', 'depth', 'normals', 'edge')
+
+
+def run(script, *args, **options):
+    return subprocess.run([sys.executable, str(script), *map(str, args)], capture_output=True, text=True, **options)
+
+
+def test_a_checkpoint_becomes_a_file_that_onnx_runtime_runs_alone(tiny, tmp_path):
+    pytest.importorskip('onnxscript')
+    pytest.importorskip('onnxruntime')
+    model = tmp_path / 'tiny.onnx'
+    exported = run(TOOLS / 'export.py', *tiny, '--size', 37, 50, '--out', model, '--repeats', 1)
+    assert exported.returncode == 0, exported.stderr
+    assert 'metres along the optical axis' in exported.stdout and 'ratio' in exported.stdout
+
+    images, out = tmp_path / 'images', tmp_path / 'out'
+    images.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (37, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(images / 'same.png')
+    Image.fromarray(pixels).resize((100, 74)).save(images / 'larger.png')
+    (images / 'broken.png').write_bytes(b'no image')
+    script = shutil.copy(TOOLS / 'run_onnx.py', tmp_path)
+    finished = run(script, model, *sorted(images.iterdir()), '--out-dir', out, cwd=tmp_path)
+    assert finished.returncode == 1 and 'broken.png' in finished.stderr and 'Traceback' not in finished.stderr
+    expected = M2HInferencer(*tiny, device='cpu', show_progress=False)(pixels)['predictions'][0]
+    for task in TASKS:
+        map = np.load(out / task / 'same.npy')
+        np.testing.assert_allclose(map, expected[task], atol=1e-4)
+        assert np.load(out / task / 'larger.npy').shape[:2] == (74, 100)
+        assert Image.open(out / task / 'same.png').size == (50, 37)
+
+
+def test_the_runner_needs_neither_the_package_nor_torch():
+    tree = ast.parse((TOOLS / 'run_onnx.py').read_text())
+    modules = [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
+    modules += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    imported = {module.split('.')[0] for module in modules}
+    assert imported - set(sys.stdlib_module_names) == {'numpy', 'onnxruntime', 'PIL'}
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (('--format', 'torchscript', '--dynamic'), '--dynamic'), (('--dynamic', '--size', '37', '50'), 'multiples of 14'),
+    (('--tasks', 'flow'), "'flow'")])
+def test_bad_options_are_named(tiny, tmp_path, options, message):
+    out = tmp_path / 'model'
+    failed = run(TOOLS / 'export.py', *tiny, '--out', out, *options)
+    assert failed.returncode == 1 and message in failed.stderr and 'Traceback' not in failed.stderr
+    assert not list(tmp_path.iterdir())

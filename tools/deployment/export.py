@@ -1,0 +1,102 @@
+"""A checkpoint as one file for other programs: ``python tools/deployment/export.py CONFIG CHECKPOINT``.
+
+The file takes RGB images in 0..255 and yields finished maps: normalisation, padding and decoding are part of it, and
+what the numbers mean is stored in it. It is run beside PyTorch's model, and kept only if the two agree.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from m2h_mm.apis.checkpoints import class_names, load_model
+from m2h_mm.apis.command_line import OFFICIAL
+from m2h_mm.apis.deployment import SUFFIXES, DeployedModel, describe, differences, example, export, load
+from m2h_mm.utils.cli import plain_errors
+from m2h_mm.utils.complexity import training_size
+from m2h_mm.utils.timing import time_calls
+
+TOLERANCE = 1e-4
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help=f'name or path of a config; "{OFFICIAL}" for a checkpoint of the authors of M2H')
+    parser.add_argument('checkpoint', help="of a training, or the authors' own")
+    parser.add_argument('--format', choices=SUFFIXES, default='onnx', help='(%(default)s)')
+    parser.add_argument('--size', nargs=2, type=int, metavar=('HEIGHT', 'WIDTH'),
+                        help='of the images, in pixels (what the config trains on)')
+    parser.add_argument('--dynamic', action='store_true',
+                        help="any number of images, sides any multiples of the model's stride (onnx, torch-export)")
+    parser.add_argument('--tasks', nargs='+', metavar='TASK', help='these alone (all)')
+    parser.add_argument('--raw', action='store_true', help="yield the heads' outputs at their own resolution instead")
+    parser.add_argument('--fp16', action='store_true', help='the network computes in float16')
+    parser.add_argument('--out', metavar='FILE', help='(beside the checkpoint)')
+    parser.add_argument('--repeats', type=int, default=10, metavar='N', help='timed calls of each (%(default)s)')
+    return parser.parse_args()
+
+
+def compare(deployed: DeployedModel, path: Path, format: str, sizes: list[tuple[int, int]], half: bool) -> dict:
+    """The largest difference per task over ``sizes``; of class ids, the share of pixels.
+
+    Raises:
+        ValueError: in float32, a difference above 1e-4.
+    """
+    run = load(path, format)
+    worst: dict[str, float] = {}
+    for index, size in enumerate(sizes):
+        found = differences(run, deployed, example(size, 1 + index), deployed.names)
+        worst = {name: max(worst.get(name, 0.0), value) for name, value in found.items()}
+    wrong = {name: value for name, value in worst.items() if not value <= TOLERANCE}
+    if wrong and not half:
+        raise ValueError(f'The exported model differs from PyTorch by {wrong}, more than {TOLERANCE}; {path} was '
+                         'removed. Try another --format or --size.')
+    return worst
+
+
+def main() -> None:
+    args = parse_args()
+    model, cfg = load_model(None if args.config == OFFICIAL else args.config, args.checkpoint)
+    size = tuple(args.size or training_size(cfg))
+    path = Path(args.out or Path(args.checkpoint).with_suffix(SUFFIXES[args.format]))
+    semseg = model.tasks.get('semseg')
+    classes = class_names(cfg, semseg.num_classes) if semseg else ()
+    reference = None
+    if args.fp16:
+        reference = DeployedModel(load_model(None if args.config == OFFICIAL else args.config, args.checkpoint)[0],
+                                  args.tasks, args.raw).eval()
+    deployed = DeployedModel(model, args.tasks, args.raw, args.fp16).eval()
+    export(deployed, path, args.format, size, args.dynamic, classes)
+    step = deployed.divisor
+    sizes = [size, (size[0] + step, size[1] + 3 * step)] if args.dynamic else [size]
+    try:
+        worst = compare(reference or deployed, path, args.format, sizes, args.fp16)
+    except ValueError:
+        path.unlink()
+        raise
+    run, image = load(path, args.format), example(size)
+    with torch.no_grad():
+        times = time_calls({'PyTorch': lambda: (reference or deployed)(image), 'exported': lambda: run(image)},
+                           args.repeats)
+    table = Table(title=f'{path}, {path.stat().st_size / 2 ** 20:.1f} MiB')
+    table.add_column('task')
+    table.add_column('means')
+    table.add_column('largest difference', justify='right')
+    outputs = describe(deployed, size, args.dynamic)['outputs']
+    for name, value in worst.items():
+        shown = f'{100 * value:.3f} % of pixels' if 'class' in outputs[name]['meaning'] else f'{value:.1e}'
+        table.add_row(name, outputs[name]['meaning'], shown)
+    console = Console()
+    console.print(table)
+    medians = {name: 1000 * float(np.median(values)) for name, values in times.items()}
+    ratio = float(np.median(np.divide(times['exported'], times['PyTorch'])))
+    console.print(f'{size[0]}x{size[1]}, CPU, {torch.get_num_threads()} threads: PyTorch {medians["PyTorch"]:.1f} ms, '
+                  f'exported {medians["exported"]:.1f} ms, ratio {ratio:.2f} (medians of {args.repeats} calls in turn)')
+
+
+if __name__ == '__main__':
+    with plain_errors():
+        main()
