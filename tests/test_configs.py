@@ -70,8 +70,14 @@ def test_config_takes_a_training_step(path):
         samples[0].set_field(PixelData(data=label if label.shape[0] > 1 else label.byte()), task.gt_field)
     parts = [part for part in (model.neck, model.decoder, *model.heads.values()) if part and list(part.parameters())]
     before = [next(part.parameters()).detach().clone() for part in parts]
+    # One without a gradient would make DistributedDataParallel wait.
+    waiting = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(lambda _, name=name: waiting.discard(name))
     logged = model.train_step(dict(inputs=torch.randint(0, 256, (2, 3, *size)), data_samples=samples), optimizer)
     assert logged['loss'].isfinite() and all(logged[f'raw_{name}'].isfinite() for name in model.tasks)
+    assert not waiting
     for part, old in zip(parts, before, strict=True):
         new = next(part.parameters())
         assert new.isfinite().all() and (new != old).any()

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
-from mmengine.runner import Runner, find_latest_checkpoint
 
+from m2h_mm.engine import build_runner, leave_processes
 from m2h_mm.evaluation import evaluate_constant_predictor
 from m2h_mm.registry import DATASETS
 from m2h_mm.utils.checkpoint import load_weights, unwrap
+from m2h_mm.utils.checkpoint_search import describe, find_checkpoint
 from m2h_mm.utils.cli import load_config, plain_errors, print_metrics
 from m2h_mm.utils.report import build_report, describe_checkpoint, write_report
 
@@ -35,7 +36,6 @@ def parse_args() -> argparse.Namespace:
                         help='override config values')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='how the processes of a distributed test are started')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.preds_format and not args.save_preds:
         parser.error('--preds-format: there is nothing to save without --save-preds DIR')
@@ -48,7 +48,10 @@ def main() -> None:
     cfg.launcher = args.launcher
     checkpoint = args.checkpoint
     if Path(checkpoint).is_dir():
-        checkpoint = find_latest_checkpoint(checkpoint) or checkpoint
+        checkpoint, damaged = find_checkpoint(args.checkpoint)
+        if damaged or checkpoint is None:
+            raise ValueError(f'{args.checkpoint} has no whole checkpoint that is its last:\n{describe(damaged)}\n'
+                             f'Name the one to be tested{f", such as {checkpoint}" if checkpoint else ""}.')
     if args.show_dir:
         cfg.default_hooks.visualization.show_dir = args.show_dir
     if args.save_preds:
@@ -56,17 +59,20 @@ def main() -> None:
         cfg.custom_hooks = [*cfg.get('custom_hooks', []),
                             dict(type='SavePredictionsHook', out_dir=args.save_preds, suffix=suffix)]
 
-    runner = Runner.from_cfg(cfg)
+    cfg.runner_type = 'Runner'  # a model that was trained in shares is tested as a whole
+    runner = build_runner(cfg)
     load_weights(runner.model, checkpoint)
     metrics = runner.test()
-    if not is_main_process():
-        return
-
     tasks = unwrap(runner.model).tasks
     constant = None
     if args.compare_constant:
         train_set = DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=cfg.test_dataloader.dataset.pipeline))
         constant = evaluate_constant_predictor(tasks, train_set, runner.test_dataloader, runner.test_evaluator)
+    main_process = is_main_process()
+    leave_processes()
+    if not main_process:
+        return
+
     print_metrics(metrics, constant, tasks)
     if args.show_dir:
         print(f'Pictures: {Path(args.show_dir).resolve()}')

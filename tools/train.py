@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
 
+from m2h_mm.engine import build_runner, leave_processes, refuse_replaced_switches
 from m2h_mm.utils.cli import load_config, plain_errors
 
 
@@ -16,9 +16,10 @@ def parse_args() -> argparse.Namespace:
                         help='train a model of these tasks alone, all else equal; of one: its single-task model')
     parser.add_argument('--work-dir', help='where logs, checkpoints and pictures go (work_dirs/<config name>)')
     parser.add_argument('--resume', nargs='?', const='auto', metavar='CKPT',
-                        help="go on from CKPT or, without one, from the work dir's last checkpoint")
+                        help='go on from CKPT or, without one, from the newest valid checkpoint of the work dir')
     parser.add_argument('--amp', action='store_true',
-                        help='mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU')
+                        help='mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU; '
+                        '--cfg-options optim_wrapper.dtype=bfloat16 on both')
     parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help="scale the learning rate by the actual batch size over the config's auto_scale_lr")
@@ -26,7 +27,6 @@ def parse_args() -> argparse.Namespace:
                         help='override config values: train_cfg.max_iters=100 model.backbone.frozen=False')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
                         help='how the processes of a distributed training are started')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
@@ -38,7 +38,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
         if cfg.load_from and not Path(cfg.load_from).is_file():
             raise FileNotFoundError(f'--resume: there is no checkpoint {cfg.load_from}. Without a path, --resume goes '
-                                    f'on from the last one in {cfg.work_dir}.')
+                                    f'on from the newest one in {cfg.work_dir}.')
     if args.amp:
         cfg.optim_wrapper.type = 'AutocastOptimWrapper'
     if args.no_validate:
@@ -55,7 +55,9 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.tasks)
     apply_flags(cfg, args)
-    Runner.from_cfg(cfg).train()
+    refuse_replaced_switches(cfg)
+    build_runner(cfg).train()
+    leave_processes()
 
 
 if __name__ == '__main__':

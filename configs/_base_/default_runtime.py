@@ -12,6 +12,9 @@ default_hooks = dict(
                                   '/meanF', '/odsF', '/oisF', 'edge/AP', 'gain/', 'delta_m'],
                     less_keys=['/rmse', '/abs_rel', '/sq_rel', '/silog', '/log10', '/abs_err', '/rel_err',
                                'normals/mean', 'normals/median']),
+    random_state=dict(type='RandomStateHook'),
+    guard=dict(type='NonFiniteGuardHook'),
+    bad_samples=dict(type='BadSamplesHook'),
     visualization=dict(type='MultiTaskVisualizationHook', num_frames=4))
 
 # Pictures go to <work dir>/<time>/vis_data. For TensorBoard add dict(type='TensorboardVisBackend') to the list.

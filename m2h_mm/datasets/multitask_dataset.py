@@ -55,8 +55,14 @@ class MultiTaskDataset(BaseDataset):
             the names of the classes. ``tasks.semseg.num_classes`` stays the number of classes in the files.
         class_map: own class, by name or id, to the name of its class in ``class_space``; classes that are not named
             become void. ``metainfo['classes']`` are then those of ``class_space``.
+        on_bad_sample: what to do with a frame whose files cannot be read, differ in size or hold unknown classes:
+            'raise', when the data set is built or, at the latest, when the frame is drawn; or 'skip': training goes on
+            with another frame of this data set, which follows from the draw, and the sample's metainfo ``skipped``
+            tells of it, see :class:`BadSamplesHook`. In ``test_mode`` always 'raise'. A frame without a valid label
+            pixel is not bad, and NaN in depth or normals is a pixel that was not measured.
+        max_refetch: with 'skip', bad frames in a row before it is an error.
         **kwargs: of ``mmengine.dataset.BaseDataset``: ``metainfo``, ``indices``, ``serialize_data``, ``test_mode``,
-            ``lazy_init``, ``max_refetch``.
+            ``lazy_init``.
 
     Raises:
         FileNotFoundError: no data, no split file, or images of the split are missing.
@@ -70,7 +76,11 @@ class MultiTaskDataset(BaseDataset):
                  tasks: Mapping[str, dict | None] | Sequence[str] = ('semseg', 'depth', 'normals', 'edge'),
                  pipeline: Sequence[dict | Callable] = (), reduce_zero_label: bool = False,
                  check_normals: bool = True, class_space: str | Sequence[str] | None = None,
-                 class_map: Mapping[str | int, str] | None = None, **kwargs) -> None:
+                 class_map: Mapping[str | int, str] | None = None, on_bad_sample: str = 'raise', max_refetch: int = 10,
+                 **kwargs) -> None:
+        if on_bad_sample not in ('raise', 'skip'):
+            raise ValueError(f"on_bad_sample: expected 'raise' or 'skip', got {on_bad_sample!r}.")
+        self.on_bad_sample = on_bad_sample
         self.split = split
         self.check_normals = check_normals
         self.tasks = build_tasks(tasks)
@@ -78,7 +88,8 @@ class MultiTaskDataset(BaseDataset):
         self.class_table: np.ndarray | None = None
         transforms = [TRANSFORMS.build({'_scope_': SCOPE, **step}) if isinstance(step, Mapping) else step
                       for step in pipeline]
-        super().__init__(data_root=str(data_root), data_prefix={}, pipeline=transforms, **kwargs)
+        super().__init__(data_root=str(data_root), data_prefix={}, pipeline=transforms, max_refetch=max_refetch,
+                         **kwargs)
         if class_space is not None or class_map is not None:
             self._map_classes(class_space, class_map)
 
@@ -110,7 +121,14 @@ class MultiTaskDataset(BaseDataset):
 
         def look_up(frame_id: str) -> dict:
             paths = {name: found[frame_id] for name, found in labels.items() if frame_id in found}
-            size = self._common_size(images[frame_id], paths)
+            try:
+                size = self._common_size(images[frame_id], paths)
+            except (ValueError, OSError) as error:
+                if not self._skips:
+                    raise
+                # It stays in the list, so that no other frame's draws depend on it.
+                return dict(img_path=str(images[frame_id]), frame_id=frame_id, camera=None, label_paths={},
+                            error=str(error))
             return dict(img_path=str(images[frame_id]), frame_id=frame_id, ori_shape=size,
                         camera=cameras.get(frame_id) or self.default_camera(size),
                         label_paths={name: str(path) for name, path in paths.items()})
@@ -119,7 +137,7 @@ class MultiTaskDataset(BaseDataset):
             data_list = list(pool.map(look_up, frame_ids))
         self._check_first_labels(data_list)
         if self.check_normals:
-            require_our_normals(data_list, self.tasks, root)
+            require_our_normals(data_list, self.tasks, root, skip_unreadable=self._skips)
         self._report(root, data_list, labels)
         return data_list
 
@@ -168,15 +186,24 @@ class MultiTaskDataset(BaseDataset):
         """Decode one label per task, so that a wrong convention shows now."""
         load = LoadMultiTaskLabels()
         for name in self.tasks:
-            first = next((data for data in data_list if name in data['label_paths']), None)
-            if first is not None:
-                load({**self._shared(), **first, 'label_paths': {name: first['label_paths'][name]}})
+            labelled = (data for data in data_list if name in data['label_paths'])
+            for tries, data in enumerate(labelled, start=1):
+                try:
+                    load({**self._shared(), **data, 'label_paths': {name: data['label_paths'][name]}})
+                    break
+                except (ValueError, OSError):
+                    if not self._skips or tries > self.max_refetch:
+                        raise
 
     def _report(self, root: Path, data_list: list[dict], labels: dict[str, dict]) -> None:
         counts = {name: sum(name in data['label_paths'] for data in data_list) for name in self.tasks}
         print_log(f'{type(self).__name__} {self.split}: {len(data_list)} frames in {root}; labels '
                   + ', '.join(f'{name} {count}' for name, count in counts.items())
                   + f'; cameras {sum(data["camera"] is not None for data in data_list)}', 'current')
+        bad = [data['error'] for data in data_list if 'error' in data]
+        if bad:
+            print_log(f'{type(self).__name__} {self.split}: {len(bad)} frames are bad and will be skipped where they '
+                      f'are drawn, such as: {bad[0]}', 'current', logging.WARNING)
         for name, count in counts.items():
             if count:
                 continue
@@ -187,18 +214,46 @@ class MultiTaskDataset(BaseDataset):
                       f'{folder}, {reason}. The task is neither trained nor measured on this data.',
                       'current', logging.WARNING)
 
+    @property
+    def _skips(self) -> bool:
+        return self.on_bad_sample == 'skip' and not self.test_mode
+
     # ---- samples ---------------------------------------------------------------------------------------------------
     def _shared(self) -> dict:
         return dict(tasks=self.tasks, reduce_zero_label=self.reduce_zero_label, class_table=self.class_table)
 
     def prepare_data(self, idx: int) -> dict:
-        """The sample ``idx`` after the pipeline."""
+        """The sample ``idx`` after the pipeline; where it is bad and bad samples are skipped, another one.
+
+        Raises:
+            ValueError, OSError: a bad sample; with ``on_bad_sample='skip'``, more than ``max_refetch`` in a row.
+        """
+        rng = (idx.generator() if isinstance(idx, DrawIndex)
+               else np.random.default_rng(np.random.randint(2**32, size=4, dtype=np.uint32)))
+        skipped: list[str] = []
+        while True:
+            try:
+                return self.pipeline(self._start(idx, rng, skipped))
+            except (ValueError, OSError) as error:
+                if not self._skips:
+                    raise
+                skipped.append(str(error))
+                if len(skipped) > self.max_refetch:
+                    raise ValueError(f'{type(self).__name__} {self.split}: {len(skipped)} frames in a row are bad, '
+                                     'which is no accident (on_bad_sample, max_refetch). The last one: '
+                                     f'{error}') from error
+            idx = int(rng.integers(len(self)))
+
+    def _start(self, idx: int, rng: np.random.Generator, skipped: Sequence[str]) -> dict:
+        """What goes into the pipeline."""
         results = self.get_data_info(idx)
-        results.update(self._shared())
+        if 'error' in results:
+            raise ValueError(results['error'])
+        results.update(self._shared(), rng=rng)
+        if skipped:
+            results['skipped'] = tuple(skipped)
         camera = results.pop('camera')
         if camera is not None:
             fx, fy, cx, cy = camera
             results['cam2img'] = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64)
-        results['rng'] = (idx.generator() if isinstance(idx, DrawIndex)
-                          else np.random.default_rng(np.random.randint(2**32, size=4, dtype=np.uint32)))
-        return self.pipeline(results)
+        return results

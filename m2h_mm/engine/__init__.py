@@ -1,4 +1,22 @@
-from .hooks import MultiTaskVisualizationHook, SavePredictionsHook
+from .distributed import DistributedModel, build_runner, leave_processes
+from .fsdp import ShardedModel, ShardedRunner, ShardedStrategy
+from .hooks import (
+    ActivationCheckpointingHook,
+    BadSamplesHook,
+    BroadcastNormStatisticsHook,
+    CheckpointHook,
+    CompileHook,
+    FeatureCacheHook,
+    MultiTaskVisualizationHook,
+    NonFiniteGuardHook,
+    RandomStateHook,
+    SavePredictionsHook,
+)
 from .optim_wrappers import AutocastOptimWrapper, BFloat16OptimWrapper
+from .switches import refuse_replaced_switches
 
-__all__ = ['AutocastOptimWrapper', 'BFloat16OptimWrapper', 'MultiTaskVisualizationHook', 'SavePredictionsHook']
+__all__ = ['ActivationCheckpointingHook', 'AutocastOptimWrapper', 'BFloat16OptimWrapper', 'BadSamplesHook',
+           'BroadcastNormStatisticsHook', 'CheckpointHook', 'CompileHook', 'DistributedModel', 'FeatureCacheHook',
+           'MultiTaskVisualizationHook', 'NonFiniteGuardHook', 'RandomStateHook', 'SavePredictionsHook',
+           'ShardedModel', 'ShardedRunner', 'ShardedStrategy', 'build_runner', 'leave_processes',
+           'refuse_replaced_switches']

@@ -12,6 +12,8 @@ from torch import nn
 
 from m2h_mm.registry import OPTIM_WRAPPERS
 
+DTYPES = ('float16', 'bfloat16')
+
 
 class BFloat16OptimWrapper(OptimWrapper):
     """Autocasts the forward pass to bfloat16; its exponent is float32's, so that no loss scaling is needed."""
@@ -23,13 +25,26 @@ class BFloat16OptimWrapper(OptimWrapper):
 
 
 @OPTIM_WRAPPERS.register_module()
-def AutocastOptimWrapper(**kwargs) -> OptimWrapper:  # noqa: N802 - stands in a config's ``type``
-    """What ``--amp`` chooses: on a GPU mmengine's ``AmpOptimWrapper`` with dynamic loss scaling (float16, the precision
-    every GPU has), elsewhere :class:`BFloat16OptimWrapper`, because float16 is not trainable on a CPU.
+def AutocastOptimWrapper(dtype: str | None = None, **kwargs) -> OptimWrapper:  # noqa: N802 - stands in a config's ``type``
+    """What ``--amp`` chooses: mixed precision by autocast, weights and losses in float32.
 
     Args:
+        dtype: ``'float16'``, mmengine's ``AmpOptimWrapper`` with dynamic loss scaling, on a GPU alone; ``'bfloat16'``,
+            :class:`BFloat16OptimWrapper`, on any device. Default: float16 on a GPU, as every GPU has it, bfloat16
+            elsewhere.
         kwargs: as of mmengine's ``OptimWrapper``.
+
+    Raises:
+        ValueError: another dtype, or float16 without a GPU.
     """
-    if get_device() == 'cuda':
-        return AmpOptimWrapper(loss_scale='dynamic', **kwargs)
-    return BFloat16OptimWrapper(**kwargs)
+    on_gpu = get_device() == 'cuda'
+    dtype = dtype or ('float16' if on_gpu else 'bfloat16')
+    if dtype not in DTYPES:
+        raise ValueError(f'optim_wrapper.dtype (AutocastOptimWrapper): expected one of {DTYPES} or None, got '
+                         f'{dtype!r}.')
+    if dtype == 'bfloat16':
+        return BFloat16OptimWrapper(**kwargs)
+    if not on_gpu:
+        raise ValueError("optim_wrapper.dtype (AutocastOptimWrapper): 'float16' is trained on a GPU only, and there is "
+                         f"none (device {get_device()}). Leave dtype out, or set it to 'bfloat16'.")
+    return AmpOptimWrapper(loss_scale='dynamic', dtype='float16', **kwargs)

@@ -62,6 +62,23 @@ def require_tasks(key: str, named: Iterable[str], tasks: tuple[str, ...], comple
         raise ValueError(f'{key}: {what}; model.tasks are {list(tasks)}. Add to or remove from {key} or model.tasks.')
 
 
+def require_parts(model: nn.Module, parts: Iterable[str]) -> tuple[str, ...]:
+    """How the names of the parameters of those ``parts`` begin that ``model.weighting.shared`` names.
+
+    A model without a neck is not asked for it.
+
+    Raises:
+        ValueError: a part without parameters.
+    """
+    names = [name for name, _ in model.named_parameters()]
+    prefixes = tuple(f'{part}.' for part in parts if part != 'neck' or model.neck is not None)
+    missing = [prefix[:-1] for prefix in prefixes if not any(name.startswith(prefix) for name in names)]
+    if missing:
+        raise ValueError(f'model.weighting.shared: the model has no parameters in {missing}. Name parts such as '
+                         "'neck', 'decoder' or 'decoder.interaction'.")
+    return prefixes
+
+
 def describe_backbone(backbone: nn.Module) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Channels and strides of the maps that a backbone yields.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import torch
 from mmengine.model import BaseModel
@@ -13,7 +14,7 @@ from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features, MultiTaskDataSample
 from m2h_mm.tasks import Task, build_tasks
 
-from .building import build_part, describe_backbone, require_tasks
+from .building import build_part, describe_backbone, require_parts, require_tasks
 from .data_preprocessor import crop_padding
 
 
@@ -36,6 +37,11 @@ class MultiTaskModel(BaseModel):
         weighting: config of the module that balances the tasks' losses. Default: ``FixedWeighting``, all 1.
         consistency: configs of losses between tasks. Frames without ``cam2img`` count in none that needs a camera.
         aux_weight: factor of the losses of a decoder's intermediate predictions, relative to the task's own.
+        freeze_backbone: whatever the backbone, train none of its parameters, build no graph in it and keep it in eval
+            mode, so that no BatchNorm drifts and nothing is dropped. DINOv2's ``frozen=True`` is the same; a mmseg
+            backbone's ``frozen_stages`` and ``norm_eval`` freeze parts. Default: False.
+        channels_last: weights and inputs in the memory format ``torch.channels_last``, which changes no value. Default:
+            False.
         data_preprocessor: config. Default: :class:`MultiTaskDataPreprocessor`.
         init_cfg: see mmengine's ``BaseModule``.
 
@@ -45,7 +51,8 @@ class MultiTaskModel(BaseModel):
 
     def __init__(self, tasks: Mapping[str, dict], backbone: dict, decoder: dict, heads: Mapping[str, dict],
                  losses: Mapping[str, dict | Sequence[dict]], neck: dict | None = None, weighting: dict | None = None,
-                 consistency: Sequence[dict] = (), aux_weight: float = 1.0, data_preprocessor: dict | None = None,
+                 consistency: Sequence[dict] = (), aux_weight: float = 1.0, freeze_backbone: bool = False,
+                 channels_last: bool = False, data_preprocessor: dict | None = None,
                  init_cfg: dict | None = None) -> None:
         super().__init__(data_preprocessor or dict(type='MultiTaskDataPreprocessor'), init_cfg)
         self.tasks: dict[str, Task] = build_tasks(tasks)
@@ -74,10 +81,25 @@ class MultiTaskModel(BaseModel):
             for name, cfgs in losses.items()})
         self.weighting = build_part('model.weighting', weighting or dict(type='FixedWeighting'), 'model.tasks',
                                     tasks=names)
+        self._weighting_parts = require_parts(self, getattr(self.weighting, 'shared', ()))
         self.consistency = nn.ModuleList(MODELS.build(cfg) for cfg in consistency)
         for index, module in enumerate(self.consistency):
             require_tasks(f'model.consistency[{index}] ({type(module).__name__})', module.tasks, names)
         self.aux_weight = aux_weight
+
+        self.freeze_backbone = freeze_backbone
+        if freeze_backbone:
+            self.backbone.requires_grad_(False).eval()
+        self.channels_last = channels_last
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
+
+    def train(self, mode: bool = True) -> MultiTaskModel:
+        """As for every module, but a backbone that is frozen stays in eval mode."""
+        super().train(mode)
+        if self.freeze_backbone:
+            self.backbone.eval()
+        return self
 
     def forward(self, inputs: Tensor, data_samples: list[MultiTaskDataSample] | None = None, mode: str = 'tensor',
                 tasks: Sequence[str] | None = None) -> dict[str, Tensor] | list[MultiTaskDataSample]:
@@ -95,7 +117,7 @@ class MultiTaskModel(BaseModel):
         if tasks is not None:
             require_tasks('tasks', tasks, tuple(self.tasks))
         if mode == 'tensor':
-            return self._run(inputs, tasks)[0]
+            return self.run_network(inputs, tasks)[0]
         if mode == 'predict':
             return self.predict(inputs, data_samples, tasks)
         if mode == 'loss':
@@ -104,12 +126,19 @@ class MultiTaskModel(BaseModel):
 
     def extract_features(self, inputs: Tensor) -> Features:
         """The maps that the decoder sees."""
-        features = self.backbone(inputs)
+        if self.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.no_grad() if self.freeze_backbone else nullcontext():
+            features = self.backbone(inputs)
         if not isinstance(features, Features):
             features = Features(maps=(features,) if isinstance(features, Tensor) else tuple(features))
         return features if self.neck is None else self.neck(features)
 
-    def _run(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> tuple[dict[str, Tensor], list]:
+    def run_network(self, inputs: Tensor, tasks: Sequence[str] | None = None
+                    ) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
+        """All that is computed from the images alone: the heads' outputs, of ``tasks`` or all, and the decoder's
+        intermediate predictions.
+        """
         decoded = self.decoder(self.extract_features(inputs), tasks=tasks)
         outputs = {name: self.heads[name](decoded.maps[name]) for name in self.tasks
                    if tasks is None or name in tasks}
@@ -122,7 +151,7 @@ class MultiTaskModel(BaseModel):
             ``loss_<task>``, weighted, and ``loss_<consistency>``, which mmengine sums; ``raw_<task>``, the task's loss
             before weighting, and ``w_<task>``, its weight, which are only logged.
         """
-        outputs, aux = self._run(inputs)
+        outputs, aux = self.run_network(inputs)
         size = tuple(inputs.shape[-2:])
         full = {name: self.tasks[name].resize_output(output, size) for name, output in outputs.items()}
         raw = {}
@@ -134,7 +163,8 @@ class MultiTaskModel(BaseModel):
                     output = task.resize_output(predictions[name], size)
                     raw[name] = raw[name] + self.aux_weight * sum(
                         loss(output, target, valid) for loss in self.losses[name])
-        logged = {f'loss_{name}': loss for name, loss in self.weighting(raw).items()}
+        shared = (self._shared_parameters(),) if self._weighting_parts else ()
+        logged = {f'loss_{name}': loss for name, loss in self.weighting(raw, *shared).items()}
         logged.update({f'raw_{name}': loss.detach() for name, loss in raw.items()})
         logged.update({f'w_{name}': torch.as_tensor(weight).detach() for name, weight in
                        self.weighting.weights.items()})
@@ -146,10 +176,15 @@ class MultiTaskModel(BaseModel):
                 logged[key] = logged.get(key, 0) + module(full, intrinsics, valid)
         return logged
 
+    def _shared_parameters(self) -> list[nn.Parameter]:
+        """The trainable parameters of the parts that the weighting looks at."""
+        return [parameter for name, parameter in self.named_parameters()
+                if parameter.requires_grad and name.startswith(self._weighting_parts)]
+
     def predict(self, inputs: Tensor, data_samples: list[MultiTaskDataSample],
                 tasks: Sequence[str] | None = None) -> list[MultiTaskDataSample]:
         """Predictions of each frame at its own size, the padding cut off (not squeezed into it)."""
-        outputs, _ = self._run(inputs, tasks)
+        outputs, _ = self.run_network(inputs, tasks)
         padded = tuple(inputs.shape[-2:])
         for index, sample in enumerate(data_samples):
             padding = sample.get('padding', (0, 0, 0, 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,12 +35,22 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError, OSError) as error:
-        raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename).resolve()
+        file, message = _origin(error)
+        raised_in = Path(file).resolve()
         ours = PACKAGE in raised_in.parents or bool({'tools', 'demo'} & set(raised_in.parts))
         if not ours or os.environ.get(TRACEBACK_SWITCH):
             raise
-        print(f'\nerror: {error}\n({TRACEBACK_SWITCH}=1 shows where it was raised.)', file=sys.stderr)
+        print(f'\nerror: {message}\n({TRACEBACK_SWITCH}=1 shows where it was raised.)', file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _origin(error: Exception) -> tuple[str, str]:
+    """The file in which an error was raised, and its message; also of one that a loader's worker passes on as text."""
+    text = str(error)
+    if text.startswith('Caught ') and 'Original Traceback' in text:
+        trace, _, message = text.rpartition(f'\n{type(error).__name__}: ')
+        return re.findall(r'File "(.+)", line \d+', trace)[-1], message
+    return traceback.extract_tb(error.__traceback__)[-1].filename, text
 
 
 def load_config(path: str, options: Mapping, work_dir: str | None = None, tasks: Sequence[str] | None = None) -> Config:

@@ -38,19 +38,27 @@ def toy_config(tmp_path, rooms_root):
 
 
 def start(tool: str, *arguments: object, **environment: str) -> subprocess.Popen:
-    """Start ``tools/<tool>`` from outside the repository."""
+    """Start ``tools/<tool>`` from outside the repository; configs may import what is beside the tests."""
+    interpreter = [sys.executable] if tool.endswith('.py') else []
     return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / 'tools' / tool), *map(str, arguments)], cwd=Path(arguments[0]).parent,
+        [*interpreter, str(REPOSITORY / 'tools' / tool), *map(str, arguments)], cwd=Path(arguments[0]).parent,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', **environment})
+        env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '-1', 'PYTHON': sys.executable,
+             'PYTHONPATH': str(Path(__file__).parent), **environment})
+
+
+def run_tool(tool: str, *arguments: object, status: int = 0, **environment: str) -> str:
+    """What the tool printed; fails if it does not end with ``status``."""
+    process = start(tool, *arguments, **environment)
+    try:
+        output, _ = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    assert process.returncode == status, output
+    return output
 
 
 @pytest.fixture
 def run():
-    """``run(tool, *arguments)``: what the tool printed; fails if the tool does not end with ``status``."""
-    def run(tool: str, *arguments: object, status: int = 0, **environment: str) -> str:
-        process = start(tool, *arguments, **environment)
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == status, output
-        return output
-    return run
+    """``run(tool, *arguments)``, see :func:`run_tool`."""
+    return run_tool

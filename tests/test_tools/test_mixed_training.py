@@ -1,9 +1,5 @@
 """One training on three data sets with different labels, in one process and in two."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,17 +8,20 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from m2h_mm.evaluation import evaluate_constant_predictor
-from m2h_mm.registry import EVALUATOR, MODELS
+from m2h_mm.registry import EVALUATOR
+from m2h_mm.tasks import build_tasks
+from m2h_mm.utils.checkpoint import read_checkpoint
 
-from .train_in_processes import validate
+from .conftest import run_tool
 
-SCRIPT = Path(__file__).with_name('train_in_processes.py')
 CONFIG = Path(__file__).parents[2] / 'configs' / 'm2h' / 'm2h_tiny_rooms_mixed.py'
 ITERATIONS, AVERAGED = 30, 6
 TASKS = ['semseg', 'depth', 'normals', 'edge']
 HELD = dict(rooms=TASKS, depth_rooms=['depth'], class_rooms=['semseg'])
 TOY = """
 _base_ = '{config}'
+custom_imports = dict(imports=['recording'])
+custom_hooks = [dict(type='RecordHook', validate_first=True)]
 rooms = dict(data_root='{data}', size=(30, 44), num_workers=0)
 datasets = dict(
     rooms=dict(**rooms, num_train=6, num_val=4),
@@ -58,18 +57,17 @@ def config(tmp_path_factory) -> Path:
 @pytest.fixture(scope='module')
 def both(config) -> list[dict]:
     """What each of two processes saw."""
-    store = config.with_name('store')
-    started = [subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(config), str(store), str(rank), '2', str(ITERATIONS)], cwd=config.parent,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
-        for rank in range(2)]
-    try:
-        said = [process.communicate(timeout=300)[0] for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0, 0], '\n'.join(said)
-    return [torch.load(f'{store}.{rank}.pt', weights_only=True) for rank in range(2)]
+    work_dir = config.with_name('both')
+    run_tool('dist_train.sh', config, 2, '--work-dir', work_dir)
+    return [torch.load(work_dir / f'record_{rank}.pt', weights_only=True) for rank in range(2)]
+
+
+@pytest.fixture(scope='module')
+def one(config) -> Path:
+    """The work dir of a training in one process."""
+    work_dir = config.with_name('one')
+    run_tool('train.py', config, '--work-dir', work_dir)
+    return work_dir
 
 
 def labelled(batch: list[dict]) -> set[str]:
@@ -89,8 +87,9 @@ def test_every_task_learns_from_the_samples_that_have_it(both):
     for task in TASKS:
         assert_falls([losses[f'raw_{task}'] for pair in zip(*(run['losses'] for run in both), strict=True)
                       for losses in pair if losses[f'raw_{task}'] > 0])
+    start, end = both[0]['validations']
     for key in ('rooms/depth/rmse', 'rooms/normals/mean', 'depth_rooms/depth/rmse'):
-        assert both[0]['end'][key] < both[0]['start'][key]
+        assert end[key] < start[key]
 
 
 def test_two_processes_stay_in_step_though_one_lacks_a_task(both):
@@ -103,7 +102,8 @@ def test_two_processes_stay_in_step_though_one_lacks_a_task(both):
     assert weights == others and weights[0] == weights[9] != weights[-1]
 
 
-def test_two_processes_share_the_draws_and_the_frames_of_one(config, both):
+def test_two_processes_share_the_draws_and_the_frames_of_one(config, both, one, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
     cfg = Config.fromfile(config)
     train, val = Runner.build_dataloader(cfg.train_dataloader, seed=0), Runner.build_dataloader(cfg.val_dataloader)
     drawn = [sample.frame_id for _, batch in zip(range(ITERATIONS), train, strict=False)
@@ -113,22 +113,28 @@ def test_two_processes_share_the_draws_and_the_frames_of_one(config, both):
     assert dealt[:len(drawn)] == drawn and {name.split('/')[0] for name in drawn} == set(HELD)
 
     # 9 frames: the second process is given one of them again.
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
-    model.init_weights()
-    assert both[0]['start'] == both[1]['start'] == pytest.approx(validate(model, val, cfg), rel=1e-6)
-    assert {key.split('/')[0] for key in both[0]['start']} == set(HELD)
+    alone = torch.load(one / 'record_0.pt', weights_only=True)['validations']
+    assert both[0]['validations'] == both[1]['validations']
+    assert both[0]['validations'][0] == pytest.approx(alone[0], rel=1e-6)
+    assert {key.split('/')[0] for key in alone[0]} == set(HELD)
 
-    constant = evaluate_constant_predictor(model.tasks, train.dataset, val, EVALUATOR.build(cfg.val_evaluator))
-    assert constant.keys() == both[0]['start'].keys() and constant['depth_rooms/depth/rmse'] > 0
+    constant = evaluate_constant_predictor(build_tasks(cfg.model.tasks), train.dataset, val,
+                                           EVALUATOR.build(cfg.val_evaluator))
+    assert constant.keys() == alone[0].keys() and constant['depth_rooms/depth/rmse'] > 0
 
 
-def test_one_process_trains_draws_and_keeps_the_best_of_one_data_set(config, run, tmp_path):
-    run('train.py', config, '--work-dir', tmp_path)
-    scalars = next(tmp_path.glob('*/vis_data/scalars.json')).read_text().splitlines()
-    logged = [line for line in map(json.loads, scalars) if 'raw_depth' in line]
-    assert len(logged) == ITERATIONS
+def test_two_processes_validate_what_they_save(config, both):
+    """Each has other statistics of batch normalisation from its own frames."""
+    saved = read_checkpoint(config.with_name('both') / f'iter_{ITERATIONS}.pth')['state_dict']
+    for run in both:
+        assert run['statistics'] and all(torch.equal(value, saved[name]) for name, value in run['statistics'].items())
+
+
+def test_one_process_draws_and_keeps_the_best_of_one_data_set(one):
+    losses = torch.load(one / 'record_0.pt', weights_only=True)['losses']
+    assert len(losses) == ITERATIONS
     for task in TASKS:
-        assert_falls([line[f'raw_{task}'] for line in logged if line[f'raw_{task}'] > 0])
-    assert [path.name for path in tmp_path.glob('best*')] == [f'best_depth_rooms_depth_rmse_iter_{ITERATIONS}.pth']
-    assert {path.name.split('-')[0] for path in tmp_path.glob('*/vis_data/vis_image/*.png')} == set(HELD)
+        assert_falls([line[f'raw_{task}'] for line in losses if line[f'raw_{task}'] > 0])
+    best = sorted(path.name for path in one.glob('best*'))
+    assert best and all(name.startswith('best_depth_rooms_depth_rmse_iter_') for name in best)
+    assert {path.name.split('-')[0] for path in one.glob('*/vis_data/vis_image/*.png')} == set(HELD)

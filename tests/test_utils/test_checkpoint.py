@@ -1,10 +1,17 @@
 import os
+import pickle
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
+from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
+from m2h_mm.registry import MODELS
+from m2h_mm.utils import checkpoint
 from m2h_mm.utils.checkpoint import load_weights, read_checkpoint
 
 
@@ -37,6 +44,46 @@ def test_no_code_is_run(tmp_path):
     torch.save(StolenGetattr(), tmp_path / 'getattr.pth')
     with pytest.raises(ValueError, match='could run code'):
         read_checkpoint(tmp_path / 'getattr.pth')
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """Address of ``tmp_path`` on this machine."""
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'downloads'))
+    with ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=tmp_path)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+
+
+@pytest.mark.parametrize('plain_pickle', [False, True])
+def test_mmengine_and_mmseg_run_no_code_either(tmp_path, served, plain_pickle):
+    model = nn.Linear(2, 2)
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(config='code', epoch=3)), tmp_path / 'good.pth')
+    bomb = dict(state_dict=Bomb(tmp_path / 'exploded'))
+    if plain_pickle:
+        (tmp_path / 'bomb.pth').write_bytes(pickle.dumps(bomb, protocol=2))
+    else:
+        torch.save(bomb, tmp_path / 'bomb.pth')
+    for place in (tmp_path, served):
+        other = nn.Linear(2, 2)
+        loaded = load_checkpoint(other, f'{place}/good.pth')
+        assert torch.equal(other.weight, model.weight) and loaded['meta'] == dict(epoch=3)
+        with pytest.raises(ValueError, match='bomb.pth was not loaded.*could run code'):
+            load_checkpoint(nn.Linear(2, 2), f'{place}/bomb.pth')
+    backbone = MODELS.build(dict(type='mmseg.ResNetV1c', depth=18, base_channels=8, init_cfg=dict(
+        type='Pretrained', checkpoint=str(tmp_path / 'bomb.pth'))))
+    with pytest.raises(ValueError, match='could run code'):
+        backbone.init_weights()
+    assert not (tmp_path / 'exploded').exists()
+
+
+def test_every_loader_of_mmengine_is_replaced():
+    for scheme, loader in CheckpointLoader._schemes.items():
+        assert loader.__code__.co_filename == checkpoint.__file__, scheme
 
 
 def test_a_damaged_or_absent_file_is_named(tmp_path):

@@ -11,7 +11,7 @@ from torch import Tensor
 from m2h_mm.registry import TRANSFORMS
 from m2h_mm.structures import MultiTaskDataSample
 
-META_KEYS = ('frame_id', 'img_path', 'ori_shape', 'img_shape', 'cam2img', 'flip')
+META_KEYS = ('frame_id', 'img_path', 'ori_shape', 'img_shape', 'cam2img', 'flip', 'skipped')
 
 
 @TRANSFORMS.register_module()
@@ -22,7 +22,8 @@ class PackMultiTaskInputs(BaseTransform):
         ``inputs``: the image ``(3, H, W)``, uint8, or float32 where it was padded, 0..255, RGB.
         ``data_samples``: :class:`MultiTaskDataSample` with one ``gt_*`` field ``(C, H, W)`` per label the frame has
         (semseg and edge uint8, depth and normals float32), and the metainfo ``frame_id``, ``img_path``, ``ori_shape``,
-        ``img_shape``, ``cam2img``, ``flip``, as far as known.
+        ``img_shape``, ``cam2img``, ``flip``, as far as known, and ``skipped``, what was wrong with the frames in whose
+        place this one stands.
     """
 
     def transform(self, results: dict) -> dict:

@@ -45,7 +45,7 @@ class FeaturePropagation(nn.Module):
         joint = torch.cat([maps[task] for task in self.tasks], dim=1)
         if self.mask is not None:
             groups = self.mask(joint).unflatten(1, (-1, len(self.tasks)))
-            joint = groups.softmax(dim=2).flatten(1, 2) * joint
+            joint = joint * groups.softmax(dim=2).flatten(1, 2)  # in the memory format of the first factor
         shared = self.reduce(joint)
         mean = shared.mean((2, 3))
         return {task: torch.addcmul(maps[task], shared, gate(mean)[..., None, None])

@@ -89,7 +89,7 @@ class CrossTaskAttention(nn.Module):
         queries = torch.stack([conv(maps[:, index]).permute(0, 2, 3, 1)
                                for index, conv in enumerate(self.query_convs.values())], dim=1)
         pooled = F.avg_pool2d(maps.flatten(0, 1), self.pooling).permute(0, 2, 3, 1)
-        return queries.flatten(1, 3), pooled.reshape(len(tokens), -1, tokens.shape[-1])
+        return queries.flatten(1, 3), pooled.reshape(tokens.shape[0], -1, tokens.shape[-1])
 
     def logits(self, queries: Tensor, context: Tensor) -> Tensor:
         """``(N, heads, Q, L)``; scaled by the full width, not by a head's."""

@@ -1,0 +1,173 @@
+"""Checkpoints that are whole, whenever the training ends."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.runner import IterBasedTrainLoop, Runner
+
+from m2h_mm.registry import HOOKS
+from m2h_mm.utils.checkpoint_search import POINTER, describe, find_checkpoint, find_problem
+from m2h_mm.utils.files import remove_temporaries, write_atomically
+
+# Kept in the checkpoints: files that are to be removed once this one is whole; the last iteration with a validation.
+OUTDATED, VALIDATED = 'outdated_ckpts', 'validated_iter'
+
+
+@register_backend('local', force=True, prefixes='')
+class AtomicBackend(LocalBackend):
+    """The disk, for whatever mmengine writes: a file is whole or not there."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        try:
+            write_atomically(filepath, obj, durable=True)
+        except OSError as error:
+            way_out = 'A training goes on from its last whole checkpoint with --resume.'
+            raise OSError(error.errno, f'{error.strerror} {way_out}') from error
+
+
+class PatientBackend(LocalBackend):
+    """The disk, from which nothing is removed yet: what ought to be is put on a list.
+
+    Args:
+        outdated: the list.
+    """
+
+    def __init__(self, outdated: list[str]) -> None:
+        self.outdated = outdated
+
+    def remove(self, filepath: str | Path) -> None:
+        self.outdated.append(str(filepath))
+
+    rmtree = remove
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """mmengine's ``CheckpointHook``, in whose place it stands under this scope, for trainings that may be killed.
+
+    - A checkpoint, best ones included, is written under another name and renamed when it is whole; older ones are
+      removed after that. The same holds of ``last_checkpoint``.
+    - What a killed process left half-written is removed when training starts.
+    - Resuming without a path (``resume=True``, ``load_from=None``) goes on from the newest valid checkpoint of the work
+      dir, and logs which were skipped and why.
+    - A validation that was cut off is made up for when the training goes on (iteration-based trainings).
+    - Only files in the folder of the checkpoints are ever removed, whatever paths a checkpoint holds.
+
+    Args:
+        as of mmengine's.
+
+    Raises:
+        OSError: a checkpoint could not be written. The one before is there.
+        ValueError: resuming from a damaged file, or from a work dir that holds damaged files only.
+    """
+
+    def __init__(self, *args, **kwargs) -> None:
+        super().__init__(*args, **kwargs)
+        self._outdated: list[str] = []
+        # The last checkpoint's iteration, and whether it knows of a validation there.
+        self._saved: tuple[int, bool] | None = None
+
+    def before_run(self, runner: Runner) -> None:
+        if runner._resume is not True or runner._has_loaded or '://' in str(runner._load_from):
+            return
+        # Decided by one process: another could see a network drive differently.
+        decided: list = [None]
+        if is_main_process():
+            try:
+                decided = [_resumed_checkpoint(runner)]
+            except ValueError as error:
+                decided = [error]
+        broadcast_object_list(decided)
+        if isinstance(decided[0], ValueError):
+            raise decided[0]
+        runner._load_from = decided[0]
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        self.file_backend = PatientBackend(self._outdated)
+        if is_main_process():
+            # Those that a killed process had no time to remove.
+            self._remove(runner.message_hub.runtime_info.get(OUTDATED, ()))
+            remove_temporaries(self.out_dir, f'*{Path(self.filename_tmpl).suffix}')
+            remove_temporaries(runner.work_dir, POINTER)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        loop = runner.train_loop
+        resumed = runner._resume and runner.iter > 0
+        if not resumed or runner.val_loop is None or not isinstance(loop, IterBasedTrainLoop):
+            return
+        loop._decide_current_val_interval()
+        due = runner.iter >= loop.val_begin and (runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters)
+        if due and runner.message_hub.runtime_info.get(VALIDATED) != runner.iter:
+            runner.logger.info(f'The validation of iteration {runner.iter} was cut off, it is repeated.')
+            self._saved = runner.iter, False
+            runner.val_loop.run()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+        runner.message_hub.update_info(VALIDATED, runner.iter)
+        super().after_val_epoch(runner, metrics)
+        # Where it is the best so far, this has been done.
+        if not self.by_epoch and self._saved == (runner.iter, False):
+            self._save_checkpoint_with_step(runner, runner.iter, dict(epoch=runner.epoch, iter=runner.iter))
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        # As mmengine's, but in another order.
+        self._saved = step, runner.message_hub.runtime_info.get(VALIDATED) == step
+        if self.max_keep_ckpts > 0 and (not self.keep_ckpt_ids or self.keep_ckpt_ids[-1] != step):
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                oldest = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
+                self._outdated.append(str(Path(self.out_dir, oldest)))
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = str(Path(self.out_dir, name))
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.message_hub.update_info(OUTDATED, list(self._outdated))
+        runner.save_checkpoint(
+            self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
+            backend_args=self.backend_args, **self.args)
+        if is_main_process():
+            write_atomically(Path(runner.work_dir, POINTER), self.last_ckpt, durable=True)
+            self._remove(self._outdated)
+        self._outdated.clear()
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        super()._save_best_checkpoint(runner, metrics)
+        if is_main_process():
+            self._remove(self._outdated)
+        self._outdated.clear()
+
+    def _remove(self, paths: Iterable[str]) -> None:
+        for path in map(Path, paths):
+            # A work dir that was copied still names the files of the one it comes from, and a stranger's names any.
+            if path.parent.resolve() != Path(self.out_dir).resolve():
+                continue
+            if path.is_dir():  # written by several processes, a file each
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _resumed_checkpoint(runner: Runner) -> str | None:
+    """The checkpoint that the training goes on from; None for a fresh start, in a work dir without any."""
+    if runner._load_from is not None:
+        problem = find_problem(runner._load_from)
+        if problem is None:
+            return runner._load_from
+        newest, _ = find_checkpoint(Path(runner._load_from).parent)
+        way_out = f'The newest valid one beside it is {newest}' if newest else 'There is no valid one beside it'
+        raise ValueError(f'--resume: from {runner._load_from} no training can go on: {problem}. {way_out}.')
+    newest, skipped = find_checkpoint(runner.work_dir)
+    if skipped and newest is None:
+        raise ValueError(f'--resume: no training can go on from any checkpoint in {runner.work_dir}.\n'
+                         f'{describe(skipped)}\nMove them elsewhere, or choose another --work-dir, to start afresh.')
+    if skipped:
+        runner.logger.warning(f'Skipped, though newer than {newest}:\n{describe(skipped)}')
+    return None if newest is None else str(newest)

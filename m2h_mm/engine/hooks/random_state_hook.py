@@ -1,0 +1,58 @@
+"""Random numbers of the network across interruptions."""
+
+from __future__ import annotations
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+
+from m2h_mm.registry import HOOKS
+
+KEY = 'random_state'
+
+
+@HOOKS.register_module()
+class RandomStateHook(Hook):
+    """Keeps the state of torch's random numbers (dropout, stochastic depth) with every checkpoint.
+
+    A resumed training goes on with the numbers that the uninterrupted one would have drawn, and a validation takes none
+    from it. What is random about the samples is the sampler's business. Rank 0 writes for all; with
+    ``randomness=dict(diff_rank_seed=True)``, where the ranks differ, nothing is restored.
+    """
+
+    def __init__(self) -> None:
+        self._resumed: dict[str, Tensor] | None = None
+        self._before_validation: dict[str, Tensor] = {}
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        checkpoint[KEY] = _state() if self._resumed is None else self._resumed
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if runner._resume and not runner._randomness_cfg.get('diff_rank_seed'):
+            self._resumed = checkpoint.get(KEY)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        # Not earlier: the loader, which has just been started, takes a number too.
+        if self._resumed is not None:
+            _restore(self._resumed)
+            self._resumed = None
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        self._before_validation = _state()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        _restore(self._before_validation)
+
+
+def _state() -> dict[str, Tensor]:
+    state = dict(cpu=torch.get_rng_state())
+    if torch.cuda.is_available():
+        state['cuda'] = torch.cuda.get_rng_state()
+    return state
+
+
+def _restore(state: dict[str, Tensor]) -> None:
+    torch.set_rng_state(state['cpu'].cpu())
+    if 'cuda' in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'].cpu())

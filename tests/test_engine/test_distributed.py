@@ -1,0 +1,140 @@
+"""What one process of several does, alone."""
+
+import pytest
+import torch
+from mmengine.dist import is_distributed
+from mmengine.optim import AmpOptimWrapper, build_optim_wrapper
+from mmengine.structures import PixelData
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
+from torch.distributed.fsdp import FullyShardedDataParallel
+
+from m2h_mm.engine import DistributedModel, ShardedModel, ShardedStrategy, leave_processes
+from m2h_mm.engine.distributed import join_processes
+from m2h_mm.registry import MODELS
+from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.utils.cli import load_config
+
+SIZE = (28, 42)
+TORCHRUN = dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0')
+
+
+@pytest.fixture
+def alone(monkeypatch):
+    """A process group of one."""
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    join_processes('pytorch', timeout=60)
+    yield
+    leave_processes()
+
+
+def build(tiny, frozen):
+    model = MODELS.build(load_config(str(tiny[0]), {'model.backbone.frozen': frozen}).model)
+    model.init_weights()
+    return model
+
+
+def batch(tasks) -> dict:
+    """A frame with all labels."""
+    sample = MultiTaskDataSample(metainfo=dict(cam2img=[[30., 0, 14], [0, 30., 14], [0, 0, 1]]))
+    for task in tasks.values():
+        label = torch.ones(task.label_channels, *SIZE) / task.label_channels ** 0.5
+        sample.set_field(PixelData(data=label if label.shape[0] > 1 else label.byte()), task.gt_field)
+    return dict(inputs=torch.randint(0, 256, (1, 3, *SIZE)), data_samples=[sample])
+
+
+def trained(model) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+@pytest.mark.parametrize('frozen', [False, 2, True])
+def test_only_trained_parameters_are_reduced(alone, tiny, frozen):
+    model = DistributedModel(build(tiny, frozen), device_ids=[0])
+    reduced = []
+
+    def count(state, bucket):
+        reduced.append(bucket.buffer().numel() * bucket.buffer().element_size())
+        return default_hooks.allreduce_hook(None, bucket)
+
+    model.register_comm_hook(None, count)
+    optimizer = build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.1)))
+    for _ in range(2):
+        reduced.clear()
+        model.train_step(batch(model.module.tasks), optimizer)
+        assert sum(reduced) == 4 * trained(model)
+    frozen_share = 1 - trained(model) / sum(parameter.numel() for parameter in model.parameters())
+    assert frozen_share > (0.2 if frozen is True else 0.0)
+
+
+@pytest.mark.filterwarnings('ignore:FSDP is switching to use `NO_SHARD`:UserWarning')
+@pytest.mark.filterwarnings('ignore::FutureWarning')
+@pytest.mark.parametrize(('frozen', 'blocks'), [(False, [0, 1, 2, 3]), (2, [2, 3]), (True, [])])
+def test_trained_blocks_are_units_and_frozen_parameters_in_none(alone, tiny, frozen, blocks):
+    model = build(tiny, frozen)
+    count = trained(model)
+    sharded = ShardedModel(model, device_id=0)
+    units = FullyShardedDataParallel.fsdp_modules(sharded)
+    assert [unit for unit in units if unit is not sharded] == [model.backbone.blocks[index] for index in blocks]
+    padded = sum(unit._handle.flat_param.numel() for unit in units)
+    assert units[0] is sharded and count <= padded < count + 100  # a block has thousands
+
+
+@pytest.mark.filterwarnings('ignore:FSDP is switching to use `NO_SHARD`:UserWarning')
+@pytest.mark.filterwarnings('ignore::FutureWarning')
+def test_gradients_of_shares_are_clipped_together(alone, tiny, monkeypatch):
+    model = ShardedModel(build(tiny, 2), device_id=0)
+    clipped = []
+    monkeypatch.setattr(model, 'clip_grad_norm_', lambda **limits: clipped.append(limits) or torch.tensor(1.))
+    for clip_grad in (dict(max_norm=0.5), dict(type='value', clip_value=0.5), None):
+        optimizer = build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.1), clip_grad=clip_grad))
+        model.train_step(batch(model.module.tasks), optimizer)
+    assert clipped == [dict(max_norm=0.5)]
+
+    scaled = object.__new__(AmpOptimWrapper)
+    scaled.loss_scaler = torch.amp.GradScaler('cpu', enabled=False)
+    with pytest.raises(ValueError, match='use_fsdp=True.*bfloat16'):
+        model.train_step({}, scaled)
+
+
+def test_sharing_out_needs_processes():
+    with pytest.raises(ValueError, match='dist_train.sh'):
+        ShardedStrategy()
+
+
+@pytest.mark.parametrize(('launcher', 'unset', 'message'), [
+    ('torchrun', (), "'none', 'pytorch', 'slurm', 'mpi'.*'torchrun'"),
+    ('pytorch', ('RANK', 'WORLD_SIZE'), 'no RANK, WORLD_SIZE.*dist_train.sh'),
+    ('slurm', ('SLURM_PROCID',), 'no SLURM_PROCID'),
+    ('pytorch', ('MASTER_PORT',), 'MASTER_ADDR and MASTER_PORT'),
+])
+def test_a_process_that_was_not_started_by_the_launcher_is_told(monkeypatch, launcher, unset, message):
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    for name in unset:
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ValueError, match=message):
+        join_processes(launcher)
+    assert not is_distributed()
+
+
+@pytest.fixture
+def two_gpus(monkeypatch) -> list:
+    """What is asked of torch on a machine of two GPUs."""
+    asked = []
+    for name, value in TORCHRUN.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setattr(torch.cuda, 'set_device', asked.append)
+    monkeypatch.setattr(torch.distributed, 'init_process_group', lambda *args, **options: asked.append(args))
+    return asked
+
+
+def test_every_process_takes_its_own_gpu(two_gpus, monkeypatch):
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    join_processes('pytorch')
+    assert two_gpus == [1, ('nccl',)]
+    monkeypatch.setenv('LOCAL_RANK', '2')
+    with pytest.raises(ValueError, match='process 2 of this machine has no GPU, there are 2'):
+        join_processes('pytorch')

@@ -1,0 +1,227 @@
+"""No tool runs what is in a file that came from somewhere: a checkpoint, an array, a table.
+
+A config is a Python file, and so the one thing that has to be trusted.
+"""
+
+import io
+import os
+import pickle
+import runpy
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import MMLogger
+
+from .conftest import REPOSITORY
+
+PROGRAMS = sorted(str(path.relative_to(REPOSITORY)) for folder in ('tools', 'demo')
+                  for path in (REPOSITORY / folder).rglob('*.py'))
+# What takes configs and their own work dirs, and nothing of a stranger.
+TRUSTING = {'tools/ablate.py', 'tools/analysis_tools/benchmark.py', 'tools/analysis_tools/get_flops.py',
+            'tools/misc/print_config.py'}
+# What is not installed with the package.
+NEEDED = {'demo/web_demo.py': 'gradio', 'tools/deployment/run_onnx.py': 'onnxruntime'}
+OPENED: list[str] = []
+sys.addaudithook(lambda event, arguments: OPENED.append(str(arguments[0])) if event == 'open' else None)
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, crater):
+        self.crater = crater
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.crater),)
+
+
+class Stranger:
+    """Writes files that run code when they are unpickled.
+
+    Attributes:
+        crater: is there if one did.
+        files: those that were written.
+    """
+
+    def __init__(self, folder):
+        self.crater, self.folder, self.files = folder / 'crater', folder, []
+
+    def file(self, name):
+        """As NumPy or torch would write it, by the ending; anything else is a plain pickle."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        bomb, buffer = Bomb(self.crater), io.BytesIO()
+        if path.suffix == '.pth':
+            torch.save(dict(state_dict=bomb), buffer)
+        elif path.suffix == '.npy':
+            np.save(buffer, np.array([[bomb] * 4] * 4, dtype=object), allow_pickle=True)
+        elif path.suffix == '.npz':
+            np.savez(buffer, a=np.array([bomb], dtype=object))
+        else:
+            buffer.write(pickle.dumps(bomb))
+        path.write_bytes(buffer.getvalue())
+        self.files.append(path)
+        return path
+
+    def data(self, **labels):
+        """A data set in the layout of NYUD of one frame, whose labels are such files; its folder."""
+        root = self.folder / 'data'
+        for split in ('train', 'val'):
+            (root / 'gt_sets').mkdir(parents=True, exist_ok=True)
+            (root / 'gt_sets' / f'{split}.txt').write_text('0\n')
+        picture(root / 'images' / '0.png')
+        for folder, suffix in labels.items():
+            self.file(f'data/{folder}/0{suffix}')
+        return root
+
+    def folder_of(self, *names):
+        for name in names:
+            self.file(f'source/{name}')
+        return self.folder / 'source'
+
+
+def with_pretrained(config, path):
+    extended = config.with_name('pretrained.py')
+    extended.write_text(f"_base_ = '{config}'\nmodel = dict(backbone=dict(init_cfg=dict(\n"
+                        f"    _delete_=True, type='Pretrained', checkpoint='{path}')))\n")
+    return extended
+
+
+def in_work_dir(stranger):
+    return stranger.file('work/iter_3.pth').parent
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.zeros((30, 44, 3), np.uint8))
+
+
+def pascal_context(stranger):
+    root = stranger.folder_of('human_parts/0.mat', 'pascal-context/trainval/0.mat')
+    for split in ('train', 'val'):
+        (root / 'ImageSets' / 'Context').mkdir(parents=True, exist_ok=True)
+        (root / 'ImageSets' / 'Context' / f'{split}.txt').write_text('0\n' if split == 'train' else '')
+    for folder in ('semseg/pascal-context', 'sal_distill', 'normals_distill'):
+        (root / folder).mkdir(parents=True)
+    picture(root / 'JPEGImages' / '0.jpg')
+    return root
+
+
+def cityscapes(stranger):
+    frames = [f'{package}/{split}/a/a_0_0_{ending}' for split in ('train', 'val') for package, ending in (
+        ('gtFine', 'gtFine_labelIds.png'), ('gtFine', 'gtFine_instanceIds.png'), ('disparity', 'disparity.png'),
+        ('camera', 'camera.json'))]
+    for split in ('train', 'val'):
+        picture(stranger.folder / 'source' / 'leftImg8bit' / split / 'a' / 'a_0_0_leftImg8bit.png')
+    return stranger.folder_of(*frames)
+
+
+# Program to what it is called with, by a function of the toy config and the stranger.
+CALLS = {
+    'tools/train.py': [
+        lambda toy, it: (toy, '--resume', it.file('bomb.pth')),
+        lambda toy, it: (toy, '--resume', '--work-dir', in_work_dir(it)),
+        lambda toy, it: (toy, '--cfg-options', f'load_from={it.file("bomb.pickle")}'),
+        lambda toy, it: (with_pretrained(toy, it.file('bomb.pth')),)],
+    'tools/test.py': [
+        lambda toy, it: (toy, it.file('bomb.pth')),
+        lambda toy, it: (toy, it.file('bomb.pickle')),
+        lambda toy, it: (toy, in_work_dir(it))],
+    'tools/analysis_tools/analyze_logs.py': [
+        lambda toy, it: (it.file('work/20260101_000000/vis_data/scalars.json').parents[2], '--out-dir', it.folder)],
+    'tools/analysis_tools/compare.py': [
+        lambda toy, it: (it.data(depth='.npy'), '--dataset', 'nyud', '--out-dir', it.folder / 'out',
+                         '--preds', f'a={it.file("preds/depth/0.npy").parents[1]}', '--frames', '0')],
+    'tools/analysis_tools/eval_preds.py': [
+        lambda toy, it, suffix=suffix: (it.data(depth='.npy'), it.file(f'preds/depth/0{suffix}').parents[1])[::-1]
+        + ('--dataset', 'nyud') for suffix in ('.npy', '.mat')],
+    'tools/dataset_converters/check_normals.py': [lambda toy, it: (it.data(depth='.npy', normals='.npy'),)],
+    'tools/dataset_converters/cityscapes.py': [
+        lambda toy, it: (cityscapes(it), '--out-dir', it.folder / 'out', '--num-workers', 0)],
+    'tools/dataset_converters/hypersim.py': [
+        lambda toy, it: (it.folder_of('ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.depth_meters.hdf5'),
+                         '--split-csv', it.file('split.csv'), '--camera-csv', it.file('camera.csv'),
+                         '--out-dir', it.folder / 'out', '--num-workers', 0)],
+    'tools/dataset_converters/nyud.py': [
+        lambda toy, it: (it.folder_of('nyu_depth_v2_labeled.mat', 'splits.mat', 'classMapping40.mat'),
+                         '--out-dir', it.folder / 'out', '--num-workers', 0)],
+    'tools/dataset_converters/pascal_context.py': [
+        lambda toy, it: (pascal_context(it), '--out-dir', it.folder / 'out', '--num-workers', 0)],
+    'tools/deployment/export.py': [
+        lambda toy, it: (toy, it.file('bomb.pth')),
+        lambda toy, it: ('official', it.file('bomb.pt'))],
+    'tools/deployment/run_onnx.py': [
+        lambda toy, it: (it.file('bomb.onnx'), it.data() / 'images' / '0.png', '--out-dir', it.folder / 'out')],
+    'tools/misc/browse_dataset.py': [
+        lambda toy, it: (REPOSITORY / 'configs' / 'm2h' / 'm2h_vits_nyud.py', '--out-dir', it.folder / 'out',
+                         '--cfg-options', f'train_dataloader.dataset.data_root={it.data(depth=".npy")}')],
+    'tools/misc/check_dataset.py': [
+        lambda toy, it: (it.data(depth='.npy', normals='.npy', edge='.npy'), '--dataset', 'nyud')],
+    'tools/misc/replay_step.py': [
+        lambda toy, it: (toy, it.file('bomb.pth')),
+        lambda toy, it: (toy, it.file('nonfinite_iter_1.pt'))],
+    **{f'tools/model_converters/{name}.py': [
+        lambda toy, it, suffix=suffix: (it.file(f'bomb{suffix}'), it.folder / 'out.pth', '--config', toy)
+        for suffix in suffixes] for name, suffixes in (
+            ('m2h', ('.pth', '.pt', '.npz')), ('invpt', ('.pth', '.pth.tar')), ('mti_net', ('.pth', '.pth.tar')))},
+    'demo/image_demo.py': [
+        lambda toy, it: (it.data() / 'images', toy, it.file('bomb.pth'), '--out-dir', it.folder / 'out'),
+        lambda toy, it: (it.data() / 'images', 'official', it.file('bomb.pt'), '--out-dir', it.folder / 'out')],
+    'demo/pointcloud.py': [
+        lambda toy, it: (it.data() / 'images' / '0.png', toy, it.file('bomb.pth'), '--out', it.folder / 'a.ply')],
+    'demo/video_demo.py': [
+        lambda toy, it: (it.file('bomb.mp4'), toy, it.file('bomb.pth'), '--out', it.folder / 'out.mp4')],
+    'demo/web_demo.py': [
+        lambda toy, it: ('--config', toy, '--checkpoint', it.file('bomb.pth'))],
+}
+
+
+@pytest.fixture
+def call(monkeypatch, capfd):
+    """``call(program, arguments)``: exit status or error, what it printed, and which files it opened."""
+    def call(program, arguments):
+        monkeypatch.setattr(sys, 'argv', [program, *map(str, arguments)])
+        # An earlier test's logger writes to what pytest has closed.
+        monkeypatch.setattr(MMLogger, '_instance_dict', type(MMLogger._instance_dict)())
+        OPENED.clear()
+        status = 0
+        try:
+            runpy.run_path(str(REPOSITORY / program), run_name='__main__')
+        except SystemExit as end:
+            status = end.code or 0
+        except Exception as error:
+            status = repr(error)
+        return status, ''.join(capfd.readouterr()), list(OPENED)
+    return call
+
+
+def test_every_program_is_here():
+    assert sorted({*CALLS, *TRUSTING}) == PROGRAMS, 'say in CALLS what the new program reads of a stranger'
+
+
+@pytest.mark.parametrize(('program', 'index'), [(name, index) for name, calls in CALLS.items()
+                                                for index in range(len(calls))])
+def test_no_code_is_run(program, index, toy_config, tmp_path, call, monkeypatch):
+    if program in NEEDED:
+        pytest.importorskip(NEEDED[program])
+    stranger = Stranger(tmp_path)
+    arguments = CALLS[program][index](toy_config(), stranger)
+    monkeypatch.chdir(tmp_path)
+    status, said, opened = call(program, arguments)
+    assert not stranger.crater.exists()
+    # It was looked at, or nothing would have been shown.
+    assert any(str(path) in opened or path.name in f'{status}{said}' for path in stranger.files), (status, said)
+    assert status != 0, said
+
+
+def test_a_bomb_goes_off_where_it_is_let(tmp_path):
+    stranger = Stranger(tmp_path)
+    for name, load in {'a.pth': lambda path: torch.load(path, weights_only=False),
+                       'a.npy': lambda path: np.load(path, allow_pickle=True),
+                       'a.npz': lambda path: np.load(path, allow_pickle=True)['a'],
+                       'a.mat': lambda path: pickle.loads(path.read_bytes())}.items():
+        load(stranger.file(name))
+        stranger.crater.rmdir()
