@@ -17,6 +17,7 @@ from rich.table import Table
 from m2h_mm.apis.deployment import SUFFIXES, DeployedModel, differences, example, export, load
 from m2h_mm.registry import MODELS
 from m2h_mm.utils.cli import load_config
+from m2h_mm.utils.complexity import fit_size
 from m2h_mm.utils.report import versions, write_report
 
 GRIDS = ((3, 4), (4, 3), (5, 6))
@@ -32,6 +33,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def settle_batch_norms(model: torch.nn.Module) -> None:
+    """Give the batch norms the statistics of noise, without which a deep random network is far from any trained one."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # a plain mean
+    model.train()
+    with torch.no_grad():
+        model(torch.randn(4, 3, *fit_size(model, (112, 112))), mode='tensor')
+    model.eval()
+
+
 def measure(config: str, format: str, options: dict) -> dict:
     """Seconds that the export takes, megabytes, and the largest difference per task."""
     cfg = load_config(config, options)
@@ -39,6 +52,7 @@ def measure(config: str, format: str, options: dict) -> dict:
     model = MODELS.build(cfg.model).eval()
     for parameter in model.heads.parameters():  # as they start, heads say nearly the same of every pixel
         torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1)
+    settle_batch_norms(model)
     deployed = DeployedModel(model).eval()
     # Networks of small strides see too few pixels otherwise.
     unit = deployed.divisor * (1 if deployed.divisor >= 28 else 2)
