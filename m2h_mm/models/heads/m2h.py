@@ -41,7 +41,10 @@ class PlainHead(nn.Module):
         self.final = nn.Conv2d(widths[-1], out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.final(self.upsample(x))
+        *blocks, last = self.upsample
+        for block in blocks:
+            x = block(x)
+        return last(x, self.final)
 
 
 class ContextHead(nn.Module):

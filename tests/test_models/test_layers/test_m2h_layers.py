@@ -22,7 +22,10 @@ def test_moving_a_pointwise_convolution_before_the_upsampling_changes_nothing(se
 
     block = UpsampleBlock(8, 4, separable=separable).double().eval()
     y = block.expand(upsample2(block.body(x)) if separable else block.body(x))
-    torch.testing.assert_close(block(x), y * block.gate(y) + block.shortcut(upsample2(x)))
+    expected = y * block.gate(y.mean((2, 3))) + block.shortcut(upsample2(x))
+    torch.testing.assert_close(block(x), expected)
+    final = nn.Conv2d(4, 3, 1).double()
+    torch.testing.assert_close(block(x, final), final(expected))
 
 
 @pytest.mark.parametrize('separable', [False, True])
