@@ -16,7 +16,8 @@ from m2h_mm.structures import Features
 from m2h_mm.utils.files import write_atomically
 
 CHECKSUM_BYTES = 4
-Entry = dict[str, list[Tensor] | None]
+# Of one image, by kind: the tensors, each with the stride of the batch that it was computed in.
+Entry = dict[str, list[tuple[int, Tensor]] | None]
 
 
 class FeatureCache:
@@ -71,30 +72,34 @@ class FeatureCache:
             # The whole batch as it is: the same kernels, and so the same digits, as without a cache.
             computed = self._compute(images if len(missing) == len(images) else images[missing])
             for row, index in enumerate(missing):
-                entries[index] = {kind: tensors and [tensor[row] for tensor in tensors]
+                entries[index] = {kind: tensors and [(tensor.stride(0), tensor[row]) for tensor in tensors]
                                   for kind, tensors in computed.items()}
                 self._write(paths[index], entries[index])
         maps, cls_tokens = (self._stack([entry[kind] for entry in entries], images.device)
                             for kind in ('maps', 'cls_tokens'))
         return Features(maps=maps, cls_tokens=cls_tokens)
 
-    def _compute(self, images: Tensor) -> Entry:
+    def _compute(self, images: Tensor) -> dict[str, list[Tensor] | None]:
         output = self.compute(images)
         if not isinstance(output, Features):
             output = Features(maps=(output,) if isinstance(output, Tensor) else tuple(output))
         return {kind: tensors and [tensor.to(self.dtype or tensor.dtype) for tensor in tensors]
                 for kind, tensors in (('maps', output.maps), ('cls_tokens', output.cls_tokens))}
 
-    def _stack(self, rows: list[list[Tensor] | None], device: torch.device) -> tuple[Tensor, ...] | None:
+    def _stack(self, rows: list[list[tuple[int, Tensor]] | None], device: torch.device) -> tuple[Tensor, ...] | None:
         if rows[0] is None:
             return None
         batches = []
-        for tensors in zip(*rows, strict=True):
-            first = tensors[0]
-            # Laid out in memory as the backbone does: convolutions choose their kernels by it.
-            batch = torch.empty_strided((len(tensors), *first.shape), (first.numel(), *first.stride()),
+        for images in zip(*rows, strict=True):
+            first = images[0][1]
+            # Laid out in memory as the backbone does, the stride of a batch of one included: convolutions choose their
+            # kernels by it, and these round differently.
+            step = max(step for step, _ in images)
+            if len(images) > 1:
+                step = max(step, first.numel())
+            batch = torch.empty_strided((len(images), *first.shape), (step, *first.stride()),
                                         dtype=torch.float32 if self.dtype else first.dtype, device=device)
-            for row, tensor in zip(batch, tensors, strict=True):
+            for row, (_, tensor) in zip(batch, images, strict=True):
                 row.copy_(tensor)
             batches.append(batch)
         return tuple(batches)
@@ -122,7 +127,7 @@ class FeatureCache:
             return
         buffer = io.BytesIO()
         # A clone, as torch saves all memory behind a tensor, which is that of the batch.
-        torch.save({kind: tensors and [tensor.clone().cpu() for tensor in tensors]
+        torch.save({kind: tensors and [(step, tensor.clone().cpu()) for step, tensor in tensors]
                     for kind, tensors in entry.items()}, buffer)
         payload = buffer.getbuffer()
         if self.bytes + len(payload) > self.max_bytes:

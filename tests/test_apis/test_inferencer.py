@@ -95,7 +95,7 @@ def test_maps_are_aligned_with_the_image_at_any_size(inferencer, size, monkeypat
         grey = (inputs[:, :1] * 58.395 + 123.675) / 100
         return dict(depth=torch.nn.functional.avg_pool2d(grey, 2)), []
 
-    monkeypatch.setattr(inferencer.model, '_run', run)
+    monkeypatch.setattr(inferencer.model, 'run_network', run)
     depth = predict(inferencer, ramp, size=size)['depth']
     inside = (slice(6, -6), slice(6, -6))  # at the border the padding shines in
     assert np.abs(depth[inside] - ramp[inside][..., 0] / 100).max() < 0.03

@@ -21,11 +21,12 @@ class Backbone(nn.Module):
 
     def forward(self, images):
         self.seen += len(images)
-        map = self.conv(images)
-        map = map.flatten(2).transpose(1, 2).contiguous().transpose(1, 2).unflatten(2, map.shape[2:])
-        if not self.with_tokens:
-            return [map, 2 * map]
-        return Features(maps=(map, 2 * map), cls_tokens=(map.mean((2, 3)),) * 2)
+        patches = self.conv(images)
+        grid, patches = patches.shape[2:], patches.flatten(2).transpose(1, 2)
+        tokens = torch.cat([patches.mean(1, keepdim=True), patches], dim=1)
+        outputs = tokens, 2 * tokens
+        maps = tuple(output[:, 1:].transpose(1, 2).unflatten(2, grid) for output in outputs)
+        return Features(maps, tuple(output[:, 0] for output in outputs)) if self.with_tokens else list(maps)
 
 
 @pytest.fixture
@@ -48,18 +49,28 @@ def assert_equal(first, second, **tolerances):
         torch.testing.assert_close(one, other, **(tolerances or dict(rtol=0, atol=0)))
 
 
-def test_what_is_read_is_what_was_computed(make_cache, images):
-    plain = Backbone()
+@pytest.mark.parametrize('batch', [1, 3])
+def test_what_is_read_is_what_was_computed(make_cache, images, batch):
+    images, plain = images[:batch], Backbone()
     first, second = make_cache(), make_cache()
     plain.load_state_dict(first.backbone.state_dict())
     expected = plain(images)
     assert_equal(first.forward(images), expected)
     found = second.forward(images)
     assert_equal(found, expected)
-    assert second.backbone.seen == 0 and (second.images, second.found) == (3, 3)
+    assert second.backbone.seen == 0 and (second.images, second.found) == (batch, batch)
     assert not found.maps[0].requires_grad
     # Convolutions choose their kernels by the layout.
-    assert [map.stride()[1:] for map in found.maps] == [map.stride()[1:] for map in expected.maps]
+    for kind in ('maps', 'cls_tokens'):
+        assert [t.stride() for t in getattr(found, kind)] == [t.stride() for t in getattr(expected, kind)]
+
+
+def test_batches_of_another_size_than_they_were_written_in(make_cache, images):
+    one_by_one, together = make_cache(), make_cache()
+    expected = [one_by_one.forward(image[None]) for image in images]
+    found = together.forward(images)
+    assert together.found == 3
+    assert torch.equal(found.maps[1], torch.cat([features.maps[1] for features in expected]))
 
 
 def test_only_what_is_missing_is_computed(make_cache, images):

@@ -23,6 +23,7 @@ CONFIGS = Path(__file__).parents[2] / 'configs'
 DIMS, DEPTH, CHANNELS, LAYERS, WINDOW = 24, 4, 8, 2, 3
 SIZE = (56, 84)
 GRID = (SIZE[0] // 14, SIZE[1] // 14)
+NATIVE = 56 // 14  # of the position embedding
 TASKS = ('semseg', 'depth', 'normals')
 LOSSES = dict(semseg='CrossEntropyLoss', depth='L1Loss', normals='L1Loss')
 WMCA = dict(type='WMCA', num_heads=2, num_layers=LAYERS, window_size=WINDOW)
@@ -64,13 +65,18 @@ def layer_flops(model: nn.Module) -> int:
     return sum(total)
 
 
+def position_flops():
+    """Of the position embedding's interpolation: rows first, then columns."""
+    return 2 * DIMS * NATIVE * GRID[0] * (NATIVE + GRID[1])
+
+
 def test_the_attention_of_dinov2_is_counted():
     tokens = 1 + GRID[0] * GRID[1]
     embedding = 2 * (tokens - 1) * DIMS * 3 * 14 ** 2
     linear = 2 * tokens * DIMS ** 2 * (3 + 1 + 4 + 4)
     attention = 2 * 2 * tokens ** 2 * DIMS
     counted = count_flops(build_without_weights(m2h(NONE)), SIZE)
-    assert counted['by_part']['backbone'] == embedding + DEPTH * (linear + attention)
+    assert counted['by_part']['backbone'] == embedding + position_flops() + DEPTH * (linear + attention)
 
 
 def test_the_attention_of_wmca_is_counted():
@@ -99,7 +105,7 @@ def test_the_attention_of_invpt_is_counted():
         attention += 0 if previous is None else 2 * heads ** 2 * keys * (queries + previous)
         previous = queries
     tokens = 1 + GRID[0] * GRID[1]
-    attention += DEPTH * 2 * 2 * tokens ** 2 * DIMS
+    attention += DEPTH * 2 * 2 * tokens ** 2 * DIMS + position_flops()
     assert count_flops(model, SIZE)['flops'] == layer_flops(model) + attention
 
 

@@ -37,7 +37,8 @@ def interpolate_position_embedding(
         offset = torch.where((lengths == native).all(), 0.0, offset)
     cls_entry, patch_entries = pos_embed.float().split([1, native * native], dim=1)
     rows, columns = (bicubic_weights(native, length, offset, antialias, pos_embed.device) for length in grid)
-    patch_entries = torch.einsum('hi,wj,ijc->hwc', rows, columns, patch_entries[0].unflatten(0, (native, native)))
+    patch_entries = (rows @ patch_entries.reshape(native, -1)).reshape(grid[0], native, -1)
+    patch_entries = columns @ patch_entries
     return torch.cat([cls_entry, patch_entries.flatten(0, 1)[None]], dim=1).to(pos_embed.dtype)
 
 
