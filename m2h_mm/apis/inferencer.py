@@ -80,7 +80,8 @@ class M2HInferencer(BaseInferencer):
         if device is None:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.model, self.cfg = load_model(model, weights)
-        self.model.to(device)
+        self.model.to(device, memory_format=torch.channels_last)
+        self.model.channels_last = True
         self.device = torch.device(device)
         self.pipeline = self._init_pipeline(self.cfg)
         self.tasks = self.model.tasks

@@ -21,7 +21,7 @@ COMPILED = {'default_hooks.compile': dict(type='CompileHook', backend='aot_eager
 WITH_BATCH_NORM = {'model.backbone.arch.stem_channels': (4,)}
 # Without batch normalisation, and with little to compile.
 LIGHT = {'model.decoder.interaction': dict(_delete_=True, type='NoInteraction'), 'model.decoder.merger': None,
-         'model.heads': {task: dict(_delete_=True, type='LinearHead') for task in ('semseg', 'depth', 'normals', 'edge')}}
+         'model.heads': dict.fromkeys(('semseg', 'depth', 'normals', 'edge'), dict(_delete_=True, type='LinearHead'))}
 PLAIN_SGD = {'optim_wrapper.optimizer': dict(_delete_=True, type='SGD', lr=0.01), 'optim_wrapper.clip_grad': None}
 
 

@@ -4,6 +4,7 @@ tasks = dict(semseg=dict(num_classes=40), depth=dict(max_depth=10.0), normals=di
 model = dict(
     type='MultiTaskModel',
     tasks=tasks,
+    channels_last=True,  # the layout that DINOv2's maps have; see docs/performance.md
     data_preprocessor=dict(type='MultiTaskDataPreprocessor', size_divisor=14),
     backbone=dict(type='DINOv2', arch='small', frozen=True,
                   init_cfg=dict(type='Pretrained', checkpoint='official')),
