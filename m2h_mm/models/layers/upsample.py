@@ -25,8 +25,8 @@ class ChannelGate(nn.Module):
 class UpsampleBlock(nn.Module):
     """Two 3x3 convolutions, upsampling by 2 and a channel gate, beside a bilinearly upsampled shortcut.
 
-    The gate's mean over the upsampled map is taken before the upsampling, from which it follows. What is linear commutes:
-    a 1x1 convolution that follows the block runs before the upsampling too, and M2H-small's two upsamplings are one.
+    The gate's mean over the upsampled map is taken before the upsampling, from which it follows. What is linear
+    commutes: a 1x1 convolution that follows the block runs before it too, and M2H-small's two upsamplings are one.
 
     Args:
         in_channels, out_channels: channels C and D.
