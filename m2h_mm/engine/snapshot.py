@@ -28,10 +28,12 @@ def random_state() -> dict[str, Tensor]:
 
 
 def restore_random_state(state: Mapping[str, Tensor]) -> None:
-    """Undo what happened since :func:`random_state`; a GPU's state is left out where there is no GPU."""
-    torch.set_rng_state(state['cpu'])
+    """Undo what happened since :func:`random_state`; a GPU's state is left out where there is no GPU; states may
+    have been loaded onto one.
+    """
+    torch.set_rng_state(state['cpu'].cpu())
     if 'cuda' in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state['cuda'])
+        torch.cuda.set_rng_state(state['cuda'].cpu())
 
 
 def describe_batch(batch: Mapping[str, Any]) -> dict[str, list]:

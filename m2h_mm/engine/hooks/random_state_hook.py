@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
+from m2h_mm.engine.snapshot import random_state, restore_random_state
 from m2h_mm.registry import HOOKS
 
 KEY = 'random_state'
@@ -26,7 +26,7 @@ class RandomStateHook(Hook):
         self._before_validation: dict[str, Tensor] = {}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        checkpoint[KEY] = _state() if self._resumed is None else self._resumed
+        checkpoint[KEY] = random_state() if self._resumed is None else self._resumed
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if runner._resume and not runner._randomness_cfg.get('diff_rank_seed'):
@@ -35,24 +35,11 @@ class RandomStateHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         # Not earlier: the loader, which has just been started, takes a number too.
         if self._resumed is not None:
-            _restore(self._resumed)
+            restore_random_state(self._resumed)
             self._resumed = None
 
     def before_val_epoch(self, runner: Runner) -> None:
-        self._before_validation = _state()
+        self._before_validation = random_state()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        _restore(self._before_validation)
-
-
-def _state() -> dict[str, Tensor]:
-    state = dict(cpu=torch.get_rng_state())
-    if torch.cuda.is_available():
-        state['cuda'] = torch.cuda.get_rng_state()
-    return state
-
-
-def _restore(state: dict[str, Tensor]) -> None:
-    torch.set_rng_state(state['cpu'].cpu())
-    if 'cuda' in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state['cuda'].cpu())
+        restore_random_state(self._before_validation)
