@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from mmseg.models.utils import Upsample
 from torch import Tensor, nn
 
 from m2h_mm import __version__
@@ -33,7 +34,9 @@ class DeployedModel(nn.Module):
         model: a :class:`MultiTaskModel`.
         tasks: those wanted; what only others need is not part of it. Default: all of the model.
         raw: yield the heads' outputs, as of ``mode='tensor'``, at their own resolution, instead of predictions.
-        half: the network computes in float16; images and results stay in float32. ``model`` is changed.
+        half: the network computes in float16; images and results stay in float32.
+
+    ``model`` is changed: it becomes float16, and upsampling layers of mmseg are replaced.
 
     Shapes: image ``(N, 3, H, W)`` float32, RGB in 0..255, to one tensor per task in the model's order, ``(N, C, H, W)``
     in the units of the predictions: class ids int64, else float32.
@@ -54,6 +57,7 @@ class DeployedModel(nn.Module):
         self.register_buffer('image_mean', mean.clone())
         self.register_buffer('image_std', std.clone())
         self.network = model.half() if half else model
+        replace_upsampling(model)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         size = image.shape[-2:]
@@ -73,6 +77,15 @@ class DeployedModel(nn.Module):
             output = crop_padding(task.resize_output(outputs[name].float(), tuple(image.shape[-2:])), padding)
             results.append(task.decode(output))
         return tuple(results)
+
+
+def replace_upsampling(model: nn.Module) -> None:
+    """Put PyTorch's own layers in the place of mmseg's ``Upsample``, which binds an export to one size."""
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, Upsample) and child.size is None:
+                setattr(parent, name, nn.Upsample(scale_factor=child.scale_factor, mode=child.mode,
+                                                  align_corners=child.align_corners))
 
 
 def describe(deployed: DeployedModel, size: tuple[int, int], dynamic: bool, classes: Sequence[str] = ()) -> dict:

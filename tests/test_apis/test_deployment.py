@@ -5,10 +5,20 @@ import json
 import numpy as np
 import pytest
 import torch
+from mmseg.models.utils import Upsample
 from torch import nn
 
 from m2h_mm.apis import M2HInferencer
-from m2h_mm.apis.deployment import METADATA, SUFFIXES, DeployedModel, differences, example, export, load
+from m2h_mm.apis.deployment import (
+    METADATA,
+    SUFFIXES,
+    DeployedModel,
+    differences,
+    example,
+    export,
+    load,
+    replace_upsampling,
+)
 from m2h_mm.models.backbones.position_embedding import interpolate_position_embedding
 from m2h_mm.models.interactions import WMCA
 
@@ -135,6 +145,16 @@ def test_windows_of_a_size_that_is_not_known_yet(options):
             maps = torch.randn(1, 8, *size), torch.randn(1, 8, *size)
             for ours, theirs in zip(exported(*maps), module(*maps), strict=True):
                 torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_upsampling_of_mmseg_takes_a_size_that_is_not_known_yet():
+    plain, replaced = (nn.Sequential(Upsample(scale_factor=2, mode='bilinear', align_corners=False)) for _ in range(2))
+    replace_upsampling(replaced)
+    shapes = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    exported = torch.export.export(replaced, (torch.zeros(1, 2, 4, 6),), dynamic_shapes=(shapes,)).module()
+    for size in ((4, 6), (5, 9)):
+        x = torch.randn(1, 2, *size)
+        assert torch.equal(exported(x), plain(x))
 
 
 class Positions(nn.Module):
