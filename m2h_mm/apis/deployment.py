@@ -23,7 +23,6 @@ METADATA = 'm2h_mm'
 """Under this key a file holds :func:`describe`, as JSON."""
 SUFFIXES = {'onnx': '.onnx', 'torch-export': '.pt2', 'torchscript': '.ts'}
 OPSET = 18
-DYNAMIC = {'image': dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)}
 Runner = Callable[[Tensor], tuple[Tensor, ...]]
 
 
@@ -36,7 +35,7 @@ class DeployedModel(nn.Module):
         raw: yield the heads' outputs, as of ``mode='tensor'``, at their own resolution, instead of predictions.
         half: the network computes in float16; images and results stay in float32.
 
-    ``model`` is changed: it becomes float16, and upsampling layers of mmseg are replaced.
+    ``model`` is changed: ``half`` makes it float16, and upsampling layers of mmseg are replaced.
 
     Shapes: image ``(N, 3, H, W)`` float32, RGB in 0..255, to one tensor per task in the model's order, ``(N, C, H, W)``
     in the units of the predictions: class ids int64, else float32.
@@ -170,6 +169,10 @@ def differences(run: Runner, reference: Runner, image: Tensor, names: Sequence[s
                             else (ours - theirs).abs().max()) for name, ours, theirs in pairs}
 
 
+def _any_size() -> dict[str, dict]:
+    return {'image': dict.fromkeys((0, 2, 3), torch.export.Dim.AUTO)}  # torch 2.6 and newer
+
+
 def _write_onnx(deployed: DeployedModel, image: Tensor, path: Path, dynamic: bool, metadata: str) -> None:
     try:
         import onnx  # noqa: F401
@@ -180,7 +183,7 @@ def _write_onnx(deployed: DeployedModel, image: Tensor, path: Path, dynamic: boo
         logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        program = torch.onnx.export(deployed, (image,), dynamo=True, dynamic_shapes=DYNAMIC if dynamic else None,
+        program = torch.onnx.export(deployed, (image,), dynamo=True, dynamic_shapes=_any_size() if dynamic else None,
                                     input_names=['image'], output_names=list(deployed.names), opset_version=OPSET,
                                     verbose=False)
     program.model.metadata_props[METADATA] = metadata
@@ -188,7 +191,7 @@ def _write_onnx(deployed: DeployedModel, image: Tensor, path: Path, dynamic: boo
 
 
 def _write_torch_export(deployed: DeployedModel, image: Tensor, path: Path, dynamic: bool, metadata: str) -> None:
-    program = torch.export.export(deployed, (image,), dynamic_shapes=DYNAMIC if dynamic else None)
+    program = torch.export.export(deployed, (image,), dynamic_shapes=_any_size() if dynamic else None)
     torch.export.save(program, path, extra_files={METADATA: metadata})
 
 
