@@ -137,8 +137,13 @@ def export(deployed: DeployedModel, path: str | Path, format: str, size: tuple[i
     metadata = json.dumps(describe(deployed, size, dynamic, classes))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix='.export-') as folder, torch.no_grad():
         write(deployed, example(size, 2 if dynamic else 1), Path(folder) / path.name, dynamic, metadata)
-        for file in sorted(Path(folder).iterdir(), key=lambda file: file.name, reverse=True):  # weights come first
-            os.replace(file, path.parent / file.name)
+        move_files(folder, path.parent)
+
+
+def move_files(folder: str | Path, target: Path) -> None:
+    """Move a model's files, its weights before what refers to them."""
+    for file in sorted(Path(folder).iterdir(), key=lambda file: file.name, reverse=True):
+        os.replace(file, target / file.name)
 
 
 def example(size: tuple[int, int], batch_size: int = 1) -> Tensor:
@@ -148,7 +153,7 @@ def example(size: tuple[int, int], batch_size: int = 1) -> Tensor:
     return F.interpolate(coarse, size=size, mode='bilinear') * 255
 
 
-def load(path: str | Path, format: str, threads: int | None = None) -> Runner:
+def load(path: str | Path, format: str) -> Runner:
     """The function that an exported file holds: images ``(N, 3, H, W)`` to one tensor per task."""
     if format == 'torchscript':
         return torch.jit.load(str(path))
@@ -156,7 +161,7 @@ def load(path: str | Path, format: str, threads: int | None = None) -> Runner:
         return torch.export.load(str(path)).module()
     import onnxruntime
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or torch.get_num_threads()
+    options.intra_op_num_threads = torch.get_num_threads()
     session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
     return lambda image: tuple(map(torch.from_numpy, session.run(None, {'image': image.numpy()})))
 

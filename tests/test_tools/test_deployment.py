@@ -1,6 +1,7 @@
 """tools/deployment/: from a checkpoint to a file, and from the file to maps without this package."""
 
 import ast
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,20 @@ def test_the_runner_needs_neither_the_package_nor_torch():
     modules += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     imported = {module.split('.')[0] for module in modules}
     assert imported - set(sys.stdlib_module_names) == {'numpy', 'onnxruntime', 'PIL'}
+
+
+def test_a_file_that_differs_takes_nobodys_place(tiny, tmp_path, monkeypatch):
+    spec = importlib.util.spec_from_file_location('export_tool', TOOLS / 'export.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    out = tmp_path / 'model.ts'
+    out.write_text('the last good one')
+    monkeypatch.setattr(tool, 'differences', lambda *args: dict(depth=0.1))
+    monkeypatch.setattr(sys, 'argv', ['export.py', *map(str, tiny), '--format', 'torchscript', '--size', '28', '42',
+                                      '--out', str(out)])
+    with pytest.raises(ValueError, match='differs.*depth'):
+        tool.main()
+    assert out.read_text() == 'the last good one' and [file.name for file in tmp_path.iterdir()] == ['model.ts']
 
 
 @pytest.mark.parametrize(('options', 'message'), [

@@ -5,6 +5,7 @@ what the numbers mean is stored in it. It is run beside PyTorch's model, and kep
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from m2h_mm.apis.checkpoints import class_names, load_model
 from m2h_mm.apis.command_line import OFFICIAL
-from m2h_mm.apis.deployment import SUFFIXES, DeployedModel, describe, differences, example, export, load
+from m2h_mm.apis.deployment import SUFFIXES, DeployedModel, describe, differences, example, export, load, move_files
 from m2h_mm.utils.cli import plain_errors
 from m2h_mm.utils.complexity import training_size
 from m2h_mm.utils.timing import time_calls
@@ -52,8 +53,8 @@ def compare(deployed: DeployedModel, path: Path, format: str, sizes: list[tuple[
         worst = {name: max(worst.get(name, 0.0), value) for name, value in found.items()}
     wrong = {name: value for name, value in worst.items() if not value <= TOLERANCE}
     if wrong and not half:
-        raise ValueError(f'The exported model differs from PyTorch by {wrong}, more than {TOLERANCE}; {path} was '
-                         'removed. Try another --format or --size.')
+        raise ValueError(f'The exported model differs from PyTorch by {wrong}, more than {TOLERANCE}: nothing was '
+                         'written. Try another --format or --size.')
     return worst
 
 
@@ -69,14 +70,14 @@ def main() -> None:
         reference = DeployedModel(load_model(None if args.config == OFFICIAL else args.config, args.checkpoint)[0],
                                   args.tasks, args.raw).eval()
     deployed = DeployedModel(model, args.tasks, args.raw, args.fp16).eval()
-    export(deployed, path, args.format, size, args.dynamic, classes)
     step = deployed.divisor
     sizes = [size, (size[0] + step, size[1] + 3 * step)] if args.dynamic else [size]
-    try:
-        worst = compare(reference or deployed, path, args.format, sizes, args.fp16)
-    except ValueError:
-        path.unlink()
-        raise
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix='.unchecked-') as folder:
+        unchecked = Path(folder) / path.name
+        export(deployed, unchecked, args.format, size, args.dynamic, classes)
+        worst = compare(reference or deployed, unchecked, args.format, sizes, args.fp16)
+        move_files(folder, path.parent)
     run, image = load(path, args.format), example(size)
     with torch.no_grad():
         times = time_calls({'PyTorch': lambda: (reference or deployed)(image), 'exported': lambda: run(image)},
