@@ -33,10 +33,9 @@ def main() -> None:
         raise SystemExit(f'error: {error}') from None
     models = load_models(args.config, args.checkpoint, args.device)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # temporary files go then, too
-    with serving(models, args.host, args.port) as address:
+    with contextlib.suppress(KeyboardInterrupt), serving(models, args.host, args.port) as address:
         print(f'Page: {address}  (Ctrl-C ends it)', flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            threading.Event().wait()
+        threading.Event().wait()
 
 
 if __name__ == '__main__':

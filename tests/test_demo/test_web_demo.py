@@ -83,7 +83,11 @@ def browser():
         browser.close()
 
 
-def test_a_visit(address, browser, tmp_path):
+def test_it_may_end_as_soon_as_it_serves(address):
+    assert address.startswith('http://127.0.0.1:')
+
+
+def test_a_visit(browser, address, tmp_path):
     photo, bad = tmp_path / 'room.png', tmp_path / 'bad.png'
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (37, 50, 3), dtype=np.uint8)).save(photo)
     bad.write_text('no image')
