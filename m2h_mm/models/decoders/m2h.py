@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from m2h_mm.models.building import build_part
-from m2h_mm.models.layers import PyramidFusion
+from m2h_mm.models.layers import PyramidFusion, conv_layer
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features, TaskFeatures
 
@@ -21,6 +22,7 @@ class M2HDecoder(nn.Module):
     the exchange. ``interaction=dict(type='NoInteraction')`` is its control.
 
     M2H-small: ``separable=True``, and the same for neck, merger and heads; WMCA with ``reduction=4, pooling=2``.
+    M2H-fast, this project's own: ``shared_fusion=True, upsample_last=False``, see ``configs/_base_/models/m2h_fast.py``.
 
     Args:
         in_channels: channels of the pyramid's levels, fine to coarse, all equal to ``channels``. Filled in by the
@@ -33,9 +35,13 @@ class M2HDecoder(nn.Module):
         merger: config of a module ``(fused, attended, features, tasks) -> {task: (N, C, H, W)}``, or None. It is given
             ``channels``, ``source_channels`` and ``task_names``. Default: None.
         separable: depthwise separable convolutions in the fusion. Default: False.
+        shared_fusion: one fusion for all tasks, and a 3x3 convolution for each behind it, instead of a fusion for each.
+            Default: False.
+        upsample_last: whether the fusion doubles the resolution once more behind the pyramid's finest level, as the
+            official code does. Without, the maps have a quarter of the pixels. Default: True.
 
     Shapes: L maps ``(N, C, h_i, w_i)``, the coarsest ``(N, C, h, w)``, to ``{task: (N, C, 2^L h, 2^L w)}``, at a stride
-    of 28 / 16 pixels behind a token reassembly.
+    of 28 / 16 pixels behind a token reassembly; without ``upsample_last`` half as high and wide, 28 / 8 pixels.
 
     Raises:
         ValueError: a pyramid with other channels than ``channels``, no tasks.
@@ -43,7 +49,7 @@ class M2HDecoder(nn.Module):
 
     def __init__(self, in_channels: Sequence[int], tasks: Sequence[str], source_channels: Sequence[int],
                  channels: int = 256, interaction: dict | None = None, merger: dict | None = None,
-                 separable: bool = False) -> None:
+                 separable: bool = False, shared_fusion: bool = False, upsample_last: bool = True) -> None:
         super().__init__()
         if set(in_channels) != {channels}:
             raise ValueError(f'model.decoder (M2HDecoder): expected every level of its input to have '
@@ -53,8 +59,11 @@ class M2HDecoder(nn.Module):
             raise ValueError('model.decoder (M2HDecoder): model.tasks is empty. Name at least one task.')
         self.tasks = tuple(tasks)
         self.out_channels = dict.fromkeys(self.tasks, channels)
+        levels = len(in_channels)
+        self.stem = PyramidFusion(channels, levels, separable, upsample_last) if shared_fusion else None
         self.fusion = nn.ModuleDict({
-            task: PyramidFusion(channels, len(in_channels), separable) for task in self.tasks})
+            task: conv_layer(channels, channels, 3, separable=separable) if shared_fusion else
+            PyramidFusion(channels, levels, separable, upsample_last) for task in self.tasks})
         self.interaction = build_part('model.decoder.interaction', interaction or dict(type='WMCA'), 'model.decoder',
                                       channels=channels, tasks=self.tasks)
         self.merger = None
@@ -71,8 +80,14 @@ class M2HDecoder(nn.Module):
         """
         wanted = self.tasks if tasks is None else tuple(tasks)
         needed = wanted if getattr(self.interaction, 'independent', False) else self.tasks
-        fused = {task: self.fusion[task](features.maps) for task in needed}
+        fused = self._fuse(features.maps, needed)
         attended = self.interaction(fused)
         if self.merger is not None:
             return TaskFeatures(maps=self.merger(fused, attended, features, wanted))
         return TaskFeatures(maps={task: attended[task] for task in wanted})
+
+    def _fuse(self, maps: tuple[Tensor, ...], tasks: Sequence[str]) -> dict[str, Tensor]:
+        if self.stem is None:
+            return {task: self.fusion[task](maps) for task in tasks}
+        shared = self.stem(maps)
+        return {task: F.relu(self.fusion[task](shared), inplace=True) for task in tasks}

@@ -41,12 +41,15 @@ class FusionBlock(nn.Module):
         channels: C of input and output.
         lateral: whether a second input is added.
         separable: the block of M2H-small: separable residual units, and one and the same for both inputs.
+        upsample: whether the resolution doubles.
 
-    Shapes: x ``(N, C, H, W)``, lateral ``(N, C, h, w)``, result ``(N, C, 2 H, 2 W)``.
+    Shapes: x ``(N, C, H, W)``, lateral ``(N, C, h, w)``, result ``(N, C, 2 H, 2 W)``, without ``upsample``
+    ``(N, C, H, W)``.
     """
 
-    def __init__(self, channels: int, lateral: bool = True, separable: bool = False) -> None:
+    def __init__(self, channels: int, lateral: bool = True, separable: bool = False, upsample: bool = True) -> None:
         super().__init__()
+        self.upsample = upsample
         self.unit = SeparableResidualUnit(channels) if separable else ResidualUnit(channels)
         self.lateral_unit = ResidualUnit(channels) if lateral and not separable else None
         # M2H-small's projection is not one of the layers that get Kaiming's initialisation.
@@ -56,7 +59,8 @@ class FusionBlock(nn.Module):
         if lateral is not None:
             unit = self.unit if self.lateral_unit is None else self.lateral_unit
             x = x + unit(resize(lateral, x.shape[-2:]))
-        return upsample2(self.project(self.unit(x)))
+        x = self.project(self.unit(x))
+        return upsample2(x) if self.upsample else x
 
 
 class PyramidFusion(nn.Module):
@@ -66,15 +70,17 @@ class PyramidFusion(nn.Module):
         channels: C of all levels.
         num_levels: L.
         separable: layers of M2H-small.
+        upsample_last: whether the resolution doubles once more behind the finest level.
 
-    Shapes: maps fine to coarse ``(N, C, h_i, w_i)``, coarsest ``(N, C, h, w)``; result ``(N, C, 2^L h, 2^L w)``, not
-    negative.
+    Shapes: maps fine to coarse ``(N, C, h_i, w_i)``, coarsest ``(N, C, h, w)``; result ``(N, C, 2^L h, 2^L w)``,
+    without ``upsample_last`` half as high and wide; not negative.
     """
 
-    def __init__(self, channels: int, num_levels: int = 4, separable: bool = False) -> None:
+    def __init__(self, channels: int, num_levels: int = 4, separable: bool = False, upsample_last: bool = True) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(FusionBlock(channels, lateral=index > 0, separable=separable)
-                                    for index in range(num_levels))
+        self.blocks = nn.ModuleList(
+            FusionBlock(channels, lateral=index > 0, separable=separable,
+                        upsample=upsample_last or index < num_levels - 1) for index in range(num_levels))
         self.project = conv_layer(channels, channels, 3, separable=separable)
 
     def forward(self, maps: tuple[Tensor, ...]) -> Tensor:
