@@ -29,16 +29,36 @@ NYUD = Path(__file__).parents[1] / 'configs' / '_base_' / 'datasets' / 'nyud.py'
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--config', default=str(NYUD), help='whose train_dataloader is timed (%(default)s)')
-    parser.add_argument('--data-root', default='data/rooms', help='where the rooms are rendered (%(default)s)')
-    parser.add_argument('--frames', type=int, default=64, help='rooms (%(default)s)')
-    parser.add_argument('--size', type=int, nargs=2, default=(425, 560), metavar=('H', 'W'))
-    parser.add_argument('--num-workers', type=int, default=2, help='processes of the loader (%(default)s)')
+    add_loader_arguments(parser, NYUD)
     parser.add_argument('--batches', type=int, default=72, help='of the loader, in each repeat (%(default)s)')
     parser.add_argument('--repeats', type=int, default=5, help='(%(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
     parser.add_argument('--out', metavar='JSON')
     return parser.parse_args()
+
+
+def add_loader_arguments(parser: argparse.ArgumentParser, config: Path) -> None:
+    """What :func:`build_rooms` needs; ``config`` is the default."""
+    parser.add_argument('--config', default=str(config), help='whose train_dataloader is timed (%(default)s)')
+    parser.add_argument('--data-root', default='data/rooms', help='where the rooms are rendered (%(default)s)')
+    parser.add_argument('--frames', type=int, default=64, help='rooms (%(default)s)')
+    parser.add_argument('--size', type=int, nargs=2, default=(425, 560), metavar=('H', 'W'), help='of a room')
+    parser.add_argument('--num-workers', type=int, default=2, help='processes of the loader (%(default)s)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+
+
+def build_rooms(args: argparse.Namespace) -> tuple[Config, RoomsDataset]:
+    """The config, and rooms that its train_dataloader now loads; the process is set up as a training's is."""
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options)
+    init_default_scope('m2h_mm')
+    # As the trainings do, see configs/_base_/default_runtime.py.
+    set_multi_processing('fork', opencv_num_threads=0)
+    torch.set_num_threads(1)
+    loader = cfg.train_dataloader
+    rooms = RoomsDataset(args.data_root, pipeline=loader.dataset.pipeline, num_train=args.frames, num_val=1,
+                         size=args.size)
+    loader.update(dataset=rooms, num_workers=args.num_workers, persistent_workers=False)
+    return cfg, rooms
 
 
 def summarise(values: list[float]) -> dict[str, float]:
@@ -109,17 +129,8 @@ def show(report: dict) -> None:
 
 def main() -> None:
     args = parse_args()
-    cfg = Config.fromfile(args.config)
-    cfg.merge_from_dict(args.cfg_options)
-    init_default_scope('m2h_mm')
-    # As the trainings do, see configs/_base_/default_runtime.py.
-    set_multi_processing('fork', opencv_num_threads=0)
-    torch.set_num_threads(1)
-
+    cfg, rooms = build_rooms(args)
     loader = cfg.train_dataloader
-    rooms = RoomsDataset(args.data_root, pipeline=loader.dataset.pipeline, num_train=args.frames, num_val=1,
-                         size=args.size)
-    loader.update(dataset=rooms, num_workers=args.num_workers, persistent_workers=False)
     report = dict(transforms_ms=time_transforms(rooms, args.repeats),
                   loader=time_loader(loader, args.batches, args.repeats),
                   frames=args.frames, size=list(args.size), num_workers=args.num_workers,

@@ -26,7 +26,7 @@ LARGE = dict(base=dict(embed_dims=768, num_heads=12), large=dict(embed_dims=1024
 PATTERNS = {
     'ablations': rf'[a-z]+(_[a-z0-9]+)+_{BACKBONES}_{DATA}',  # <what>_<value>_...
     'baselines': rf'(mtl|single_[a-z]+)_{BACKBONES}_{DATA}',
-    'm2h': rf'm2h(_small)?_{BACKBONES}_{DATA}(_[a-z]+)?',
+    'm2h': rf'm2h(_small|_fast)?_{BACKBONES}_{DATA}(_[a-z]+)?',
 }
 
 

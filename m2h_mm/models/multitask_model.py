@@ -151,12 +151,17 @@ class MultiTaskModel(BaseModel):
             ``loss_<task>``, weighted, and ``loss_<consistency>``, which mmengine sums; ``raw_<task>``, the task's loss
             before weighting, and ``w_<task>``, its weight, which are only logged.
         """
-        outputs, aux = self.run_network(inputs)
         size = tuple(inputs.shape[-2:])
+        # Labels and cameras come first: a GPU that is asked about them, or is given them, has to be idle, which it is
+        # not again before the optimizer's step.
+        targets = {name: task.target(stack_labels(task, data_samples, size, inputs.device))
+                   for name, task in self.tasks.items()}
+        cameras = stack_cameras(data_samples, size, inputs.device) if self.consistency else None
+        outputs, aux = self.run_network(inputs)
         full = {name: self.tasks[name].resize_output(output, size) for name, output in outputs.items()}
         raw = {}
         for name, task in self.tasks.items():
-            target, valid = task.target(stack_labels(task, data_samples, size, inputs.device))
+            target, valid = targets[name]
             raw[name] = sum(loss(full[name], target, valid) for loss in self.losses[name])
             for predictions in aux:
                 if name in predictions:
@@ -169,7 +174,7 @@ class MultiTaskModel(BaseModel):
         logged.update({f'w_{name}': torch.as_tensor(weight).detach() for name, weight in
                        self.weighting.weights.items()})
         if self.consistency:
-            intrinsics, known, inside = stack_cameras(data_samples, size, inputs.device)
+            intrinsics, known, inside = cameras
             for module in self.consistency:
                 key = f'loss_{type(module).__name__}'
                 valid = inside & known if getattr(module, 'needs_camera', True) else inside

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from time import perf_counter
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import wraps
+from time import perf_counter, process_time
 from typing import Any
 
 import torch
@@ -49,6 +52,62 @@ def time_calls(functions: Mapping[str, Callable[[], Any]], repeats: int = 20, wa
             if index >= warmup:
                 times[name].append(elapsed)
     return times
+
+
+class StageClock:
+    """Where the time of a loop goes, by stages that may lie within each other: each counts without those within it.
+
+    A stage begins and ends with an idle device, so that its time is its own; what the device and the host would do at
+    the same time is done in turn.
+
+    Args:
+        device: where the stages work.
+
+    Attributes:
+        rounds: for each round of the loop, stage to (wall-clock seconds, processor seconds of all threads).
+    """
+
+    def __init__(self, device: str | torch.device = 'cpu') -> None:
+        self.device = device
+        self.rounds: list[dict[str, tuple[float, float]]] = []
+        self._open: list[str] = []
+        self._last = (0.0, 0.0)
+        self.next_round()
+
+    def next_round(self) -> None:
+        """What follows is counted in a round of its own."""
+        self.rounds.append(defaultdict(lambda: (0.0, 0.0)))
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count what is done inside as ``name``; several times in a round add up."""
+        self._account()
+        self._open.append(name)
+        try:
+            yield
+        finally:
+            self._account()
+            self._open.pop()
+
+    def watch(self, owner: object, method: str, name: str) -> None:
+        """Count every call of ``owner.method`` as ``name``, for as long as ``owner`` lives."""
+        function = getattr(owner, method)
+
+        @wraps(function)
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            with self.stage(name):
+                return function(*args, **kwargs)
+
+        setattr(owner, method, watched)
+
+    def _account(self) -> None:
+        synchronize(self.device)
+        now = perf_counter(), process_time()
+        if self._open:
+            spent = self.rounds[-1][self._open[-1]]
+            self.rounds[-1][self._open[-1]] = tuple(
+                total + end - start for total, end, start in zip(spent, now, self._last, strict=True))
+        self._last = now
 
 
 def peak_memory(function: Callable[[], Any], device: str | torch.device = 'cpu') -> int:

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
+from m2h_mm.models.layers import MLP
+
 LAYER_NORM_EPS = 1e-6
 
 
@@ -51,18 +53,6 @@ class Attention(nn.Module):
         query, key, value = self.qkv(tokens).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         attended = F.scaled_dot_product_attention(query, key, value)
         return self.proj(attended.transpose(1, 2).flatten(2))
-
-
-class MLP(nn.Module):
-    """Two linear layers with a GELU between, on tokens ``(N, L, C)``."""
-
-    def __init__(self, embed_dims: int, hidden_dims: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(embed_dims, hidden_dims)
-        self.fc2 = nn.Linear(hidden_dims, embed_dims)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(tokens)))
 
 
 class SwiGLU(nn.Module):

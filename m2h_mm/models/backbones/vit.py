@@ -11,11 +11,12 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from m2h_mm.models.layers import MLP
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
 from .dinov2_checkpoint import CONFIG_KEY, load_weights, read_checkpoint
-from .vision_transformer import LAYER_NORM_EPS, MLP, Attention, PatchEmbedding
+from .vision_transformer import LAYER_NORM_EPS, Attention, PatchEmbedding
 
 PATCH_SIZE = 16
 ARCHITECTURES = {

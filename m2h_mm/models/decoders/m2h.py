@@ -22,7 +22,7 @@ class M2HDecoder(nn.Module):
     the exchange. ``interaction=dict(type='NoInteraction')`` is its control.
 
     M2H-small: ``separable=True``, and the same for neck, merger and heads; WMCA with ``reduction=4, pooling=2``.
-    M2H-fast, this project's own: ``shared_fusion=True, upsample_last=False``, see ``configs/_base_/models/m2h_fast.py``.
+    M2H-fast, this project's own: ``shared_fusion=True, upsample_last=False``, see ``configs/m2h``.
 
     Args:
         in_channels: channels of the pyramid's levels, fine to coarse, all equal to ``channels``. Filled in by the

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2h_mm.models.layers import require_divisible, resize, stack_tasks, unstack_tasks
+from m2h_mm.models.layers import gelu_linear, require_divisible, resize, stack_tasks, unstack_tasks
 from m2h_mm.registry import MODELS
 
 
@@ -95,7 +95,7 @@ class GlobalCrossTaskLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        return x + gelu_linear(self.mlp[0](self.norm2(x)), self.mlp[2])
 
     def attention(self, x: Tensor) -> Tensor:
         height, width, tasks, channels = x.shape[1:]

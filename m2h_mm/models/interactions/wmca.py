@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2h_mm.models.layers import WindowGrid, require_divisible, resize, stack_tasks, unstack_tasks
+from m2h_mm.models.layers import WindowGrid, gelu_linear, require_divisible, resize, stack_tasks, unstack_tasks
 from m2h_mm.registry import MODELS
 
 MAX_WINDOWS = 65535  # CUDA's attention kernels count them in 16 bits
+# On a CPU and without gradients: the layer's widest maps then stay in the cache.
+WINDOWS_AT_ONCE = 32
 
 
 @MODELS.register_module()
@@ -153,19 +155,27 @@ class CrossTaskLayer(nn.Module):
         nn.init.zeros_(self.proj.bias)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = self.norm1(x)
-        x = x + self.attention(x, mask)
-        return self.norm2(x + self.ffn(x))
+        at_once = self._windows_at_once(x)
+        if at_once is None or x.shape[0] <= at_once:
+            return self._layer(x, mask)
+        # No window sees another one, so they need not be in memory together.
+        masks = repeat(None) if mask is None else mask.split(at_once)
+        return torch.cat([self._layer(*part) for part in zip(x.split(at_once), masks, strict=False)])
 
-    def attention(self, x: Tensor, mask: Tensor | None) -> Tensor:
+    @staticmethod
+    def _windows_at_once(x: Tensor) -> int | None:
+        if x.is_cuda:
+            return MAX_WINDOWS
+        if x.device.type != 'cpu' or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return None
+        return WINDOWS_AT_ONCE
+
+    def _layer(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = self.norm1(x)
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        if not x.is_cuda or x.shape[0] <= MAX_WINDOWS:
-            out = F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask)
-        else:
-            masks = repeat(None) if mask is None else mask.split(MAX_WINDOWS)
-            out = torch.cat([F.scaled_dot_product_attention(*part.unbind(0), attn_mask=part_mask)
-                             for part, part_mask in zip(qkv.split(MAX_WINDOWS, dim=1), masks, strict=False)])
-        return self.proj(out.transpose(1, 2).flatten(2))
+        attended = F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask)
+        x = x + self.proj(attended.transpose(1, 2).flatten(2))
+        return self.norm2(x + gelu_linear(self.ffn[0](x), self.ffn[2]))
 
 
 class TaskLayerNorm(nn.ModuleDict):

@@ -4,6 +4,7 @@ from .aspp import ASPP
 from .conv import GROUPS, SeparableConv2d, conv_layer, require_divisible
 from .distillation import MultiModalDistillationUnit, choose_main_tasks
 from .feature_propagation import FeaturePropagation
+from .feed_forward import MLP, gelu_linear
 from .fusion import FusionBlock, PyramidFusion, ResidualUnit, SeparableResidualUnit
 from .invpt_stage import InvPTStage
 from .residual import BasicBlock, Bottleneck
@@ -13,8 +14,8 @@ from .task_tokens import stack_tasks, unstack_tasks
 from .upsample import ChannelGate, UpsampleBlock
 from .windows import WindowGrid
 
-__all__ = ['ASPP', 'GROUPS', 'BasicBlock', 'Bottleneck', 'ChannelGate', 'FeaturePropagation', 'FusionBlock',
+__all__ = ['ASPP', 'GROUPS', 'MLP', 'BasicBlock', 'Bottleneck', 'ChannelGate', 'FeaturePropagation', 'FusionBlock',
            'InvPTStage', 'MultiModalDistillationUnit', 'PyramidFusion', 'ResidualUnit', 'ScaleFusion',
            'SeparableConv2d', 'SeparableResidualUnit', 'UpsampleBlock', 'WindowGrid', 'choose_main_tasks',
-           'conv_layer', 'require_divisible', 'require_fine_to_coarse', 'resize', 'stack_tasks', 'unstack_tasks',
-           'upsample2']
+           'conv_layer', 'gelu_linear', 'require_divisible', 'require_fine_to_coarse', 'resize', 'stack_tasks',
+           'unstack_tasks', 'upsample2']

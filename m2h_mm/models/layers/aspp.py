@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,9 +42,11 @@ class ASPP(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        # Each branch is convolved by itself: joined, all of them would be in memory twice. The pooled one is the same
+        # everywhere and broadcast.
         pooled = self.pool(x.mean((2, 3), keepdim=True))
-        local = torch.cat([branch(x) for branch in self.branches], dim=1)
-        # The pooled branch is the same everywhere: it is convolved once and broadcast, not written out H x W times.
-        local_weight, pooled_weight = self.fuse.weight.split([local.shape[1], pooled.shape[1]], dim=1)
-        fused = F.conv2d(local, local_weight) + F.conv2d(pooled, pooled_weight)
+        *weights, pooled_weight = self.fuse.weight.split(pooled.shape[1], dim=1)
+        fused = F.conv2d(pooled, pooled_weight)
+        for branch, weight in zip(self.branches, weights, strict=True):
+            fused = fused + F.conv2d(branch(x), weight)
         return F.relu(self.norm(fused), inplace=True)

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2h_mm.models.backbones.vision_transformer import MLP
-
+from .feed_forward import MLP
 from .resize import resize
 
 NUM_HEADS = 2

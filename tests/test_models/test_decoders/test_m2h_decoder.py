@@ -148,6 +148,26 @@ def test_small_switches_are_few_parameters():
     assert sizes[1] < sizes[0] / 3
 
 
+def test_one_fusion_is_run_once_whatever_is_asked_for():
+    decoder = small_decoder(interaction=dict(type='NoInteraction'), shared_fusion=True)
+    decoder.stem = Counted(decoder.stem)
+    whole = decoder(pyramid()).maps
+    assert decoder.stem.calls == 1 and [fusion.calls for fusion in decoder.fusion.values()] == [1, 1, 1]
+    part = decoder(pyramid(), tasks=('depth',)).maps
+    assert torch.equal(part['depth'], whole['depth']) and not torch.equal(whole['normals'], whole['depth'])
+    assert all(x.min() == 0 for x in whole.values())
+    assert [fusion.calls for fusion in decoder.fusion.values()] == [1, 2, 1]
+
+
+@pytest.mark.parametrize('shared_fusion', [False, True])
+def test_without_the_last_upsampling_maps_are_as_large_as_the_finest_level(shared_fusion):
+    options = dict(interaction=dict(type='NoInteraction'), shared_fusion=shared_fusion)
+    fine, coarse = (small_decoder(upsample_last=last, **options) for last in (True, False))
+    coarse.load_state_dict(fine.state_dict())
+    assert coarse(pyramid()).maps['depth'].shape == (1, 8, *pyramid().maps[0].shape[2:])
+    assert fine(pyramid()).maps['depth'].shape == (1, 8, 32, 16)
+
+
 def test_pyramid_of_other_channels_is_refused_when_built():
     with pytest.raises(ValueError, match=r'channels=256, got \(64, 128\)'):
         M2HDecoder((64, 128), ('depth', 'edge'), (64, 128))

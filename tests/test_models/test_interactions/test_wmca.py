@@ -134,11 +134,16 @@ def test_windows_kept_between_layers_equal_windows_cut_anew():
 
 
 @pytest.mark.parametrize('mask_padding', [False, True])
-def test_more_windows_than_a_kernel_takes(mask_padding, monkeypatch):
+def test_windows_that_are_not_in_memory_together(mask_padding, monkeypatch):
+    monkeypatch.setattr(wmca, 'WINDOWS_AT_ONCE', 3)
     model, maps = build(mask_padding=mask_padding), random_maps((6, 7), num=2)
+    counts = []
+    model.layers[0].norm1.register_forward_hook(lambda _, inputs, __: counts.append(len(inputs[0])))
     whole = model(maps)
-    monkeypatch.setattr(wmca, 'MAX_WINDOWS', 3)
-    for task, x in model(maps).items():
+    with torch.no_grad():
+        parts = model(maps)
+    assert counts == [8, 3, 3, 2]
+    for task, x in parts.items():
         torch.testing.assert_close(x, whole[task])
 
 
