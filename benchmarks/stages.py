@@ -14,43 +14,37 @@ with is counted, the bytes of all but the network and the operations of the netw
 """
 
 import argparse
-import copy
 import itertools
-import tempfile
 import time
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from boundary_evaluation import noisy_prediction
-from loading import add_loader_arguments, build_rooms, summarise, time_transforms
+from loading import add_loader_arguments, build_rooms, time_transforms
 from mmengine.config import Config
-from mmengine.dataset import InfiniteSampler, pseudo_collate
+from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.evaluator import BaseMetric
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from rich.console import Console
 from rich.table import Table
-from speed_costs import SMALLEST, count_bytes, count_flops
+from speed_costs import count_flops
 from speed_models import Cell
+from stages_training import BACKWARD, FORWARD, DividedTraining, StandIn, train
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils._python_dispatch import _disable_current_modes
-from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.data import DataLoader
 
 from m2h_mm.datasets import DrawIndex, RoomsDataset
-from m2h_mm.models.data_preprocessor import crop_padding
 from m2h_mm.registry import METRICS, MODELS
 from m2h_mm.tasks import Task
 from m2h_mm.utils.cli import CONFIGS
 from m2h_mm.utils.report import versions, write_report
 from m2h_mm.utils.timing import StageClock
 
-FORWARD, BACKWARD = 'network, forward', 'network, backward'
 HOST_ITERATIONS = 100  # two intervals between logs
+TINY_CROP = (14, 14)
 MS, GIGA = 1e3, 1e9
 Stages = dict[str, dict[str, float]]
 
@@ -75,9 +69,12 @@ def parse_args() -> argparse.Namespace:
 
 # ---- loading -------------------------------------------------------------------------------------------------------
 def set_crop(rooms: RoomsDataset, crop: Sequence[int]) -> None:
-    for step in rooms.pipeline.transforms:
-        if getattr(step, 'size', None):
-            step.size = tuple(crop)
+    sized = [step for step in rooms.pipeline.transforms if getattr(step, 'size', None)]
+    if not sized:
+        raise ValueError('train_dataloader.dataset.pipeline: expected RandomCrop(size=...) and Pad(size=...), whose '
+                         'size can be changed, got neither. Take a config that crops.')
+    for step in sized:
+        step.size = tuple(crop)
 
 
 def time_waits(cfg: Config, seconds: Sequence[float], batches: int) -> dict[str, dict[str, float]]:
@@ -95,99 +92,6 @@ def time_waits(cfg: Config, seconds: Sequence[float], batches: int) -> dict[str,
         del batch  # Ends the workers.
         found[str(step)] = milliseconds(clock, batches)['wait']
     return found
-
-
-# ---- training ------------------------------------------------------------------------------------------------------
-class StandIn:
-    """Random outputs of the shapes and memory layout of a network's, known from the meta device."""
-
-    def __init__(self, cfg: Config) -> None:
-        with torch.device('meta'):
-            self.model = MODELS.build(cfg.model)
-
-    def __call__(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> tuple[dict, list[dict]]:
-        with torch.no_grad(), _disable_current_modes():  # where bytes are counted, these are not
-            outputs = self.model.run_network(inputs.to('meta'), tasks)
-            # Metres that are not 0, vectors that have a direction, or any logits.
-            return tree_map(lambda output: torch.empty_like(output, device=inputs.device).uniform_(0.5, 1.5), outputs)
-
-
-class DividedTraining(Hook):
-    """Times the stages of the training it is a hook of, ``clock`` getting a round for each iteration.
-
-    In the last iteration, which is not timed, the network is stood in for, and the bytes that all the rest reads and
-    writes are counted: ``traffic``.
-
-    Args:
-        stand_in: of the network.
-        skip_model: stand in for the network and its gradients throughout.
-        host_only: make every parameter a single number.
-    """
-
-    priority = 'LOWEST'  # the guard is in its place before anything is watched
-
-    def __init__(self, stand_in: StandIn, skip_model: bool, host_only: bool = False) -> None:
-        self.clock = StageClock(get_device())
-        self.stand_in, self.skip_model, self.host_only = stand_in, skip_model, host_only
-        self.traffic = 0
-
-    def before_train(self, runner: Runner) -> None:
-        model, wrapper, self.loop, watch = runner.model, runner.optim_wrapper, runner.train_loop, self.clock.watch
-        if self.host_only:
-            for parameter in model.parameters():
-                parameter.data = parameter.data.new_zeros(1)
-            for group in wrapper.optimizer.param_groups:
-                if 'foreach' in group and not group.get('fused'):
-                    group['foreach'] = True  # the default on a GPU
-        self.gradients = [(parameter, torch.full_like(parameter, 1e-6)) for parameter in model.parameters()
-                          if parameter.requires_grad]
-        self.network, self.loss_backward, self.iterate = model.run_network, wrapper.backward, self.loop.run_iter
-        model.run_network, wrapper.backward, self.loop.run_iter = self.run_network, self.backward, self.run_iter
-        watch(runner, 'call_hook', 'hooks, logs')
-        watch(model, 'train_step', 'sum of losses, zeroing of gradients')
-        watch(model.data_preprocessor, 'forward', 'to the device, normalise, stack')
-        watch(model, 'loss', 'labels, losses, consistency, weighting')
-        watch(wrapper, 'step', 'guard, clipping')
-        watch(wrapper.optimizer, 'step', 'optimizer')
-
-    def run_iter(self, batch: dict) -> None:
-        self.clock.next_round()
-        if self.loop.iter + 1 < self.loop.max_iters:
-            self.iterate(batch)
-            return
-        self.skip_model = True
-        self.traffic = count_bytes(lambda: self.iterate(batch))
-        self.clock.rounds.pop()
-
-    def run_network(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> tuple[dict, list[dict]]:
-        """The outputs, cut off the graph: the losses go backward by themselves, and then the network."""
-        with self.clock.stage(FORWARD):
-            outputs = (self.stand_in if self.skip_model else self.network)(inputs, tasks)
-        leaves = tree_map(lambda output: output.detach().requires_grad_(), outputs)
-        self.cut = list(zip(tree_leaves(outputs), tree_leaves(leaves), strict=True))
-        return leaves
-
-    def backward(self, loss: Tensor, **kwargs) -> None:
-        with self.clock.stage('losses, backward'):
-            self.loss_backward(loss, **kwargs)
-        with self.clock.stage(BACKWARD):
-            if self.skip_model:
-                for parameter, gradient in self.gradients:
-                    parameter.grad = gradient
-            else:
-                torch.autograd.backward([output for output, _ in self.cut], [leaf.grad for _, leaf in self.cut])
-
-
-def train(cfg: Config, samples: Sequence[dict], iterations: int, hook: DividedTraining) -> None:
-    """Iterations and one to warm up; nothing is kept of them."""
-    cfg = copy.deepcopy(cfg)  # the runner writes its name into it
-    loader = DataLoader(samples, len(samples), sampler=InfiniteSampler(samples, False), collate_fn=pseudo_collate)
-    with tempfile.TemporaryDirectory() as folder:
-        Runner(MODELS.build(cfg.model), folder, loader,
-               train_cfg=dict(type='IterBasedTrainLoop', max_iters=iterations + 2), optim_wrapper=cfg.optim_wrapper,
-               param_scheduler=cfg.param_scheduler, default_hooks=dict(cfg.default_hooks, checkpoint=None),
-               custom_hooks=[hook], log_processor=cfg.log_processor, log_level='ERROR', visualizer=cfg.visualizer,
-               env_cfg=cfg.env_cfg, default_scope='m2h_mm', experiment_name=f'stages_{time.time_ns()}').train()
 
 
 # ---- evaluation ----------------------------------------------------------------------------------------------------
@@ -222,7 +126,8 @@ def evaluate(cfg: Config, frames: RoomsDataset, count: int, network: StandIn | N
         with clock.stage('outputs to predictions'), torch.no_grad():
             model.predict(**batch)
         for name, task in model.tasks.items():
-            batch['data_samples'][0].set_field(PixelData(data=imagine(task, labels[name], index).to(device)), task.pred_field)
+            prediction = imagine(task, labels[name], index).to(device)
+            batch['data_samples'][0].set_field(PixelData(data=prediction), task.pred_field)
         for name, metric in metrics.items():
             with clock.stage(name):
                 metric.process(None, batch['data_samples'])
@@ -264,8 +169,8 @@ def build_report(args: argparse.Namespace) -> dict:
     cfg.train_dataloader.batch_size = args.batch_size or cfg.train_dataloader.batch_size
     if args.crop:
         set_crop(rooms, args.crop)
-    frames = RoomsDataset(args.data_root, pipeline=cfg.val_dataloader.dataset.pipeline, num_train=args.frames, num_val=1,
-                          size=args.size)
+    frames = RoomsDataset(args.data_root, pipeline=cfg.val_dataloader.dataset.pipeline, num_train=args.frames,
+                          num_val=1, size=args.size)
 
     def batch() -> list[dict]:
         count = cfg.train_dataloader.batch_size
@@ -277,13 +182,13 @@ def build_report(args: argparse.Namespace) -> dict:
     samples = batch()
     whole = DividedTraining(stand_in, args.skip_model)
     train(cfg, samples, args.iterations, whole)
-    set_crop(rooms, SMALLEST)
+    set_crop(rooms, TINY_CROP)
     host = DividedTraining(stand_in, skip_model=True, host_only=True)
     train(cfg, batch(), HOST_ITERATIONS, host)
     size = tuple(samples[0]['inputs'].shape[1:])
-    padded = tuple(-(-length // stand_in.model.data_preprocessor.size_divisor) *
-                   stand_in.model.data_preprocessor.size_divisor for length in size)
-    cell = Cell('', 'frozen', padded, len(samples), 'fp32', 'cpu', 'train')
+    divisor = stand_in.model.data_preprocessor.size_divisor
+    cell = Cell('', 'frozen', tuple(-(-length // divisor) * divisor for length in size), len(samples), 'fp32', 'cpu',
+                'train')
     return dict(loading=loading, training=milliseconds(whole.clock, args.iterations),
                 host=milliseconds(host.clock, HOST_ITERATIONS), bytes_outside_network=whole.traffic,
                 operations_of_network=count_flops(stand_in.model, cell),
@@ -306,9 +211,10 @@ def show(report: dict) -> None:
                 values = (found[value] for value in ('wall', 'wall_mean', 'processor', 'processor_mean'))
                 table.add_row(name, *(f'{value:.2f}' for value in values))
         Console(width=120).print(table)
-    host = outside_network(report['training'], 'wall') if report['gpu'] else outside_network(report['host'], 'processor_mean')
+    host = (outside_network(report['training'], 'wall') if report['gpu'] else
+            outside_network(report['host'], 'processor_mean'))
     table = Table(title='Beside a network that takes some seconds a step; ms', caption='outside the network: '
-                  + ('all stages, one after the other' if report['gpu'] else 'on the host'))
+                  + ('all stages, one after the other' if report['gpu'] else 'what the host does for them'))
     for column in ('seconds', 'wait for the loader', 'outside the network', 'share of the iteration'):
         table.add_column(column, justify='right')
     for seconds, wait in report['loading']['waits'].items():
@@ -318,6 +224,10 @@ def show(report: dict) -> None:
     print(f'Loading: {report["loading"]["frame"]["median"]:.1f} ms of processor time a frame. Outside the network '
           f'{report["bytes_outside_network"] / GIGA:.1f} GB are moved per iteration; the network has '
           f'{report["operations_of_network"] / GIGA:.0f} GFLOP.')
+    if not report['skip_model']:
+        stages = report['training']
+        share = outside_network(stages, 'wall') / sum(found['wall'] for found in stages.values())
+        print(f'Of the training iteration that was timed, {share:.1%} is outside the network.')
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--no-image', action='store_true', help='leave out the frame itself')
     parser.add_argument('--max-depth', type=float, metavar='METRES', help="end of the colour scale (the model's)")
     parser.add_argument('--panel-width', type=int, default=480, metavar='N', help='of each map, pixels (%(default)s)')
+    parser.add_argument('--compile', action='store_true', help='compile the network: a slow start, then faster')
     parser.add_argument('--max-frames', type=int, metavar='N', help='stop after so many')
     return parser.parse_args()
 
@@ -59,7 +60,8 @@ def picture(prediction: Prediction, tasks: Mapping[str, Task], scales: Mapping[s
 
 def main() -> None:
     args = parse_args()
-    inferencer = M2HInferencer(None if args.config == OFFICIAL else args.config, args.checkpoint, args.device)
+    inferencer = M2HInferencer(None if args.config == OFFICIAL else args.config, args.checkpoint, args.device,
+                              compile=args.compile)
     video = VideoReader(args.input)
     total = min(filter(None, (video.total, args.max_frames)), default=None)
     frames = ((f'{index:06d}', frame) for index, frame in enumerate(islice(video, args.max_frames)))

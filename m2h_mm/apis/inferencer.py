@@ -68,13 +68,15 @@ class M2HInferencer(BaseInferencer):
         weights: a checkpoint. It is never unpickled beyond tensors.
         device: 'cpu', 'cuda', 'cuda:1', ... Default: a GPU where there is one.
         show_progress: show a progress bar. Default: True.
+        compile: compile the network for each size and number of images that it meets, on a GPU with CUDA graphs. The
+            first call of each takes a minute or more: for videos and for many images of one size. Default: False.
 
     Raises:
         FileNotFoundError, ValueError: see :func:`~m2h_mm.apis.checkpoints.load_model`.
     """
 
     def __init__(self, model: str | Path | Config | None = None, weights: str | Path | None = None,
-                 device: str | None = None, show_progress: bool = True) -> None:
+                 device: str | None = None, show_progress: bool = True, compile: bool = False) -> None:
         if weights is None:
             raise ValueError('M2HInferencer: expected weights, the file of a checkpoint.')
         if device is None:
@@ -83,6 +85,9 @@ class M2HInferencer(BaseInferencer):
         self.model.to(device, memory_format=torch.channels_last)
         self.model.channels_last = True
         self.device = torch.device(device)
+        if compile:
+            self.model.run_network = torch.compile(self.model.run_network, dynamic=False,
+                                                   mode='reduce-overhead' if self.device.type == 'cuda' else None)
         self.pipeline = self._init_pipeline(self.cfg)
         self.tasks = self.model.tasks
         self.show_progress = show_progress

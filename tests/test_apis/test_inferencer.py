@@ -56,6 +56,22 @@ def test_batches_and_neighbours_change_nothing(inferencer):
             np.testing.assert_allclose(one[name], other[name], atol=1e-4)
 
 
+def test_compiled_it_predicts_the_same(inferencer, tiny, monkeypatch):
+    graphs, compile = [], torch.compile
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, 'compile', lambda network, **options: compile(network, **options, backend=backend))
+    compiled = M2HInferencer(*tiny, device='cpu', show_progress=False, compile=True)
+    for _ in range(2):
+        maps = predict(compiled, IMAGE)
+    assert len(graphs) == 1
+    for name, map in predict(inferencer, IMAGE).items():
+        np.testing.assert_allclose(maps[name], map, atol=1e-5)
+
+
 def test_tasks_not_asked_for_are_not_computed(inferencer, monkeypatch):
     def fail(*args):
         raise AssertionError('computed')

@@ -4,6 +4,7 @@ import torch
 from mmengine.structures import PixelData
 from torch import nn
 
+from m2h_mm.models import multitask_model
 from m2h_mm.models.data_preprocessor import MultiTaskDataPreprocessor, centre_padding, crop_padding
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features, MultiTaskDataSample, TaskFeatures
@@ -229,3 +230,20 @@ def test_a_label_of_another_size_is_refused():
     data['data_samples'][0].set_field(PixelData(data=torch.ones(1, 14, 14)), 'gt_depth_map')
     with pytest.raises(ValueError, match=r'a.png: the label gt_depth_map is \(1, 14, 14\)'):
         model(**model.data_preprocessor(data), mode='loss')
+
+
+def test_labels_and_cameras_are_taken_before_the_network_runs(monkeypatch):
+    """A GPU would otherwise have to finish the forward pass before the losses can be queued behind it."""
+    model = MODELS.build(config(consistency=[dict(type='DepthNormalConsistency')]))
+    done = []
+
+    def note(owner, name, what):
+        original = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args: (done.append(what), original(*args))[1])
+
+    note(model, 'run_network', 'network')
+    note(multitask_model, 'stack_cameras', 'cameras')
+    for task in model.tasks.values():
+        note(task, 'target', 'labels')
+    model(**model.data_preprocessor(batch((28, 28))), mode='loss')
+    assert sorted(done[:-1]) == ['cameras'] + 4 * ['labels'] and done[-1] == 'network'

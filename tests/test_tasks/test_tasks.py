@@ -99,9 +99,9 @@ def test_valid_is_a_mask_of_labels():
     assert Semseg().valid(torch.tensor([[[[0, 255]]]])).tolist() == [[[[True, False]]]]
     assert Depth().valid(torch.tensor([[[[0.0, 2.0]]]])).tolist() == [[[[False, True]]]]
     assert Edge().valid(torch.tensor([[[[1, 255]]]])).tolist() == [[[[True, False]]]]
-    normals = torch.zeros(1, 3, 1, 2)
-    normals[0, 2, 0, 1] = 1
-    assert Normals().valid(normals).tolist() == [[[[False, True]]]]
+    normals = torch.zeros(1, 3, 1, 5)
+    normals[0, 2] = torch.tensor([0, 1, 0.49, 0.51, float('nan')])
+    assert Normals().valid(normals).tolist() == [[[[False, True, False, True, False]]]]
 
 
 def test_semseg_refuses_a_label_outside_its_classes():

@@ -3,7 +3,7 @@ import time
 import pytest
 import torch
 
-from m2h_mm.utils.timing import is_out_of_memory, peak_memory, time_calls
+from m2h_mm.utils.timing import StageClock, is_out_of_memory, peak_memory, time_calls
 
 MIB = 2 ** 20
 
@@ -91,3 +91,36 @@ def test_out_of_memory_is_told_from_other_errors():
     assert is_out_of_memory(caught.value)
     assert is_out_of_memory(torch.cuda.OutOfMemoryError('CUDA out of memory.')) and is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError('shapes do not match')) and not is_out_of_memory(ValueError())
+
+
+def test_a_stage_counts_without_those_within_it():
+    clock = StageClock()
+    with clock.stage('outer'):
+        time.sleep(0.02)
+        for _ in range(2):
+            with clock.stage('inner'):
+                time.sleep(0.04)
+    time.sleep(0.02)
+    clock.next_round()
+    with pytest.raises(ZeroDivisionError), clock.stage('outer'):
+        sum(range(10 ** 5)) / 0
+    first, second = clock.rounds
+    assert 0.02 <= first['outer'][0] < 0.06 < 0.08 <= first['inner'][0]
+    assert first['inner'][1] < 0.02 and 0 < second['outer'][1]  # who sleeps is not busy
+    spent = second['outer']
+    with clock.stage('later'):
+        pass
+    assert second['outer'] == spent  # the one that failed has ended
+
+
+def test_watched_calls_are_counted_and_return():
+    owner, clock = [3, 1, 2], StageClock()
+
+    class Owner:
+        def add(self, a, b=1):
+            return a + b + len(owner)
+
+    watched = Owner()
+    clock.watch(watched, 'add', 'adding')
+    assert watched.add(1, b=2) == 6 and set(clock.rounds[-1]) == {'adding'}
+    assert Owner().add(1) == 5

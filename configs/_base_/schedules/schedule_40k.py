@@ -4,7 +4,7 @@
 # decoder, and the short warm-up protects the freshly initialised attention.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01),
+    optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01, fused=True),
     clip_grad=dict(max_norm=10.0, norm_type=2))
 
 param_scheduler = [
