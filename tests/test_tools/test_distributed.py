@@ -28,8 +28,8 @@ model = dict(
 train_dataloader = dict(batch_size={batch_size}, dataset=rooms)
 val_dataloader = dict(dataset=rooms)
 test_dataloader = dict(dataset=rooms)
-# Adam divides a gradient that is rounding alone by its own size, unless eps is larger.
-optim_wrapper = dict(optimizer=dict(lr=1e-3, eps=1e-4))
+# Adam divides a gradient that is rounding alone by its own size, and would not mind a sum in place of a mean.
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=4e-3, momentum=0.9))
 param_scheduler = [dict(type='ConstantLR', factor=1.0, by_epoch=False)]
 train_cfg = dict(max_iters={iterations}, val_interval={iterations})
 default_hooks = dict(checkpoint=dict(interval={iterations}), logger=dict(interval=1))
