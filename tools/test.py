@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
-from m2h_mm.engine import build_runner, leave_processes
+from m2h_mm.engine import build_runner, end_process, leave_processes
 from m2h_mm.evaluation import evaluate_constant_predictor
 from m2h_mm.registry import DATASETS
 from m2h_mm.utils.checkpoint import load_weights, unwrap
@@ -71,7 +71,7 @@ def main() -> None:
     main_process = is_main_process()
     leave_processes()
     if not main_process:
-        return
+        end_process(args.launcher)
 
     print_metrics(metrics, constant, tasks)
     if args.show_dir:
@@ -84,6 +84,7 @@ def main() -> None:
                               config_text=cfg.pretty_text, **describe_checkpoint(checkpoint), **more)
         write_report(args.out, report)
         print(f'Metrics: {Path(args.out).resolve()}')
+    end_process(args.launcher)
 
 
 if __name__ == '__main__':

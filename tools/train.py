@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
-from m2h_mm.engine import build_runner, leave_processes, refuse_replaced_switches
+from m2h_mm.engine import build_runner, end_process, leave_processes, refuse_replaced_switches
 from m2h_mm.utils.cli import load_config, plain_errors
 
 
@@ -58,6 +58,7 @@ def main() -> None:
     refuse_replaced_switches(cfg)
     build_runner(cfg).train()
     leave_processes()
+    end_process(args.launcher)
 
 
 if __name__ == '__main__':

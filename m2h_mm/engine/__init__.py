@@ -1,4 +1,4 @@
-from .distributed import DistributedModel, build_runner, leave_processes
+from .distributed import DistributedModel, build_runner, end_process, leave_processes
 from .fsdp import ShardedModel, ShardedRunner, ShardedStrategy
 from .hooks import (
     ActivationCheckpointingHook,
@@ -18,5 +18,5 @@ from .switches import refuse_replaced_switches
 __all__ = ['ActivationCheckpointingHook', 'AutocastOptimWrapper', 'BFloat16OptimWrapper', 'BadSamplesHook',
            'BroadcastNormStatisticsHook', 'CheckpointHook', 'CompileHook', 'DistributedModel', 'FeatureCacheHook',
            'MultiTaskVisualizationHook', 'NonFiniteGuardHook', 'RandomStateHook', 'SavePredictionsHook',
-           'ShardedModel', 'ShardedRunner', 'ShardedStrategy', 'build_runner', 'leave_processes',
-           'refuse_replaced_switches']
+           'ShardedModel', 'ShardedRunner', 'ShardedStrategy', 'build_runner', 'end_process',
+           'leave_processes', 'refuse_replaced_switches']
