@@ -1,5 +1,5 @@
 # From M2H to M2H-fast, one change after the other, and M2H-small: an eighth of their channels behind the tiny backbone. Rooms, from
-# scratch: 14 trainings, an hour on two CPU cores.
+# scratch: 22 trainings.
 base = 'configs/m2h/m2h_tiny_rooms.py'
 
 
@@ -33,5 +33,6 @@ def steps():
 
 
 variants = dict(steps())
+single_task = 'm2h'
 seeds = [0, 1]
 max_iters = 1200

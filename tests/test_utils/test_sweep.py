@@ -172,4 +172,4 @@ def test_the_specs_of_the_repository_can_be_run(request, monkeypatch):
     monkeypatch.chdir(request.config.rootpath)
     for path in sorted((request.config.rootpath / 'configs' / 'sweeps').glob('*_tiny_*.py')):
         sweep = load_sweep(path)
-        assert len(sweep.variants) > 1 and len(sweep.seeds) > 1
+        assert sweep.single_task and len(sweep.seeds) > 1
