@@ -14,7 +14,8 @@ def requirements(name: str) -> list[str]:
 setup(
     name='m2h_mm',
     version=re.search(r"__version__ = '(.+)'", (ROOT / 'm2h_mm' / '__init__.py').read_text())[1],
-    description='Multi-task dense prediction on OpenMMLab: M2H and its alternatives, one config line apart',
+    description='Multi-task dense prediction on OpenMMLab: M2H and its alternatives, one config '
+    'line apart',
     long_description=(ROOT / 'README.md').read_text(),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
@@ -22,7 +23,8 @@ setup(
     python_requires='>=3.10',
     install_requires=['torch>=2.4', *requirements('runtime')],
     extras_require={
-        # Two families of distributions provide the import names mmengine, mmcv and mmseg: install one of them.
+        # Two families of distributions provide the import names mmengine, mmcv and mmseg: install
+        # one of them.
         'onedl': requirements('onedl'),
         'openmmlab': ['mmengine', 'mmcv-lite', 'mmsegmentation'],
         'tensorboard': ['tensorboard'],

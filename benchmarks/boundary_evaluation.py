@@ -1,7 +1,8 @@
 """Time the boundary score on rendered rooms: ``python benchmarks/boundary_evaluation.py``.
 
-The predictions are the true edges, displaced, blurred and cluttered, so that their scores lie near networks'. Prints a
-JSON with the time of the whole evaluation, of a match, their growth with pixels and thresholds, and the memory taken.
+The predictions are the true edges, displaced, blurred and cluttered, so that their scores lie near
+networks'. Prints a JSON with the time of the whole evaluation, of a match, their growth with pixels
+and thresholds, and the memory taken.
 """
 
 import argparse
@@ -16,10 +17,10 @@ import torch
 from rich.progress import track
 
 from m2h_mm.datasets import RoomsDataset
-from m2h_mm.evaluation.functional.boundary_matching import match_boundaries
-from m2h_mm.evaluation.metrics import EdgeMetric
 from m2h_mm.tasks import Edge
-from m2h_mm.utils.thinning import thin
+from m2h_mm.tasks.edge.boundary_matching import match_boundaries
+from m2h_mm.tasks.edge.metric import EdgeMetric
+from m2h_mm.tasks.edge.thinning import thin
 
 PROTOCOL = dict(preset='mtl-nms', max_dist=0.011, truth='contour')
 LEVELS = (0.001, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.8)  # where single matches are timed
@@ -29,7 +30,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--frames', type=int, default=654)
     parser.add_argument('--size', type=int, nargs=2, default=(425, 560), metavar=('H', 'W'))
-    parser.add_argument('--match-frames', type=int, default=20, help='frames whose matches are timed one by one')
+    parser.add_argument(
+        '--match-frames', type=int, default=20, help='frames whose matches are timed one by one'
+    )
     parser.add_argument('--threads', type=int, help='default: one per core')
     parser.add_argument('--data-root', default='data/rooms')
     parser.add_argument('--out', metavar='JSON')
@@ -38,17 +41,23 @@ def parse_args() -> argparse.Namespace:
 
 def labels(data_root: str, frames: int, size: tuple[int, int]) -> list[str]:
     """Edge label files of rendered rooms."""
-    rooms = RoomsDataset(data_root, split='val', tasks=['edge'], num_train=1, num_val=frames, size=size)
+    rooms = RoomsDataset(
+        data_root, split='val', tasks=['edge'], num_train=1, num_val=frames, size=size
+    )
     return [rooms.get_data_info(index)['label_paths']['edge'] for index in range(frames)]
 
 
 def noisy_prediction(label: np.ndarray, seed: int) -> np.ndarray:
-    """Edge probabilities as of a network: smoothly displaced by some pixels, soft, with clutter and faint parts."""
+    """Edge probabilities as of a network: smoothly displaced by some pixels, soft, with clutter and
+    faint parts.
+    """
     rng = np.random.default_rng(seed)
     height, width = label.shape
 
     def field(sigma: float) -> np.ndarray:
-        small = rng.normal(size=(max(2, round(height / sigma)), max(2, round(width / sigma)))).astype(np.float32)
+        small = rng.normal(
+            size=(max(2, round(height / sigma)), max(2, round(width / sigma)))
+        ).astype(np.float32)
         return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
 
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -65,23 +74,36 @@ def evaluate(metric: EdgeMetric, paths: list[str]) -> dict:
         label = Edge().read(path)
         pred = torch.from_numpy(noisy_prediction(label, index))[None]
         start = time.perf_counter()
-        fields = dict(gt_edge_map=dict(data=torch.from_numpy(label)[None]), pred_edge_map=dict(data=pred))
+        fields = dict(
+            gt_edge_map=dict(data=torch.from_numpy(label)[None]), pred_edge_map=dict(data=pred)
+        )
         metric.process(None, [fields])
         seconds.append(time.perf_counter() - start)
         memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     quarter = len(paths) // 4
-    return dict(protocol=metric.protocol, frames=len(paths), minutes=sum(seconds) / 60,
-                seconds_per_frame_median=float(np.median(seconds)), seconds_per_frame_max=max(seconds),
-                peak_memory_mib_after_a_quarter=memory[quarter], peak_memory_mib_at_the_end=memory[-1],
-                **metric.evaluate(len(paths)))
+    return dict(
+        protocol=metric.protocol,
+        frames=len(paths),
+        minutes=sum(seconds) / 60,
+        seconds_per_frame_median=float(np.median(seconds)),
+        seconds_per_frame_max=max(seconds),
+        peak_memory_mib_after_a_quarter=memory[quarter],
+        peak_memory_mib_at_the_end=memory[-1],
+        **metric.evaluate(len(paths)),
+    )
 
 
-def matches(paths: list[str], size: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
+def matches(
+    paths: list[str], size: tuple[int, int]
+) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
     """Pairs of thin maps as the protocol matches them, at ``size``, and their radius."""
     boundary = EdgeMetric(**PROTOCOL).boundary
     for index, path in enumerate(paths):
         label = cv2.resize(Edge().read(path), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        truth, edges = boundary.prepare_truth(label), boundary.prepare_edges(noisy_prediction(label, index))
+        truth, edges = (
+            boundary.prepare_truth(label),
+            boundary.prepare_edges(noisy_prediction(label, index)),
+        )
         for level in LEVELS:
             yield thin(edges > level), truth, boundary.max_dist * np.hypot(*size)
 
@@ -93,8 +115,13 @@ def time_matches(paths: list[str], size: tuple[int, int]) -> dict:
         start = time.perf_counter()
         match_boundaries(pred, truth, radius)
         milliseconds.append(1000 * (time.perf_counter() - start))
-    return dict(size=list(size), matches=len(milliseconds), mean_ms=float(np.mean(milliseconds)),
-                median_ms=float(np.median(milliseconds)), max_ms=max(milliseconds))
+    return dict(
+        size=list(size),
+        matches=len(milliseconds),
+        mean_ms=float(np.mean(milliseconds)),
+        median_ms=float(np.median(milliseconds)),
+        max_ms=max(milliseconds),
+    )
 
 
 def main() -> None:
@@ -104,14 +131,26 @@ def main() -> None:
     warm_up = EdgeMetric(**PROTOCOL)
     evaluate(warm_up, paths[:1])  # compiles
 
-    some = paths[:args.match_frames]
+    some = paths[: args.match_frames]
     report = dict(
         evaluation=evaluate(EdgeMetric(**PROTOCOL, num_threads=args.threads), paths),
-        matching=[time_matches(some, (round(480 * scale), round(640 * scale))) for scale in (0.25, 0.5, 1, 2)],
+        matching=[
+            time_matches(some, (round(480 * scale), round(640 * scale)))
+            for scale in (0.25, 0.5, 1, 2)
+        ],
         growth_with_thresholds=[
-            {name: report[name] for name in ('protocol', 'seconds_per_frame_median', 'edge/odsF', 'edge/oisF')}
-            for report in (evaluate(EdgeMetric(**PROTOCOL, num_thresholds=count, num_threads=args.threads), some)
-                           for count in (5, 11, 25, 50, 101))])
+            {
+                name: report[name]
+                for name in ('protocol', 'seconds_per_frame_median', 'edge/odsF', 'edge/oisF')
+            }
+            for report in (
+                evaluate(
+                    EdgeMetric(**PROTOCOL, num_thresholds=count, num_threads=args.threads), some
+                )
+                for count in (5, 11, 25, 50, 101)
+            )
+        ],
+    )
     text = json.dumps(report, indent=2)
     print(text)
     if args.out:

@@ -1,7 +1,7 @@
 """Whether configs export: ``python benchmarks/exports.py CONFIG [CONFIG ...]``.
 
-Each config's model, with random weights, becomes an ONNX file for any size; ONNX Runtime and PyTorch are compared on
-images of several sizes, the one that was exported with among them.
+Each config's model, with random weights, becomes an ONNX file for any size; ONNX Runtime and
+PyTorch are compared on images of several sizes, the one that was exported with among them.
 """
 
 import argparse
@@ -14,27 +14,35 @@ from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
-from m2h_mm.apis.deployment import SUFFIXES, DeployedModel, differences, example, export, load
+from m2h_mm.engine.config import load_config
+from m2h_mm.evaluation.report import versions, write_report
+from m2h_mm.experiments.complexity import fit_size
+from m2h_mm.inference.export import SUFFIXES, DeployedModel, differences, example, export, load
 from m2h_mm.registry import MODELS
-from m2h_mm.utils.cli import load_config
-from m2h_mm.utils.complexity import fit_size
-from m2h_mm.utils.report import versions, write_report
 
 GRIDS = ((3, 4), (4, 3), (5, 6))
 """Images per side in units of the model's stride, the first of the export."""
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('configs', nargs='+', metavar='CONFIG')
-    parser.add_argument('--format', choices=['onnx', 'torch-export'], default='onnx', help='(%(default)s)')
+    parser.add_argument(
+        '--format', choices=['onnx', 'torch-export'], default='onnx', help='(%(default)s)'
+    )
     parser.add_argument('--out', metavar='JSON')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE'
+    )
     return parser.parse_args()
 
 
 def settle_batch_norms(model: torch.nn.Module) -> None:
-    """Give the batch norms the statistics of noise, without which a deep random network is far from any trained one."""
+    """Give the batch norms the statistics of noise, without which a deep random network is far from
+    any trained one.
+    """
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.reset_running_stats()
@@ -50,8 +58,12 @@ def measure(config: str, format: str, options: dict) -> dict:
     cfg = load_config(config, options)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).eval()
-    for parameter in model.heads.parameters():  # as they start, heads say nearly the same of every pixel
-        torch.nn.init.normal_(parameter, std=parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1)
+    for (
+        parameter
+    ) in model.heads.parameters():  # as they start, heads say nearly the same of every pixel
+        torch.nn.init.normal_(
+            parameter, std=parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
+        )
     settle_batch_norms(model)
     deployed = DeployedModel(model).eval()
     # Networks of small strides see too few pixels otherwise.
@@ -83,7 +95,7 @@ def main() -> None:
         table.add_column(column)
     for name, result in results.items():
         worst = ', '.join(f'{task} {value:.1e}' for task, value in result['differences'].items())
-        table.add_row(name, f"{result['seconds']:.0f}", f"{result['megabytes']:.0f}", worst)
+        table.add_row(name, f'{result["seconds"]:.0f}', f'{result["megabytes"]:.0f}', worst)
     console.print(table)
 
 

@@ -1,8 +1,9 @@
 """Time the loading of training frames: ``python benchmarks/loading.py``.
 
-The frames are rendered rooms of NYUD's size, read by the pipeline and in the batches of ``--config``. First each
-transform is timed in one process, then the whole loader with its worker processes. The processor time of a frame holds
-also on a machine with other work; the frames per second do not.
+The frames are rendered rooms of NYUD's size, read by the pipeline and in the batches of
+``--config``. First each transform is timed in one process, then the whole loader with its worker
+processes. The processor time of a frame holds also on a machine with other work; the frames per
+second do not.
 """
 
 import argparse
@@ -30,7 +31,9 @@ NYUD = Path(__file__).parents[1] / 'configs' / '_base_' / 'datasets' / 'nyud.py'
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_loader_arguments(parser, NYUD)
-    parser.add_argument('--batches', type=int, default=72, help='of the loader, in each repeat (%(default)s)')
+    parser.add_argument(
+        '--batches', type=int, default=72, help='of the loader, in each repeat (%(default)s)'
+    )
     parser.add_argument('--repeats', type=int, default=5, help='(%(default)s)')
     parser.add_argument('--out', metavar='JSON')
     return parser.parse_args()
@@ -38,16 +41,28 @@ def parse_args() -> argparse.Namespace:
 
 def add_loader_arguments(parser: argparse.ArgumentParser, config: Path) -> None:
     """What :func:`build_rooms` needs; ``config`` is the default."""
-    parser.add_argument('--config', default=str(config), help='whose train_dataloader is timed (%(default)s)')
-    parser.add_argument('--data-root', default='data/rooms', help='where the rooms are rendered (%(default)s)')
+    parser.add_argument(
+        '--config', default=str(config), help='whose train_dataloader is timed (%(default)s)'
+    )
+    parser.add_argument(
+        '--data-root', default='data/rooms', help='where the rooms are rendered (%(default)s)'
+    )
     parser.add_argument('--frames', type=int, default=64, help='rooms (%(default)s)')
-    parser.add_argument('--size', type=int, nargs=2, default=(425, 560), metavar=('H', 'W'), help='of a room')
-    parser.add_argument('--num-workers', type=int, default=2, help='processes of the loader (%(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE')
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=(425, 560), metavar=('H', 'W'), help='of a room'
+    )
+    parser.add_argument(
+        '--num-workers', type=int, default=2, help='processes of the loader (%(default)s)'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE'
+    )
 
 
 def build_rooms(args: argparse.Namespace) -> tuple[Config, RoomsDataset]:
-    """The config, and rooms that its train_dataloader now loads; the process is set up as a training's is."""
+    """The config, and rooms that its train_dataloader now loads; the process is set up as a
+    training's is.
+    """
     cfg = Config.fromfile(args.config)
     cfg.merge_from_dict(args.cfg_options)
     init_default_scope('m2h_mm')
@@ -55,8 +70,13 @@ def build_rooms(args: argparse.Namespace) -> tuple[Config, RoomsDataset]:
     set_multi_processing('fork', opencv_num_threads=0)
     torch.set_num_threads(1)
     loader = cfg.train_dataloader
-    rooms = RoomsDataset(args.data_root, pipeline=loader.dataset.pipeline, num_train=args.frames, num_val=1,
-                         size=args.size)
+    rooms = RoomsDataset(
+        args.data_root,
+        pipeline=loader.dataset.pipeline,
+        num_train=args.frames,
+        num_val=1,
+        size=args.size,
+    )
     loader.update(dataset=rooms, num_workers=args.num_workers, persistent_workers=False)
     return cfg, rooms
 
@@ -76,6 +96,7 @@ def time_transforms(dataset: RoomsDataset, repeats: int) -> dict[str, dict[str, 
             results = step(results)
             spent[type(step).__name__][-1] += 1000 * (time.process_time() - start) / len(dataset)
             return results
+
         return call
 
     dataset.pipeline.transforms = [timed(step) for step in steps]
@@ -92,12 +113,16 @@ def time_transforms(dataset: RoomsDataset, repeats: int) -> dict[str, dict[str, 
 
 def processor_seconds() -> float:
     """Of this process and of its children that have ended."""
-    return sum(usage.ru_utime + usage.ru_stime
-               for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+    return sum(
+        usage.ru_utime + usage.ru_stime
+        for usage in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def time_loader(config: ConfigDict, batches: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Frames per second between the first and the last batch, and frames per processor second of all processes."""
+    """Frames per second between the first and the last batch, and frames per processor second of
+    all processes.
+    """
     per_second, per_processor_second = [], []
     for seed in range(-1, repeats):
         before = processor_seconds()
@@ -110,7 +135,10 @@ def time_loader(config: ConfigDict, batches: int, repeats: int) -> dict[str, dic
         if seed >= 0:
             per_second.append(frames_after / elapsed)
             per_processor_second.append((frames + frames_after) / (processor_seconds() - before))
-    return dict(frames_per_second=summarise(per_second), frames_per_processor_second=summarise(per_processor_second))
+    return dict(
+        frames_per_second=summarise(per_second),
+        frames_per_processor_second=summarise(per_processor_second),
+    )
 
 
 def show(report: dict) -> None:
@@ -118,7 +146,9 @@ def show(report: dict) -> None:
     for column in ('', 'median', 'lowest', 'highest'):
         table.add_column(column, justify='left' if not column else 'right')
     for name, values in report['transforms_ms'].items():
-        table.add_row(f'{name}, ms of processor time', *(f'{value:.2f}' for value in values.values()))
+        table.add_row(
+            f'{name}, ms of processor time', *(f'{value:.2f}' for value in values.values())
+        )
         if name == 'total':
             table.add_section()
     table.add_section()
@@ -131,10 +161,16 @@ def main() -> None:
     args = parse_args()
     cfg, rooms = build_rooms(args)
     loader = cfg.train_dataloader
-    report = dict(transforms_ms=time_transforms(rooms, args.repeats),
-                  loader=time_loader(loader, args.batches, args.repeats),
-                  frames=args.frames, size=list(args.size), num_workers=args.num_workers,
-                  batch_size=loader.batch_size, opencv=cv2.__version__, torch=torch.__version__)
+    report = dict(
+        transforms_ms=time_transforms(rooms, args.repeats),
+        loader=time_loader(loader, args.batches, args.repeats),
+        frames=args.frames,
+        size=list(args.size),
+        num_workers=args.num_workers,
+        batch_size=loader.batch_size,
+        opencv=cv2.__version__,
+        torch=torch.__version__,
+    )
     show(report)
     if args.out:
         Path(args.out).write_text(json.dumps(report, indent=2))

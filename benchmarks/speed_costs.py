@@ -19,42 +19,52 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from m2h_mm.utils.timing import peak_memory
+from m2h_mm.experiments.timing import peak_memory
 
 SMALLEST = (28, 28)  # an image that costs next to nothing, to warm a process up
 
 
 def machine_limits(device: str, dtype: str) -> dict[str, tuple[Callable[[], Any], int]]:
-    """What a machine does at its best: calls, to be timed beside others, and the amount that each of them gets done.
+    """What a machine does at its best: calls, to be timed beside others, and the amount that each
+    of them gets done.
 
     Args:
         device: where.
         dtype: of the matrix product.
 
     Returns:
-        ``product``, of large matrices, and its operations; ``copy``, of a large memory, and the bytes that it reads and
-        writes.
+        ``product``, of large matrices, and its operations; ``copy``, of a large memory, and the
+        bytes that it reads and writes.
     """
-    side, count = (8192, 2 ** 30) if torch.device(device).type == 'cuda' else (2048, 2 ** 28)
+    side, count = (8192, 2**30) if torch.device(device).type == 'cuda' else (2048, 2**28)
     a, b = (torch.randn(side, side, device=device).to(DTYPES[dtype]) for _ in range(2))
     source = torch.ones(count, dtype=torch.uint8, device=device)
     target = source.clone()
-    return dict(product=(lambda: a @ b, 2 * side ** 3), copy=(lambda: target.copy_(source), 2 * count))
+    return dict(
+        product=(lambda: a @ b, 2 * side**3), copy=(lambda: target.copy_(source), 2 * count)
+    )
 
 
 def count_flops(model: nn.Module, cell: Cell) -> int:
-    """Floating point operations of a call; of a training step, those of the network forward and backward.
+    """Floating point operations of a call; of a training step, those of the network forward and
+    backward.
 
-    As :func:`m2h_mm.utils.complexity.count_flops` counts them, on the meta device, two per multiply-add, attention as
-    plain products.
+    As :func:`m2h_mm.experiments.complexity.count_flops` counts them, on the meta device, two per
+    multiply-add, attention as plain products.
     """
     # PyTorch's own formula of a convolution's backward pass forgets the groups.
     formulas = {torch.ops.aten.convolution_backward: _conv_backward_flops}
-    state = {key: torch.zeros_like(tensor, device='meta').requires_grad_(tensor.requires_grad)
-             for key, tensor in (*model.named_parameters(), *model.named_buffers())}
+    state = {
+        key: torch.zeros_like(tensor, device='meta').requires_grad_(tensor.requires_grad)
+        for key, tensor in (*model.named_parameters(), *model.named_buffers())
+    }
     train = cell.action == 'train'
-    with (torch.set_grad_enabled(train), torch.device('meta'), sdpa_kernel(SDPBackend.MATH),
-          FlopCounterMode(display=False, custom_mapping=formulas) as counter):
+    with (
+        torch.set_grad_enabled(train),
+        torch.device('meta'),
+        sdpa_kernel(SDPBackend.MATH),
+        FlopCounterMode(display=False, custom_mapping=formulas) as counter,
+    ):
         image = torch.zeros(cell.batch_size, 3, *cell.size)
         outputs = functional_call(model, state, (image,), dict(mode='tensor'))
         if train:
@@ -62,21 +72,32 @@ def count_flops(model: nn.Module, cell: Cell) -> int:
     return counter.get_total_flops()
 
 
-def _conv_backward_flops(gradient: Sequence[int], inputs: Sequence[int], weight: Sequence[int], *options: Any,
-                         out_shape: Any) -> int:
+def _conv_backward_flops(
+    gradient: Sequence[int],
+    inputs: Sequence[int],
+    weight: Sequence[int],
+    *options: Any,
+    out_shape: Any,
+) -> int:
     """As many as forward for each gradient that is wanted, of the input and of the weight."""
     *_, transposed, _, _, wanted = options
-    return sum(wanted[:2]) * conv_flop_count(list(inputs), list(weight), list(gradient), transposed=transposed)
+    return sum(wanted[:2]) * conv_flop_count(
+        list(inputs), list(weight), list(gradient), transposed=transposed
+    )
 
 
 class _Traffic(TorchDispatchMode):
-    """Adds up the bytes that operations read and write, each operation by itself: as if nothing stayed in a cache."""
+    """Adds up the bytes that operations read and write, each operation by itself: as if nothing
+    stayed in a cache.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.bytes = 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: Mapping | None = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple = (), kwargs: Mapping | None = None
+    ) -> Any:
         kwargs = kwargs or {}
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         result = func(*args, **kwargs)
@@ -113,8 +134,9 @@ def count_bytes(call: Callable[[], Any]) -> int:
 def contender_memory(cell: Cell, contender: str) -> int:
     """Peak of the memory in bytes that a call takes beyond the weights and the optimizer's state.
 
-    On the CPU it is the growth of the resident memory, in a process of its own: what an earlier call has left would be
-    taken again without growth. On CUDA, see :func:`m2h_mm.utils.timing.peak_memory`.
+    On the CPU it is the growth of the resident memory, in a process of its own: what an earlier
+    call has left would be taken again without growth. On CUDA, see
+    :func:`m2h_mm.experiments.timing.peak_memory`.
     """
     with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
         return pool.submit(_memory, cell, contender, torch.get_num_threads()).result()
@@ -128,7 +150,9 @@ def _memory(cell: Cell, contender: str, threads: int) -> int:
     if torch.device(cell.device).type == 'cuda':
         call()
         return peak_memory(call, cell.device)
-    build_call(model, replace(cell, size=SMALLEST), optimizer)()  # libraries are loaded, the optimizer has its state
+    build_call(
+        model, replace(cell, size=SMALLEST), optimizer
+    )()  # libraries are loaded, the optimizer has its state
     return _resident_growth(call)
 
 

@@ -1,4 +1,6 @@
-"""What ``speed.py`` compares: the plain network and ours with the same weights, and what is done with either."""
+"""What ``speed.py`` compares: the plain network and ours with the same weights, and what is done
+with either.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +16,28 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from m2h_mm.engine.config import CONFIGS, load_config
+from m2h_mm.methods.m2h.checkpoint import fit_official_m2h
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features, MultiTaskDataSample, TaskFeatures
-from m2h_mm.utils.cli import CONFIGS, load_config
-from m2h_mm.utils.official_m2h import fit_official_m2h
 
 # Config, and what is changed in it. The tiny ones are for a look at the script itself.
-_TINY = {'model.backbone.arch': dict(_delete_=True, embed_dims=48, depth=4, num_heads=3),
-         'model.backbone.out_indices': (0, 1, 2, 3), 'model.backbone.img_size': 70,
-         'model.neck.out_channels': 32, 'model.decoder.channels': 32}
+_TINY = {
+    'model.backbone.arch': dict(_delete_=True, embed_dims=48, depth=4, num_heads=3),
+    'model.backbone.out_indices': (0, 1, 2, 3),
+    'model.backbone.img_size': 70,
+    'model.neck.out_channels': 32,
+    'model.decoder.channels': 32,
+}
 VARIANTS = {
     'm2h_vits': ('m2h/m2h_vits_nyud.py', {}),
     'm2h_small_vits': ('m2h/m2h_small_vits_nyud.py', {}),
     'm2h_tiny': ('m2h/m2h_vits_nyud.py', _TINY),
     'm2h_small_tiny': ('m2h/m2h_small_vits_nyud.py', _TINY),
 }
-OUTPUTS = dict(semseg='seg', depth='depth', normals='normals', edge='edges')  # our name: the plain network's
+OUTPUTS = dict(
+    semseg='seg', depth='depth', normals='normals', edge='edges'
+)  # our name: the plain network's
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16)
 ACTIONS = ('forward', 'predict', 'train')
 
@@ -44,8 +52,11 @@ def channels_last(model: nn.Module) -> None:
     model.to(memory_format=torch.channels_last)
 
 
-# What a contender may have done to its network, in place, in eval or training mode: one line for a new one.
-PREPARATIONS: dict[str, Callable[[nn.Module], Any]] = dict(channels_last=channels_last, compile=compile_parts)
+# What a contender may have done to its network, in place, in eval or training mode: one line for a
+# new one.
+PREPARATIONS: dict[str, Callable[[nn.Module], Any]] = dict(
+    channels_last=channels_last, compile=compile_parts
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +70,8 @@ class Cell:
         batch_size: images per call.
         dtype: ``'fp32'``, or ``'bf16'``: autocast, weights stay in float32.
         device: ``'cpu'``, ``'cuda'`` or ``'cuda:N'``.
-        action: ``'forward'``: the heads' outputs; ``'predict'``: predictions at the image's size; ``'train'``: forward,
-            losses, backward and a step of AdamW.
+        action: ``'forward'``: the heads' outputs; ``'predict'``: predictions at the image's size;
+            ``'train'``: forward, losses, backward and a step of AdamW.
     """
 
     variant: str
@@ -74,8 +85,17 @@ class Cell:
     @property
     def name(self) -> str:
         size = 'x'.join(map(str, self.size))
-        return '/'.join((self.variant, self.backbone, size, f'batch{self.batch_size}', self.dtype, self.device,
-                         self.action))
+        return '/'.join(
+            (
+                self.variant,
+                self.backbone,
+                size,
+                f'batch{self.batch_size}',
+                self.dtype,
+                self.device,
+                self.action,
+            )
+        )
 
 
 class Image(nn.Module):
@@ -101,11 +121,21 @@ def plain_network(model: nn.Module, variant: str) -> plain.M2H:
     """The plain network that a model of ours is the fast one of, with random weights."""
     backbone = model.backbone
     network = (plain.M2HSmall if 'small' in variant else plain.M2H)(
-        plain.DINOv2(backbone.out_channels[0], len(backbone.blocks), backbone.blocks[0].attn.num_heads,
-                     14 * isqrt(backbone.pos_embed.shape[1] - 1), backbone.out_indices),
-        frozen=backbone.frozen, embed_dim=backbone.out_channels[0], channels=model.decoder.out_channels['semseg'],
-        num_classes=model.tasks['semseg'].channels)
-    nn.init.constant_(network.mlt_head.conv_depth.final_conv.bias, 2.5)  # else its ReLU may be closed
+        plain.DINOv2(
+            backbone.out_channels[0],
+            len(backbone.blocks),
+            backbone.blocks[0].attn.num_heads,
+            14 * isqrt(backbone.pos_embed.shape[1] - 1),
+            backbone.out_indices,
+        ),
+        frozen=backbone.frozen,
+        embed_dim=backbone.out_channels[0],
+        channels=model.decoder.out_channels['semseg'],
+        num_classes=model.tasks['semseg'].channels,
+    )
+    nn.init.constant_(
+        network.mlt_head.conv_depth.final_conv.bias, 2.5
+    )  # else its ReLU may be closed
     return network
 
 
@@ -117,7 +147,8 @@ def build_model(cell: Cell, contender: str) -> nn.Module:
         contender: ``'plain'`` or ``'ours'``, and any of ``PREPARATIONS`` behind a ``+`` each.
 
     Returns:
-        A ``MultiTaskModel`` of the variant's config. All contenders of a cell have the same weights, and the same
+        A ``MultiTaskModel`` of the variant's config. All contenders of a cell have the same
+        weights, and the same
         losses: for ``'plain'`` backbone, neck, decoder and heads are replaced by the plain network.
 
     Raises:
@@ -125,8 +156,14 @@ def build_model(cell: Cell, contender: str) -> nn.Module:
     """
     network_name, *preparations = contender.split('+')
     path, options = VARIANTS[cell.variant]
-    cfg = load_config(str(CONFIGS / path), {**options, 'model.backbone.frozen': cell.backbone == 'frozen',
-                                            'model.backbone.init_cfg': None})
+    cfg = load_config(
+        str(CONFIGS / path),
+        {
+            **options,
+            'model.backbone.frozen': cell.backbone == 'frozen',
+            'model.backbone.init_cfg': None,
+        },
+    )
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
     network = plain_network(model, cell.variant)
@@ -136,9 +173,13 @@ def build_model(cell: Cell, contender: str) -> nn.Module:
     else:
         fitted = fit_official_m2h(network.state_dict(), model.state_dict())
         if fitted.unused or fitted.missing:
-            raise ValueError(f'{path}: expected the parameters of the plain network, got a model without places for '
-                             f'{fitted.unused[:4]} and with {fitted.missing[:4]} besides. Let the config be M2H, or '
-                             'teach m2h_mm/utils/official_m2h.py the new names.')
+            raise ValueError(
+                f'{path}: expected the parameters of the plain network, got a model '
+                'without places for '
+                f'{fitted.unused[:4]} and with {fitted.missing[:4]} besides. Let the '
+                'config be M2H, or '
+                'teach m2h_mm/methods/m2h/checkpoint.py the new names.'
+            )
         model.load_state_dict(fitted.state_dict, strict=False)
     model.to(cell.device).train(cell.action == 'train')
     for preparation in preparations:
@@ -157,8 +198,12 @@ def random_samples(cell: Cell) -> list[MultiTaskDataSample]:
 
     samples = []
     for _ in range(cell.batch_size):
-        labels = dict(gt_sem_seg=(40 * uniform(1)).long(), gt_depth_map=0.5 + 8 * uniform(1),
-                      gt_normal_map=F.normalize(uniform(3) - 0.5, dim=0), gt_edge_map=(uniform(1) > 0.9).float())
+        labels = dict(
+            gt_sem_seg=(40 * uniform(1)).long(),
+            gt_depth_map=0.5 + 8 * uniform(1),
+            gt_normal_map=F.normalize(uniform(3) - 0.5, dim=0),
+            gt_edge_map=(uniform(1) > 0.9).float(),
+        )
         sample = MultiTaskDataSample(metainfo=dict(cam2img=camera, ori_shape=cell.size))
         for field, label in labels.items():
             sample.set_field(PixelData(data=label.to(cell.device)), field)
@@ -167,10 +212,14 @@ def random_samples(cell: Cell) -> list[MultiTaskDataSample]:
 
 
 def build_optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.AdamW([parameter for parameter in model.parameters() if parameter.requires_grad], lr=1e-6)
+    return torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad], lr=1e-6
+    )
 
 
-def build_call(model: nn.Module, cell: Cell, optimizer: torch.optim.Optimizer | None = None) -> Callable[[], Any]:
+def build_call(
+    model: nn.Module, cell: Cell, optimizer: torch.optim.Optimizer | None = None
+) -> Callable[[], Any]:
     """The action as a function without arguments.
 
     Args:
@@ -181,9 +230,15 @@ def build_call(model: nn.Module, cell: Cell, optimizer: torch.optim.Optimizer | 
     Returns:
         A function that returns what :func:`difference` compares: outputs by task, or the loss.
     """
-    inputs = torch.randn(cell.batch_size, 3, *cell.size, generator=torch.Generator().manual_seed(2)).to(cell.device)
+    inputs = torch.randn(
+        cell.batch_size, 3, *cell.size, generator=torch.Generator().manual_seed(2)
+    ).to(cell.device)
     samples = random_samples(cell)
-    autocast = dict(device_type=torch.device(cell.device).type, dtype=DTYPES[cell.dtype], enabled=cell.dtype != 'fp32')
+    autocast = dict(
+        device_type=torch.device(cell.device).type,
+        dtype=DTYPES[cell.dtype],
+        enabled=cell.dtype != 'fp32',
+    )
 
     def forward() -> dict[str, Tensor]:
         with torch.inference_mode(), torch.autocast(**autocast):
@@ -192,8 +247,10 @@ def build_call(model: nn.Module, cell: Cell, optimizer: torch.optim.Optimizer | 
     def predict() -> dict[str, Tensor]:
         with torch.inference_mode(), torch.autocast(**autocast):
             model(inputs, samples, mode='predict')
-        return {name: torch.stack([sample.get(task.pred_field).data for sample in samples])
-                for name, task in model.tasks.items()}
+        return {
+            name: torch.stack([sample.get(task.pred_field).data for sample in samples])
+            for name, task in model.tasks.items()
+        }
 
     if cell.action != 'train':
         return dict(forward=forward, predict=predict)[cell.action]
@@ -211,6 +268,11 @@ def build_call(model: nn.Module, cell: Cell, optimizer: torch.optim.Optimizer | 
 
 
 def difference(result: dict[str, Tensor], reference: dict[str, Tensor]) -> float:
-    """The largest relative difference of two results, over all tasks but segmentation's classes, which are names."""
-    return max(((result[name] - expected).abs().max() / expected.abs().max()).item()
-               for name, expected in reference.items() if expected.is_floating_point())
+    """The largest relative difference of two results, over all tasks but segmentation's classes,
+    which are names.
+    """
+    return max(
+        ((result[name] - expected).abs().max() / expected.abs().max()).item()
+        for name, expected in reference.items()
+        if expected.is_floating_point()
+    )

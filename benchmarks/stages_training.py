@@ -19,33 +19,42 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader
 
+from m2h_mm.experiments.timing import StageClock
 from m2h_mm.registry import MODELS
-from m2h_mm.utils.timing import StageClock
 
 FORWARD, BACKWARD = 'network, forward', 'network, backward'
 
 
 class StandIn:
-    """Random outputs of a network's shapes, which the meta device tells, in channels-last memory if the network is."""
+    """Random outputs of a network's shapes, which the meta device tells, in channels-last memory if
+    the network is.
+    """
 
     def __init__(self, cfg: Config) -> None:
         with torch.device('meta'):
             self.model = MODELS.build(cfg.model)
         self.layout = torch.channels_last if self.model.channels_last else torch.contiguous_format
 
-    def __call__(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> tuple[dict, list[dict]]:
+    def __call__(
+        self, inputs: Tensor, tasks: Sequence[str] | None = None
+    ) -> tuple[dict, list[dict]]:
         with torch.no_grad(), _disable_current_modes():  # where bytes are counted, these are not
             outputs = self.model.run_network(inputs.to('meta'), tasks)
             # Metres that are not 0, vectors that have a direction, or any logits.
-            return tree_map(lambda output: torch.empty_like(output, device=inputs.device, memory_format=self.layout)
-                            .uniform_(0.5, 1.5), outputs)
+            return tree_map(
+                lambda output: torch.empty_like(
+                    output, device=inputs.device, memory_format=self.layout
+                ).uniform_(0.5, 1.5),
+                outputs,
+            )
 
 
 class DividedTraining(Hook):
-    """Times the stages of the training it is a hook of, ``clock`` getting a round for each iteration.
+    """Times the stages of the training it is a hook of, ``clock`` getting a round for each
+    iteration.
 
-    In the last iteration, which is not timed, the network is stood in for, and the bytes that all the rest reads and
-    writes are counted: ``traffic``.
+    In the last iteration, which is not timed, the network is stood in for, and the bytes that all
+    the rest reads and writes are counted: ``traffic``.
 
     Args:
         stand_in: of the network.
@@ -61,17 +70,33 @@ class DividedTraining(Hook):
         self.traffic = 0
 
     def before_train(self, runner: Runner) -> None:
-        model, wrapper, self.loop, watch = runner.model, runner.optim_wrapper, runner.train_loop, self.clock.watch
+        model, wrapper, self.loop, watch = (
+            runner.model,
+            runner.optim_wrapper,
+            runner.train_loop,
+            self.clock.watch,
+        )
         if self.host_only:
             for parameter in model.parameters():
                 parameter.data = parameter.data.new_zeros(1)
             for group in wrapper.optimizer.param_groups:
                 if 'foreach' in group and not group.get('fused'):
                     group['foreach'] = True  # the default on a GPU
-        self.gradients = [(parameter, torch.full_like(parameter, 1e-6)) for parameter in model.parameters()
-                          if parameter.requires_grad]
-        self.network, self.loss_backward, self.iterate = model.run_network, wrapper.backward, self.loop.run_iter
-        model.run_network, wrapper.backward, self.loop.run_iter = self.run_network, self.backward, self.run_iter
+        self.gradients = [
+            (parameter, torch.full_like(parameter, 1e-6))
+            for parameter in model.parameters()
+            if parameter.requires_grad
+        ]
+        self.network, self.loss_backward, self.iterate = (
+            model.run_network,
+            wrapper.backward,
+            self.loop.run_iter,
+        )
+        model.run_network, wrapper.backward, self.loop.run_iter = (
+            self.run_network,
+            self.backward,
+            self.run_iter,
+        )
         watch(runner, 'call_hook', 'hooks, logs')
         watch(model, 'train_step', 'sum of losses, zeroing of gradients')
         watch(model.data_preprocessor, 'forward', 'to the device, normalise, stack')
@@ -88,8 +113,12 @@ class DividedTraining(Hook):
         self.traffic = count_bytes(lambda: self.iterate(batch))
         self.clock.rounds.pop()
 
-    def run_network(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> tuple[dict, list[dict]]:
-        """The outputs, cut off the graph: the losses go backward by themselves, and then the network."""
+    def run_network(
+        self, inputs: Tensor, tasks: Sequence[str] | None = None
+    ) -> tuple[dict, list[dict]]:
+        """The outputs, cut off the graph: the losses go backward by themselves, and then the
+        network.
+        """
         with self.clock.stage(FORWARD):
             outputs = (self.stand_in if self.skip_model else self.network)(inputs, tasks)
             if self.host_only:
@@ -106,16 +135,31 @@ class DividedTraining(Hook):
                 for parameter, gradient in self.gradients:
                     parameter.grad = gradient
             else:
-                torch.autograd.backward([output for output, _ in self.cut], [leaf.grad for _, leaf in self.cut])
+                torch.autograd.backward(
+                    [output for output, _ in self.cut], [leaf.grad for _, leaf in self.cut]
+                )
 
 
 def train(cfg: Config, samples: Sequence[dict], iterations: int, hook: DividedTraining) -> None:
     """Iterations and one to warm up; nothing is kept of them."""
     cfg = copy.deepcopy(cfg)  # the runner writes its name into it
-    loader = DataLoader(samples, len(samples), sampler=InfiniteSampler(samples, False), collate_fn=pseudo_collate)
+    loader = DataLoader(
+        samples, len(samples), sampler=InfiniteSampler(samples, False), collate_fn=pseudo_collate
+    )
     with tempfile.TemporaryDirectory() as folder:
-        Runner(MODELS.build(cfg.model), folder, loader,
-               train_cfg=dict(type='IterBasedTrainLoop', max_iters=iterations + 2), optim_wrapper=cfg.optim_wrapper,
-               param_scheduler=cfg.param_scheduler, default_hooks=dict(cfg.default_hooks, checkpoint=None),
-               custom_hooks=[hook], log_processor=cfg.log_processor, log_level='ERROR', visualizer=cfg.visualizer,
-               env_cfg=cfg.env_cfg, default_scope='m2h_mm', experiment_name=f'stages_{time.time_ns()}').train()
+        Runner(
+            MODELS.build(cfg.model),
+            folder,
+            loader,
+            train_cfg=dict(type='IterBasedTrainLoop', max_iters=iterations + 2),
+            optim_wrapper=cfg.optim_wrapper,
+            param_scheduler=cfg.param_scheduler,
+            default_hooks=dict(cfg.default_hooks, checkpoint=None),
+            custom_hooks=[hook],
+            log_processor=cfg.log_processor,
+            log_level='ERROR',
+            visualizer=cfg.visualizer,
+            env_cfg=cfg.env_cfg,
+            default_scope='m2h_mm',
+            experiment_name=f'stages_{time.time_ns()}',
+        ).train()

@@ -1,7 +1,8 @@
-"""What weightings and the guard against non-finite losses cost: ``python benchmarks/weighting_cost.py``.
+"""What weightings and the guard against non-finite losses cost: ``python
+benchmarks/weighting_cost.py``.
 
-Training steps (forward, losses, backward, AdamW) of one model with one batch, the weightings called in turn; the work
-of the guard is timed alone, on the gradients of such a step.
+Training steps (forward, losses, backward, AdamW) of one model with one batch, the weightings called
+in turn; the work of the guard is timed alone, on the gradients of such a step.
 """
 
 import argparse
@@ -17,21 +18,36 @@ from rich.console import Console
 from rich.table import Table
 
 from m2h_mm.engine import NonFiniteGuardHook
+from m2h_mm.evaluation.report import versions, write_report
+from m2h_mm.experiments.timing import peak_memory, time_calls
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import MultiTaskDataSample
-from m2h_mm.utils.report import versions, write_report
-from m2h_mm.utils.timing import peak_memory, time_calls
 
-WEIGHTINGS = ('FixedWeighting', 'DynamicWeightAverage', 'UncertaintyWeighting', 'RandomLossWeighting',
-              'GeometricMeanWeighting', 'GradNorm', 'PCGrad')
+WEIGHTINGS = (
+    'FixedWeighting',
+    'DynamicWeightAverage',
+    'UncertaintyWeighting',
+    'RandomLossWeighting',
+    'GeometricMeanWeighting',
+    'GradNorm',
+    'PCGrad',
+)
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', nargs='?', default='configs/m2h/m2h_tiny_rooms.py', help='(%(default)s)')
-    parser.add_argument('--size', type=int, nargs=2, default=(84, 112), metavar=('H', 'W'), help='(84 112)')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'config', nargs='?', default='configs/m2h/m2h_tiny_rooms.py', help='(%(default)s)'
+    )
+    parser.add_argument(
+        '--size', type=int, nargs=2, default=(84, 112), metavar=('H', 'W'), help='(84 112)'
+    )
     parser.add_argument('--batch-size', type=int, default=2, help='(%(default)s)')
-    parser.add_argument('--weightings', nargs='+', choices=WEIGHTINGS, default=WEIGHTINGS, metavar='NAME')
+    parser.add_argument(
+        '--weightings', nargs='+', choices=WEIGHTINGS, default=WEIGHTINGS, metavar='NAME'
+    )
     parser.add_argument('--repeats', type=int, default=9, help='timed steps of each (%(default)s)')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--out', metavar='JSON')
@@ -39,18 +55,28 @@ def parse_args() -> argparse.Namespace:
 
 
 def build_step(cfg: Config, weighting: str, args: argparse.Namespace) -> SimpleNamespace:
-    """A model, its optimizer and a function that takes a step with one batch of random images, all of them labelled."""
+    """A model, its optimizer and a function that takes a step with one batch of random images, all
+    of them labelled.
+    """
     model = MODELS.build(dict(cfg.model, weighting=dict(type=weighting))).to(args.device).train()
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
-    camera = [[100., 0, args.size[1] / 2], [0, 100., args.size[0] / 2], [0, 0, 1]]
+    camera = [[100.0, 0, args.size[1] / 2], [0, 100.0, args.size[0] / 2], [0, 0, 1]]
     samples = [MultiTaskDataSample(metainfo=dict(cam2img=camera)) for _ in range(args.batch_size)]
     for sample in samples:
         for task in model.tasks.values():
             label = torch.rand(task.label_channels, *args.size) + 0.5
-            sample.set_field(PixelData(data=label if task.void == 0 else label.byte()), task.gt_field)
-    batch = dict(inputs=torch.randint(0, 256, (args.batch_size, 3, *args.size)).float(), data_samples=samples)
-    return SimpleNamespace(model=model, wrapper=wrapper, batch=batch,
-                           take=lambda: model.train_step(dict(batch), wrapper))
+            sample.set_field(
+                PixelData(data=label if task.void == 0 else label.byte()), task.gt_field
+            )
+    batch = dict(
+        inputs=torch.randint(0, 256, (args.batch_size, 3, *args.size)).float(), data_samples=samples
+    )
+    return SimpleNamespace(
+        model=model,
+        wrapper=wrapper,
+        batch=batch,
+        take=lambda: model.train_step(dict(batch), wrapper),
+    )
 
 
 def guard_work(step: SimpleNamespace) -> dict:
@@ -82,29 +108,51 @@ def main() -> None:
     cfg = Config.fromfile(args.config)
     cfg.model.backbone.init_cfg = None
     steps = {name: build_step(cfg, name, args) for name in args.weightings}
-    times = time_calls({name: step.take for name, step in steps.items()}, args.repeats, 2, args.device)
+    times = time_calls(
+        {name: step.take for name, step in steps.items()}, args.repeats, 2, args.device
+    )
     memory = {name: peak_memory(step.take, args.device) for name, step in steps.items()}
     first = next(iter(steps))
     (guard,) = time_calls(guard_work(steps[first]), 10 * args.repeats, 3, args.device).values()
 
-    table = Table(title=f'A training step, {args.batch_size} frames of {args.size[0]}x{args.size[1]}, {args.config}')
+    table = Table(
+        title=f'A training step, {args.batch_size} frames of '
+        f'{args.size[0]}x{args.size[1]}, {args.config}'
+    )
     for column in ('weighting', 'ms', f'times {first}', 'quartiles', 'peak memory (MiB)'):
         table.add_column(column, justify='left' if column == 'weighting' else 'right')
     report = {}
     for name, found in times.items():
         ratios = np.divide(found, times[first])
-        report[name] = dict(time=float(np.median(found)), ratios=np.quantile(ratios, (0.25, 0.5, 0.75)).tolist(),
-                            memory=memory[name])
+        report[name] = dict(
+            time=float(np.median(found)),
+            ratios=np.quantile(ratios, (0.25, 0.5, 0.75)).tolist(),
+            memory=memory[name],
+        )
         low, middle, high = report[name]['ratios']
-        table.add_row(name, f'{report[name]["time"] * 1e3:.1f}', f'{middle:.2f}', f'{low:.2f}..{high:.2f}',
-                      f'{memory[name] / 2 ** 20:.0f}')
+        table.add_row(
+            name,
+            f'{report[name]["time"] * 1e3:.1f}',
+            f'{middle:.2f}',
+            f'{low:.2f}..{high:.2f}',
+            f'{memory[name] / 2**20:.0f}',
+        )
     share = float(np.median(guard) / np.median(times[first]))
     report['guard'] = dict(time=float(np.median(guard)), share=share)
     Console(width=120).print(table)
     print(f'guard: {np.median(guard) * 1e3:.2f} ms a step, {share:.2%} of a step with {first}')
     if args.out:
-        write_report(args.out, dict(report, config=args.config, size=args.size, batch_size=args.batch_size,
-                                    threads=torch.get_num_threads(), versions=versions()))
+        write_report(
+            args.out,
+            dict(
+                report,
+                config=args.config,
+                size=args.size,
+                batch_size=args.batch_size,
+                threads=torch.get_num_threads(),
+                versions=versions(),
+            ),
+        )
 
 
 if __name__ == '__main__':

@@ -1,31 +1,40 @@
 """Predict the maps of images: ``python demo/image_demo.py INPUT CONFIG CHECKPOINT --out-dir DIR``.
 
-INPUT is an image, a folder or a glob. CONFIG is the name or the path of a config; for a checkpoint of the authors of
-M2H write "official", its architecture is recognised. DIR gets a picture of all tasks per image in pictures/, and the
-maps in a folder per task: depth/<name>.npy in metres, normals/<name>.npy, semseg/<name>.png, edge/<name>.png.
+INPUT is an image, a folder or a glob. CONFIG is the name or the path of a config; for a checkpoint
+of the authors of M2H write "official", its architecture is recognised. DIR gets a picture of all
+tasks per image in pictures/, and the maps in a folder per task: depth/<name>.npy in metres,
+normals/<name>.npy, semseg/<name>.png, edge/<name>.png.
 """
 
 import argparse
 import sys
 
-from m2h_mm.apis import M2HInferencer
-from m2h_mm.apis.command_line import OFFICIAL, add_model_arguments
-from m2h_mm.utils.cli import plain_errors
+from m2h_mm.cli.common import plain_errors
+from m2h_mm.cli.model_arguments import OFFICIAL, add_model_arguments
+from m2h_mm.inference.inferencer import M2HInferencer
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('input', help='an image, a folder of images, or a glob')
     add_model_arguments(parser)
     parser.add_argument('--out-dir', required=True, help='where pictures and maps go')
-    parser.add_argument('--batch-size', type=int, default=1, metavar='N', help='images at a time (%(default)s)')
+    parser.add_argument(
+        '--batch-size', type=int, default=1, metavar='N', help='images at a time (%(default)s)'
+    )
     return parser.parse_args()
 
 
 def main() -> int:
     args = parse_args()
-    inferencer = M2HInferencer(None if args.config == OFFICIAL else args.config, args.checkpoint, args.device)
-    failed = inferencer(args.input, args.tasks, args.size, args.dtype, args.batch_size, args.out_dir)['failed']
+    inferencer = M2HInferencer(
+        None if args.config == OFFICIAL else args.config, args.checkpoint, args.device
+    )
+    failed = inferencer(
+        args.input, args.tasks, args.size, args.dtype, args.batch_size, args.out_dir
+    )['failed']
     print(f'Pictures and maps: {args.out_dir}')
     if failed:
         lines = [f'  {name}: {reason}' for name, reason in failed.items()]

@@ -1,8 +1,9 @@
-"""Predict the maps of a video: ``python demo/video_demo.py INPUT CONFIG CHECKPOINT --out FILE.mp4``.
+"""Predict the maps of a video: ``python demo/video_demo.py INPUT CONFIG CHECKPOINT --out
+FILE.mp4``.
 
-INPUT is a video file, or the number of a camera. The file shows the frames and their maps side by side; with --tasks
-and --no-image it shows a single map. Colours mean the same in all frames: depth reaches from 0 to --max-depth. Ctrl-C
-ends a camera's recording.
+INPUT is a video file, or the number of a camera. The file shows the frames and their maps side by
+side; with --tasks and --no-image it shows a single map. Colours mean the same in all frames: depth
+reaches from 0 to --max-depth. Ctrl-C ends a camera's recording.
 """
 
 import argparse
@@ -15,53 +16,88 @@ import cv2
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from m2h_mm.apis import M2HInferencer, Prediction
-from m2h_mm.apis.command_line import OFFICIAL, add_model_arguments
-from m2h_mm.apis.video import VideoReader, VideoWriter
+from m2h_mm.cli.common import plain_errors
+from m2h_mm.cli.model_arguments import OFFICIAL, add_model_arguments
+from m2h_mm.inference.inferencer import M2HInferencer, Prediction
+from m2h_mm.inference.video import VideoReader, VideoWriter
 from m2h_mm.tasks import Depth, PositiveTask, Task
-from m2h_mm.utils.cli import plain_errors
 
 COLUMNS = 3
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('input', help='a video file, or the number of a camera')
     add_model_arguments(parser)
     parser.add_argument('--out', required=True, metavar='MP4', help='the video to write')
     parser.add_argument('--no-image', action='store_true', help='leave out the frame itself')
-    parser.add_argument('--max-depth', type=float, metavar='METRES', help="end of the colour scale (the model's)")
-    parser.add_argument('--panel-width', type=int, default=480, metavar='N', help='of each map, pixels (%(default)s)')
-    parser.add_argument('--compile', action='store_true', help='compile the network: a slow start, then faster')
+    parser.add_argument(
+        '--max-depth', type=float, metavar='METRES', help="end of the colour scale (the model's)"
+    )
+    parser.add_argument(
+        '--panel-width',
+        type=int,
+        default=480,
+        metavar='N',
+        help='of each map, pixels (%(default)s)',
+    )
+    parser.add_argument(
+        '--compile', action='store_true', help='compile the network: a slow start, then faster'
+    )
     parser.add_argument('--max-frames', type=int, metavar='N', help='stop after so many')
     return parser.parse_args()
 
 
-def colour_scales(prediction: Prediction, tasks: Mapping[str, Task], max_depth: float | None) -> dict[str, dict]:
-    """Range of the colours of the maps that have one, for all frames; where a task has no limit, the first frame's."""
-    return {name: dict(vmin=0.0, vmax=max_depth or tasks[name].max_depth if isinstance(tasks[name], Depth)
-                       else float(map.max()))
-            for name, map in prediction.maps.items() if isinstance(tasks[name], PositiveTask)}
+def colour_scales(
+    prediction: Prediction, tasks: Mapping[str, Task], max_depth: float | None
+) -> dict[str, dict]:
+    """Range of the colours of the maps that have one, for all frames; where a task has no limit,
+    the first frame's.
+    """
+    return {
+        name: dict(
+            vmin=0.0,
+            vmax=max_depth or tasks[name].max_depth
+            if isinstance(tasks[name], Depth)
+            else float(map.max()),
+        )
+        for name, map in prediction.maps.items()
+        if isinstance(tasks[name], PositiveTask)
+    }
 
 
-def picture(prediction: Prediction, tasks: Mapping[str, Task], scales: Mapping[str, dict],
-            args: argparse.Namespace) -> np.ndarray:
+def picture(
+    prediction: Prediction,
+    tasks: Mapping[str, Task],
+    scales: Mapping[str, dict],
+    args: argparse.Namespace,
+) -> np.ndarray:
     """The frame and its maps in rows of up to three."""
     panels = [] if args.no_image else [prediction.image]
-    panels += [tasks[name].draw(map, **scales.get(name, {})) for name, map in prediction.maps.items()]
+    panels += [
+        tasks[name].draw(map, **scales.get(name, {})) for name, map in prediction.maps.items()
+    ]
     height, width = prediction.image.shape[:2]
     size = (args.panel_width, max(2, round(height * args.panel_width / width)))
     panels = [cv2.resize(panel, size, interpolation=cv2.INTER_AREA) for panel in panels]
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     panels += [np.full_like(panels[0], 255)] * (rows * columns - len(panels))
-    return np.vstack([np.hstack(panels[row * columns:(row + 1) * columns]) for row in range(rows)])
+    return np.vstack(
+        [np.hstack(panels[row * columns : (row + 1) * columns]) for row in range(rows)]
+    )
 
 
 def main() -> None:
     args = parse_args()
-    inferencer = M2HInferencer(None if args.config == OFFICIAL else args.config, args.checkpoint, args.device,
-                              compile=args.compile)
+    inferencer = M2HInferencer(
+        None if args.config == OFFICIAL else args.config,
+        args.checkpoint,
+        args.device,
+        compile=args.compile,
+    )
     video = VideoReader(args.input)
     total = min(filter(None, (video.total, args.max_frames)), default=None)
     frames = ((f'{index:06d}', frame) for index, frame in enumerate(islice(video, args.max_frames)))

@@ -1,8 +1,10 @@
-"""A page in the browser: ``python demo/web_demo.py --config CONFIG --checkpoint CHECKPOINT``, then open the address.
+"""A page in the browser: ``python demo/web_demo.py --config CONFIG --checkpoint CHECKPOINT``, then
+open the address.
 
-Drop an image, see its maps and its surface in space, download them. Several models, to choose among on the page, are
-given as lists of one length. CONFIG is the name or the path of a config; for a checkpoint of the authors of M2H write
-"official". The page is seen from this machine alone unless --host says otherwise, and works without internet.
+Drop an image, see its maps and its surface in space, download them. Several models, to choose among
+on the page, are given as lists of one length. CONFIG is the name or the path of a config; for a
+checkpoint of the authors of M2H write "official". The page is seen from this machine alone unless
+--host says otherwise, and works without internet.
 """
 
 import argparse
@@ -10,16 +12,24 @@ import contextlib
 import signal
 import threading
 
-from m2h_mm.apis.command_line import OFFICIAL
-from m2h_mm.apis.web_results import load_models
-from m2h_mm.utils.cli import plain_errors
+from m2h_mm.cli.common import plain_errors
+from m2h_mm.cli.model_arguments import OFFICIAL
+from m2h_mm.cli.web.results import load_models
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--config', nargs='+', required=True, help=f'name or path of each, or "{OFFICIAL}"')
-    parser.add_argument('--checkpoint', nargs='+', required=True, help="of a training, or the authors' own; of each")
-    parser.add_argument('--host', default='127.0.0.1', help='address to listen at; 0.0.0.0: all (%(default)s)')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--config', nargs='+', required=True, help=f'name or path of each, or "{OFFICIAL}"'
+    )
+    parser.add_argument(
+        '--checkpoint', nargs='+', required=True, help="of a training, or the authors' own; of each"
+    )
+    parser.add_argument(
+        '--host', default='127.0.0.1', help='address to listen at; 0.0.0.0: all (%(default)s)'
+    )
     parser.add_argument('--port', type=int, default=7860, help='(%(default)s)')
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (a GPU where there is one)')
     return parser.parse_args()
@@ -28,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     try:
-        from m2h_mm.apis.web_page import serving
+        from m2h_mm.cli.web.page import serving
     except ImportError as error:
         raise SystemExit(f'error: {error}') from None
     models = load_models(args.config, args.checkpoint, args.device)

@@ -1,7 +1,9 @@
-"""Train and compare the variants of a spec: ``python tools/ablate.py configs/sweeps/interactions_tiny_rooms.py``.
+"""Train and compare the variants of a spec: ``python tools/ablate.py
+configs/sweeps/interactions_tiny_rooms.py``.
 
-Every variant and seed is trained and tested in a folder of its own; then come a table and a plot. The same command goes
-on where it was interrupted. docs/ablations.md says how a spec is written and a table is read.
+Every variant and seed is trained and tested in a folder of its own; then come a table and a plot.
+The same command goes on where it was interrupted. docs/ablations.md says how a spec is written and
+a table is read.
 """
 
 import argparse
@@ -13,34 +15,80 @@ from pathlib import Path
 
 import torch
 
-from m2h_mm.utils.cli import plain_errors
-from m2h_mm.utils.sweep import SINGLE_TASK, Run, Sweep, load_sweep
-from m2h_mm.utils.sweep_costs import measure_costs
-from m2h_mm.utils.sweep_plot import plot_gain
-from m2h_mm.utils.sweep_report import summarise_sweep
-from m2h_mm.utils.sweep_runner import CHANGED, FINISHED, RUNNING, Launcher, differences, refuse_changed, run_all, state
-from m2h_mm.utils.sweep_tables import write_tables
+from m2h_mm.cli.common import plain_errors
+from m2h_mm.experiments.sweep import SINGLE_TASK, Run, Sweep, load_sweep
+from m2h_mm.experiments.sweep_costs import measure_costs
+from m2h_mm.experiments.sweep_plot import plot_gain
+from m2h_mm.experiments.sweep_report import summarise_sweep
+from m2h_mm.experiments.sweep_runner import (
+    CHANGED,
+    FINISHED,
+    RUNNING,
+    Launcher,
+    differences,
+    refuse_changed,
+    run_all,
+    state,
+)
+from m2h_mm.experiments.sweep_tables import write_tables
 
 TOOLS = Path(__file__).resolve().parent
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('spec', help='path of the spec')
-    parser.add_argument('--work-dir', metavar='DIR', help='where everything is kept (work_dirs/<spec name>)')
-    parser.add_argument('--only', nargs='+', metavar='VARIANT',
-                        help=f'run these only; {SINGLE_TASK} stands for the single-task models')
-    parser.add_argument('--max-parallel', type=int, default=1, metavar='N',
-                        help='runs at the same time; they share the cores, or take the GPUs in turn (%(default)s)')
-    parser.add_argument('--launcher', choices=['none', 'slurm'], default='none', help='slurm starts each run by srun')
-    parser.add_argument('--srun-args', default='', metavar="'ARGS'", help="such as '--partition=gpu --gres=gpu:1'")
-    parser.add_argument('--force', action='store_true', help='delete runs that an earlier spec has left, and redo them')
-    parser.add_argument('--dry-run', action='store_true', help='print the runs, their states and commands, and stop')
-    parser.add_argument('--table-only', action='store_true', help='run nothing; write the tables of what is there')
-    parser.add_argument('--repeats', type=int, default=20, metavar='N',
-                        help='timed calls per variant; 0 leaves out latency and memory (%(default)s)')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=['cpu', 'cuda'],
-                        help='where latency and memory are measured (%(default)s)')
+    parser.add_argument(
+        '--work-dir', metavar='DIR', help='where everything is kept (work_dirs/<spec name>)'
+    )
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        metavar='VARIANT',
+        help=f'run these only; {SINGLE_TASK} stands for the single-task models',
+    )
+    parser.add_argument(
+        '--max-parallel',
+        type=int,
+        default=1,
+        metavar='N',
+        help='runs at the same time; they share the cores, or take the GPUs in turn (%(default)s)',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'slurm'],
+        default='none',
+        help='slurm starts each run by srun',
+    )
+    parser.add_argument(
+        '--srun-args', default='', metavar="'ARGS'", help="such as '--partition=gpu --gres=gpu:1'"
+    )
+    parser.add_argument(
+        '--force',
+        action='store_true',
+        help='delete runs that an earlier spec has left, and redo them',
+    )
+    parser.add_argument(
+        '--dry-run', action='store_true', help='print the runs, their states and commands, and stop'
+    )
+    parser.add_argument(
+        '--table-only', action='store_true', help='run nothing; write the tables of what is there'
+    )
+    parser.add_argument(
+        '--repeats',
+        type=int,
+        default=20,
+        metavar='N',
+        help='timed calls per variant; 0 leaves out latency and memory (%(default)s)',
+    )
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        choices=['cpu', 'cuda'],
+        help='where latency and memory are measured (%(default)s)',
+    )
     args = parser.parse_args()
     if args.max_parallel < 1:
         parser.error(f'--max-parallel: expected 1 or more, got {args.max_parallel}')
@@ -105,11 +153,16 @@ def main() -> int:
         try:
             left = run_all(runs, launcher, lambda line: print(line, flush=True))
         except KeyboardInterrupt:
-            print('\nInterrupted. Finished runs are kept; the same command goes on.', file=sys.stderr)
+            print(
+                '\nInterrupted. Finished runs are kept; the same command goes on.', file=sys.stderr
+            )
             return 128 + signal.SIGINT
     report(sweep, args)
     if left:
-        print(f'Not finished: {", ".join(run.name for run in left)}. The same command tries again.', file=sys.stderr)
+        print(
+            f'Not finished: {", ".join(run.name for run in left)}. The same command tries again.',
+            file=sys.stderr,
+        )
     return 1 if left else 0
 
 

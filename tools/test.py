@@ -6,36 +6,72 @@ from pathlib import Path
 from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
+from m2h_mm.cli.common import plain_errors, print_metrics
 from m2h_mm.engine import build_runner, end_process, leave_processes
+from m2h_mm.engine.checkpoint_search import describe, find_checkpoint
+from m2h_mm.engine.checkpoints import load_weights, unwrap
+from m2h_mm.engine.config import load_config
 from m2h_mm.evaluation import evaluate_constant_predictor
+from m2h_mm.evaluation.report import build_report, describe_checkpoint, write_report
 from m2h_mm.registry import DATASETS
-from m2h_mm.utils.checkpoint import load_weights, unwrap
-from m2h_mm.utils.checkpoint_search import describe, find_checkpoint
-from m2h_mm.utils.cli import load_config, plain_errors, print_metrics
-from m2h_mm.utils.report import build_report, describe_checkpoint, write_report
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
-    parser.add_argument('checkpoint', help='checkpoint, or a work dir, whose last checkpoint is taken')
-    parser.add_argument('--tasks', nargs='+', metavar='TASK', help='those that the model was trained with, if not all')
+    parser.add_argument(
+        'checkpoint', help='checkpoint, or a work dir, whose last checkpoint is taken'
+    )
+    parser.add_argument(
+        '--tasks',
+        nargs='+',
+        metavar='TASK',
+        help='those that the model was trained with, if not all',
+    )
     parser.add_argument('--work-dir', help='where logs go (work_dirs/<config name>)')
-    parser.add_argument('--out', metavar='JSON',
-                        help='write the metrics, the config, the checkpoint and its hash, versions, ... to this file')
-    parser.add_argument('--show-dir', metavar='DIR', help="draw every frame's predictions into this folder")
-    parser.add_argument('--save-preds', metavar='DIR',
-                        help="write every frame's predictions to DIR/<task>/<frame id>, labelled or not; each task has "
-                        'its format: depth and normals .npy, the others .png')
-    parser.add_argument('--preds-format', choices=['png', 'npy'],
-                        help='one format for all tasks: png is compact (depth in 16-bit millimetres, normals and '
-                        'probabilities in 8 bits), npy is exact')
-    parser.add_argument('--compare-constant', action='store_true',
-                        help='beside the metrics, those of the best constant guess (majority class, mean depth, ...)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
-                        help='override config values')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='how the processes of a distributed test are started')
+    parser.add_argument(
+        '--out',
+        metavar='JSON',
+        help='write the metrics, the config, the checkpoint and its hash, '
+        'versions, ... to this file',
+    )
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help="draw every frame's predictions into this folder"
+    )
+    parser.add_argument(
+        '--save-preds',
+        metavar='DIR',
+        help="write every frame's predictions to DIR/<task>/<frame id>, labelled "
+        'or not; each task has '
+        'its format: depth and normals .npy, the others .png',
+    )
+    parser.add_argument(
+        '--preds-format',
+        choices=['png', 'npy'],
+        help='one format for all tasks: png is compact (depth in 16-bit '
+        'millimetres, normals and '
+        'probabilities in 8 bits), npy is exact',
+    )
+    parser.add_argument(
+        '--compare-constant',
+        action='store_true',
+        help='beside the metrics, those of the best constant guess (majority '
+        'class, mean depth, ...)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override config values',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes of a distributed test are started',
+    )
     args = parser.parse_args()
     if args.preds_format and not args.save_preds:
         parser.error('--preds-format: there is nothing to save without --save-preds DIR')
@@ -50,14 +86,20 @@ def main() -> None:
     if Path(checkpoint).is_dir():
         checkpoint, damaged = find_checkpoint(args.checkpoint)
         if damaged or checkpoint is None:
-            raise ValueError(f'{args.checkpoint} has no whole checkpoint that is its last:\n{describe(damaged)}\n'
-                             f'Name the one to be tested{f", such as {checkpoint}" if checkpoint else ""}.')
+            raise ValueError(
+                f'{args.checkpoint} has no whole checkpoint that is its '
+                f'last:\n{describe(damaged)}\n'
+                'Name the one to be '
+                f'tested{f", such as {checkpoint}" if checkpoint else ""}.'
+            )
     if args.show_dir:
         cfg.default_hooks.visualization.show_dir = args.show_dir
     if args.save_preds:
         suffix = f'.{args.preds_format}' if args.preds_format else None
-        cfg.custom_hooks = [*cfg.get('custom_hooks', []),
-                            dict(type='SavePredictionsHook', out_dir=args.save_preds, suffix=suffix)]
+        cfg.custom_hooks = [
+            *cfg.get('custom_hooks', []),
+            dict(type='SavePredictionsHook', out_dir=args.save_preds, suffix=suffix),
+        ]
 
     cfg.runner_type = 'Runner'  # a model that was trained in shares is tested as a whole
     runner = build_runner(cfg)
@@ -66,8 +108,12 @@ def main() -> None:
     tasks = unwrap(runner.model).tasks
     constant = None
     if args.compare_constant:
-        train_set = DATASETS.build(dict(cfg.train_dataloader.dataset, pipeline=cfg.test_dataloader.dataset.pipeline))
-        constant = evaluate_constant_predictor(tasks, train_set, runner.test_dataloader, runner.test_evaluator)
+        train_set = DATASETS.build(
+            dict(cfg.train_dataloader.dataset, pipeline=cfg.test_dataloader.dataset.pipeline)
+        )
+        constant = evaluate_constant_predictor(
+            tasks, train_set, runner.test_dataloader, runner.test_evaluator
+        )
     main_process = is_main_process()
     leave_processes()
     if not main_process:
@@ -80,8 +126,15 @@ def main() -> None:
         print(f'Predictions: {Path(args.save_preds).resolve()}')
     if args.out:
         more = {} if constant is None else dict(constant_predictor=constant)
-        report = build_report(metrics, runner.test_evaluator, len(runner.test_dataloader.dataset), config=args.config,
-                              config_text=cfg.pretty_text, **describe_checkpoint(checkpoint), **more)
+        report = build_report(
+            metrics,
+            runner.test_evaluator,
+            len(runner.test_dataloader.dataset),
+            config=args.config,
+            config_text=cfg.pretty_text,
+            **describe_checkpoint(checkpoint),
+            **more,
+        )
         write_report(args.out, report)
         print(f'Metrics: {Path(args.out).resolve()}')
     end_process(args.launcher)

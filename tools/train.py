@@ -5,28 +5,59 @@ from pathlib import Path
 
 from mmengine.config import Config, DictAction
 
+from m2h_mm.cli.common import plain_errors
 from m2h_mm.engine import build_runner, end_process, leave_processes, refuse_replaced_switches
-from m2h_mm.utils.cli import load_config, plain_errors
+from m2h_mm.engine.config import load_config
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
-    parser.add_argument('--tasks', nargs='+', metavar='TASK',
-                        help='train a model of these tasks alone, all else equal; of one: its single-task model')
-    parser.add_argument('--work-dir', help='where logs, checkpoints and pictures go (work_dirs/<config name>)')
-    parser.add_argument('--resume', nargs='?', const='auto', metavar='CKPT',
-                        help='go on from CKPT or, without one, from the newest valid checkpoint of the work dir')
-    parser.add_argument('--amp', action='store_true',
-                        help='mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU; '
-                        '--cfg-options optim_wrapper.dtype=bfloat16 on both')
-    parser.add_argument('--no-validate', action='store_true', help='do not evaluate during training')
-    parser.add_argument('--auto-scale-lr', action='store_true',
-                        help="scale the learning rate by the actual batch size over the config's auto_scale_lr")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
-                        help='override config values: train_cfg.max_iters=100 model.backbone.frozen=False')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='how the processes of a distributed training are started')
+    parser.add_argument(
+        '--tasks',
+        nargs='+',
+        metavar='TASK',
+        help='train a model of these tasks alone, all else equal; of one: its single-task model',
+    )
+    parser.add_argument(
+        '--work-dir', help='where logs, checkpoints and pictures go (work_dirs/<config name>)'
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CKPT',
+        help='go on from CKPT or, without one, from the newest valid checkpoint of the work dir',
+    )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='mixed precision: float16 with loss scaling on a GPU, bfloat16 on a '
+        'CPU; '
+        '--cfg-options optim_wrapper.dtype=bfloat16 on both',
+    )
+    parser.add_argument(
+        '--no-validate', action='store_true', help='do not evaluate during training'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate by the actual batch size over the config's auto_scale_lr",
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override config values: train_cfg.max_iters=100 model.backbone.frozen=False',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes of a distributed training are started',
+    )
     return parser.parse_args()
 
 
@@ -37,8 +68,11 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
         if cfg.load_from and not Path(cfg.load_from).is_file():
-            raise FileNotFoundError(f'--resume: there is no checkpoint {cfg.load_from}. Without a path, --resume goes '
-                                    f'on from the newest one in {cfg.work_dir}.')
+            raise FileNotFoundError(
+                f'--resume: there is no checkpoint {cfg.load_from}. Without a '
+                'path, --resume goes '
+                f'on from the newest one in {cfg.work_dir}.'
+            )
     if args.amp:
         cfg.optim_wrapper.type = 'AutocastOptimWrapper'
     if args.no_validate:
@@ -46,8 +80,12 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
         cfg.default_hooks.checkpoint.pop('save_best', None)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            raise ValueError('--auto-scale-lr: the config has no auto_scale_lr.base_batch_size. Add '
-                             'auto_scale_lr=dict(base_batch_size=8), the batch size its learning rate is meant for.')
+            raise ValueError(
+                '--auto-scale-lr: the config has no auto_scale_lr.base_batch_size. '
+                'Add '
+                'auto_scale_lr=dict(base_batch_size=8), the batch size its learning '
+                'rate is meant for.'
+            )
         cfg.auto_scale_lr.enable = True
 
 

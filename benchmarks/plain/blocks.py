@@ -27,9 +27,13 @@ def mean_of_pixels(x: Tensor) -> Tensor:
 class Conv(nn.Module):
     """A size-keeping convolution in the wrapper that the official names know."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = True) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = True
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv(x)
@@ -41,8 +45,13 @@ def conv_bn_relu(conv: nn.Module, channels: int) -> nn.Sequential:
 
 def channel_attention(channels: int) -> nn.Sequential:
     """One factor in (0, 1) per channel: ``(N, C, H, W)`` to ``(N, C, 1, 1)``."""
-    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels // 4, 1, bias=False), nn.ReLU(),
-                         nn.Conv2d(channels // 4, channels, 1, bias=False), nn.Sigmoid())
+    return nn.Sequential(
+        nn.AdaptiveAvgPool2d(1),
+        nn.Conv2d(channels, channels // 4, 1, bias=False),
+        nn.ReLU(),
+        nn.Conv2d(channels // 4, channels, 1, bias=False),
+        nn.Sigmoid(),
+    )
 
 
 class ResidualUnit(nn.Module):
@@ -76,8 +85,14 @@ class FusionBlock(nn.Module):
 class UniqueFeature(nn.Module):
     """What one task takes from the backbone's last map by itself."""
 
-    def __init__(self, embed_dim: int, width: int, channels: int, conv: type[nn.Module],
-                 fusion_block: type[nn.Module]) -> None:
+    def __init__(
+        self,
+        embed_dim: int,
+        width: int,
+        channels: int,
+        conv: type[nn.Module],
+        fusion_block: type[nn.Module],
+    ) -> None:
         super().__init__()
         self.reassemble = nn.Module()
         self.reassemble.projects = conv(embed_dim, width, 1)
@@ -98,10 +113,17 @@ class Restoration(nn.Module):
         self.conv_orig = nn.Conv2d(channels, channels, 1, bias=False)
         self.conv_attn = nn.Conv2d(channels, channels, 1, bias=False)
         self.conv_uniq = nn.Conv2d(channels, channels, 1, bias=False)
-        self.gate_fc = nn.Sequential(nn.Conv2d(3 * channels, channels, 1, bias=False), nn.ReLU(),
-                                     nn.Conv2d(channels, 3 * channels, 1, bias=False), nn.Sigmoid())
-        self.ffn = nn.Sequential(nn.Conv2d(channels, 4 * channels, 1, bias=False), nn.ReLU(),
-                                 nn.Conv2d(4 * channels, channels, 1, bias=False))
+        self.gate_fc = nn.Sequential(
+            nn.Conv2d(3 * channels, channels, 1, bias=False),
+            nn.ReLU(),
+            nn.Conv2d(channels, 3 * channels, 1, bias=False),
+            nn.Sigmoid(),
+        )
+        self.ffn = nn.Sequential(
+            nn.Conv2d(channels, 4 * channels, 1, bias=False),
+            nn.ReLU(),
+            nn.Conv2d(4 * channels, channels, 1, bias=False),
+        )
         self.out_conv = nn.Conv2d(channels, channels, 1, bias=False)
 
     def forward(self, attended: Tensor, original: Tensor, unique: Tensor) -> Tensor:
@@ -124,26 +146,35 @@ class ASPP(nn.Module):
 
         self.aspp1 = conv_bn_relu(nn.Conv2d(channels, channels, 1, bias=False), channels)
         self.aspp2, self.aspp3, self.aspp4 = dilated(6), dilated(12), dilated(18)
-        self.global_avg_pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, channels, 1, bias=False),
-                                             nn.GroupNorm(1, channels), nn.ReLU())
+        self.global_avg_pool = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            nn.GroupNorm(1, channels),
+            nn.ReLU(),
+        )
         self.conv1 = nn.Conv2d(5 * channels, channels, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         pooled = self.global_avg_pool(x).expand(-1, -1, *x.shape[2:])
-        joined = torch.cat([self.aspp1(x), self.aspp2(x), self.aspp3(x), self.aspp4(x), pooled], dim=1)
+        joined = torch.cat(
+            [self.aspp1(x), self.aspp2(x), self.aspp3(x), self.aspp4(x), pooled], dim=1
+        )
         return F.relu(self.bn1(self.conv1(joined)))
 
 
 class UpsampleBlock(nn.Module):
-    """``(N, C, H, W)`` to ``(N, D, 2 H, 2 W)``; the shortcut's 1x1 convolution comes after its upsampling."""
+    """``(N, C, H, W)`` to ``(N, D, 2 H, 2 W)``; the shortcut's 1x1 convolution comes after its
+    upsampling.
+    """
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.upsample = nn.Sequential(
             *conv_bn_relu(nn.Conv2d(in_channels, out_channels, 3, padding=1), out_channels),
             *conv_bn_relu(nn.Conv2d(out_channels, out_channels, 3, padding=1), out_channels),
-            nn.ConvTranspose2d(out_channels, out_channels, 2, stride=2))
+            nn.ConvTranspose2d(out_channels, out_channels, 2, stride=2),
+        )
         self.residual = nn.Conv2d(in_channels, out_channels, 1)
         self.channel_attn = channel_attention(out_channels)
 

@@ -22,17 +22,23 @@ class DINOv2(nn.Module):
         img_size: side in pixels of the image that the stored position embedding belongs to.
         outputs: blocks whose outputs are returned, from 0.
 
-    Shapes: image ``(N, 3, H, W)``, H and W multiples of 14, to a list of pairs: map ``(N, C, H / 14, W / 14)`` and
-    class token ``(N, C)``, without the final norm.
+    Shapes: image ``(N, 3, H, W)``, H and W multiples of 14, to a list of pairs: map ``(N, C, H /
+    14, W / 14)`` and class token ``(N, C)``, without the final norm.
     """
 
-    def __init__(self, embed_dim: int = 384, depth: int = 12, num_heads: int = 6, img_size: int = 518,
-                 outputs: Sequence[int] = (2, 5, 8, 11)) -> None:
+    def __init__(
+        self,
+        embed_dim: int = 384,
+        depth: int = 12,
+        num_heads: int = 6,
+        img_size: int = 518,
+        outputs: Sequence[int] = (2, 5, 8, 11),
+    ) -> None:
         super().__init__()
         self.native = img_size // PATCH
         self.outputs = tuple(outputs)
         self.cls_token = nn.Parameter(0.02 * torch.randn(1, 1, embed_dim))
-        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 1 + self.native ** 2, embed_dim))
+        self.pos_embed = nn.Parameter(0.02 * torch.randn(1, 1 + self.native**2, embed_dim))
         # No output depends on the mask token and the norm; the checkpoints have them.
         self.mask_token = nn.Parameter(torch.zeros(1, embed_dim))
         self.patch_embed = PatchEmbedding(embed_dim)
@@ -53,7 +59,8 @@ class DINOv2(nn.Module):
         return outputs
 
     def position_embedding(self, height: int, width: int) -> Tensor:
-        """``(1, 1 + height * width, C)``: the patches' part resampled to their grid, bicubic, in float32.
+        """``(1, 1 + height * width, C)``: the patches' part resampled to their grid, bicubic, in
+        float32.
 
         The scale factors carry an offset of 0.1 patches, and define where the samples are taken.
         """

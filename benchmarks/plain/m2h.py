@@ -8,25 +8,40 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .blocks import ASPP, Conv, FusionBlock, Refinement, Restoration, UniqueFeature, UpsampleBlock, resize
+from .blocks import (
+    ASPP,
+    Conv,
+    FusionBlock,
+    Refinement,
+    Restoration,
+    UniqueFeature,
+    UpsampleBlock,
+    resize,
+)
 from .dinov2 import PATCH, DINOv2
 
 TASKS = ('edges', 'normals', 'sem_seg', 'depth')  # the order within the cross-task attention
 
 
 class Reassemble(nn.Module):
-    """Per level: the class token read into every position, a 1x1 convolution, another resolution (4, 2, 1, 1/2)."""
+    """Per level: the class token read into every position, a 1x1 convolution, another resolution
+    (4, 2, 1, 1/2).
+    """
 
     def __init__(self, embed_dim: int, widths: Sequence[int], conv: type[nn.Module]) -> None:
         super().__init__()
         self.projects = nn.ModuleList(conv(embed_dim, width, 1) for width in widths)
-        self.resize_layers = nn.ModuleList([
-            nn.ConvTranspose2d(widths[0], widths[0], 4, stride=4),
-            nn.ConvTranspose2d(widths[1], widths[1], 2, stride=2),
-            nn.Identity(),
-            nn.Conv2d(widths[3], widths[3], 3, stride=2, padding=1)])
+        self.resize_layers = nn.ModuleList(
+            [
+                nn.ConvTranspose2d(widths[0], widths[0], 4, stride=4),
+                nn.ConvTranspose2d(widths[1], widths[1], 2, stride=2),
+                nn.Identity(),
+                nn.Conv2d(widths[3], widths[3], 3, stride=2, padding=1),
+            ]
+        )
         self.readout_projects = nn.ModuleList(
-            nn.Sequential(nn.Linear(2 * embed_dim, embed_dim), nn.GELU()) for _ in widths)
+            nn.Sequential(nn.Linear(2 * embed_dim, embed_dim), nn.GELU()) for _ in widths
+        )
 
     def forward(self, features: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
         outputs = []
@@ -64,7 +79,10 @@ class CrossTaskBlock(nn.Module):
         z = z + self.attn(z, z, z, need_weights=True)[0]
         z = z + self.ffn_fc2(F.gelu(self.ffn_fc1(z)))
         tokens = z.chunk(len(maps), dim=1)
-        return [self.merge(norm(x), height, width) for norm, x in zip(self.norm2_layers, tokens, strict=True)]
+        return [
+            self.merge(norm(x), height, width)
+            for norm, x in zip(self.norm2_layers, tokens, strict=True)
+        ]
 
     def cut(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)``, zero padded at the bottom and right, to ``(N * windows, n * n, C)``."""
@@ -79,7 +97,9 @@ class CrossTaskBlock(nn.Module):
         n, channels = self.window, windows.shape[2]
         rows, columns = -(-height // n), -(-width // n)
         x = windows.reshape(-1, rows, columns, n, n, channels)
-        return x.permute(0, 5, 1, 3, 2, 4).reshape(-1, channels, rows * n, columns * n)[:, :, :height, :width]
+        return x.permute(0, 5, 1, 3, 2, 4).reshape(-1, channels, rows * n, columns * n)[
+            :, :, :height, :width
+        ]
 
 
 class ContextHead(nn.Module):
@@ -107,7 +127,9 @@ class PlainHead(nn.Module):
 
     def __init__(self, channels: int, out_channels: int, upsample: type[nn.Module]) -> None:
         super().__init__()
-        self.head = nn.Sequential(upsample(channels, 128), upsample(128, 64), nn.Conv2d(64, out_channels, 1))
+        self.head = nn.Sequential(
+            upsample(channels, 128), upsample(128, 64), nn.Conv2d(64, out_channels, 1)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(x)
@@ -122,26 +144,36 @@ class MLTHead(nn.Module):
         num_classes: K, of the segmentation.
         min_depth: metres that are added to the depth's ReLU.
 
-    Shapes: four pairs of map ``(N, embed_dim, h, w)`` and class token to ``depth (N, 1, 4 H, 4 W)`` in metres, ``seg
-    (N, K, ...)`` logits, ``normals (N, 3, ...)`` unit vectors, ``edges (N, 1, ...)`` logits, H = 16 ceil(h / 2).
+    Shapes: four pairs of map ``(N, embed_dim, h, w)`` and class token to ``depth (N, 1, 4 H, 4 W)``
+    in metres, ``seg (N, K, ...)`` logits, ``normals (N, 3, ...)`` unit vectors, ``edges (N, 1,
+    ...)`` logits, H = 16 ceil(h / 2).
     """
 
     conv, fusion_block, upsample_block = Conv, FusionBlock, UpsampleBlock
     restoration, context_head = Restoration, ContextHead
     attention_share = 1  # channels per channel of the cross-task attention
 
-    def __init__(self, embed_dim: int = 384, channels: int = 256, num_classes: int = 40,
-                 min_depth: float = 1e-3) -> None:
+    def __init__(
+        self,
+        embed_dim: int = 384,
+        channels: int = 256,
+        num_classes: int = 40,
+        min_depth: float = 1e-3,
+    ) -> None:
         super().__init__()
         widths = (embed_dim // 8, embed_dim // 4, embed_dim // 2, embed_dim)
         self.min_depth = min_depth
         self.reassemble_blocks = Reassemble(embed_dim, widths, self.conv)
         self.convs = nn.ModuleList(self.conv(width, channels, 3, bias=False) for width in widths)
         for task in TASKS:
-            blocks = nn.ModuleList(self.fusion_block(channels, lateral=index > 0) for index in range(4))
+            blocks = nn.ModuleList(
+                self.fusion_block(channels, lateral=index > 0) for index in range(4)
+            )
             setattr(self, f'fusion_blocks_{task}', blocks)
             setattr(self, f'project_{task}', self.conv(channels, channels, 3))
-        self.cross_attn = nn.ModuleList(CrossTaskBlock(channels // self.attention_share) for _ in range(2))
+        self.cross_attn = nn.ModuleList(
+            CrossTaskBlock(channels // self.attention_share) for _ in range(2)
+        )
         unique = (embed_dim, widths[3], channels, self.conv, self.fusion_block)
         self.unique_depth_feature = UniqueFeature(*unique)
         self.unique_semantic_feature = UniqueFeature(*unique)
@@ -153,9 +185,14 @@ class MLTHead(nn.Module):
         self.restore_semseg = self.restoration(channels)
 
     def forward(self, features: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
-        levels = [conv(x) for conv, x in zip(self.convs, self.reassemble_blocks(features), strict=True)]
+        levels = [
+            conv(x) for conv, x in zip(self.convs, self.reassemble_blocks(features), strict=True)
+        ]
         last = features[3][0]
-        unique_depth, unique_semantic = self.unique_depth_feature(last), self.unique_semantic_feature(last)
+        unique_depth, unique_semantic = (
+            self.unique_depth_feature(last),
+            self.unique_semantic_feature(last),
+        )
         fused = {task: self.fuse(task, levels) for task in TASKS}
         attended = self.exchange(fused)
         depth = self.restore_depth(attended['depth'], fused['depth'], unique_depth)
@@ -164,7 +201,8 @@ class MLTHead(nn.Module):
             depth=F.relu(self.conv_depth(depth)) + self.min_depth,
             seg=self.seg_out(semantic),
             normals=F.normalize(torch.tanh(self.conv_normal(attended['normals'])), dim=1),
-            edges=self.conv_edge(attended['edges']))
+            edges=self.conv_edge(attended['edges']),
+        )
 
     def fuse(self, task: str, levels: list[Tensor]) -> Tensor:
         """One task's way through the levels, coarse to fine: ``(N, C, 16 h_3, 16 w_3)``."""

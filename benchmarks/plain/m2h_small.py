@@ -13,11 +13,24 @@ from .m2h import M2H, TASKS, ContextHead, MLTHead
 class SeparableConv(nn.Module):
     """Depthwise convolution, then a pointwise one, nothing in between; the size is kept."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = False,
-                 dilation: int = 1) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        bias: bool = False,
+        dilation: int = 1,
+    ) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(in_channels, in_channels, kernel_size, padding=dilation * (kernel_size // 2),
-                                   dilation=dilation, groups=in_channels, bias=bias)
+        self.depthwise = nn.Conv2d(
+            in_channels,
+            in_channels,
+            kernel_size,
+            padding=dilation * (kernel_size // 2),
+            dilation=dilation,
+            groups=in_channels,
+            bias=bias,
+        )
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -27,7 +40,9 @@ class SeparableConv(nn.Module):
 class SmallConv(nn.Module):
     """The wrapper around it that the official names know."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = True) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = True
+    ) -> None:
         super().__init__()
         self.conv = SeparableConv(in_channels, out_channels, kernel_size, bias)
 
@@ -68,9 +83,14 @@ class SmallRestoration(nn.Module):
         self.conv_orig = nn.Conv2d(channels, channels, 1, groups=4, bias=False)
         self.conv_attn = nn.Conv2d(channels, channels, 1, groups=4, bias=False)
         self.conv_uniq = nn.Conv2d(channels, channels, 1, groups=4, bias=False)
-        self.gate_fc = nn.Sequential(nn.Conv2d(3 * channels, 3 * channels, 1, bias=False), nn.Sigmoid())
-        self.ffn = nn.Sequential(nn.Conv2d(channels, 3 * channels // 2, 1, bias=False), nn.ReLU(),
-                                 nn.Conv2d(3 * channels // 2, channels, 1, bias=False))
+        self.gate_fc = nn.Sequential(
+            nn.Conv2d(3 * channels, 3 * channels, 1, bias=False), nn.Sigmoid()
+        )
+        self.ffn = nn.Sequential(
+            nn.Conv2d(channels, 3 * channels // 2, 1, bias=False),
+            nn.ReLU(),
+            nn.Conv2d(3 * channels // 2, channels, 1, bias=False),
+        )
         self.out_conv = nn.Conv2d(channels, channels, 1, bias=False)
 
     def forward(self, attended: Tensor, original: Tensor, unique: Tensor) -> Tensor:
@@ -89,8 +109,12 @@ class SmallASPP(nn.Module):
         width = channels // 2
         self.aspp1 = conv_bn_relu(nn.Conv2d(channels, width, 1, bias=False), width)
         self.aspp2 = conv_bn_relu(SeparableConv(channels, width, 3, dilation=6), width)
-        self.global_avg_pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(channels, width, 1, bias=False),
-                                             nn.GroupNorm(1, width), nn.ReLU())
+        self.global_avg_pool = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, width, 1, bias=False),
+            nn.GroupNorm(1, width),
+            nn.ReLU(),
+        )
         self.project = conv_bn_relu(nn.Conv2d(3 * width, channels, 1, bias=False), channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -133,14 +157,21 @@ class SmallContextHead(ContextHead):
 
 
 class SmallMLTHead(MLTHead):
-    """See :class:`MLTHead`. The cross-task attention works at a quarter of the channels and half the resolution."""
+    """See :class:`MLTHead`. The cross-task attention works at a quarter of the channels and half
+    the resolution.
+    """
 
     conv, fusion_block, upsample_block = SmallConv, SmallFusionBlock, SmallUpsampleBlock
     restoration, context_head = SmallRestoration, SmallContextHead
     attention_share = 4
 
-    def __init__(self, embed_dim: int = 384, channels: int = 96, num_classes: int = 40,
-                 min_depth: float = 1e-3) -> None:
+    def __init__(
+        self,
+        embed_dim: int = 384,
+        channels: int = 96,
+        num_classes: int = 40,
+        min_depth: float = 1e-3,
+    ) -> None:
         super().__init__(embed_dim, channels, num_classes, min_depth)
         width = channels // self.attention_share
         self.pre_attn_proj = nn.ModuleDict({task: nn.Conv2d(channels, width, 1) for task in TASKS})

@@ -4,8 +4,18 @@ from .mixed import MixedDataset
 from .multitask_dataset import MultiTaskDataset
 from .nyud import NYUDDataset
 from .pascal_context import PASCALContextMTDataset
-from .rooms_dataset import RoomsDataset
+from .rooms import RoomsDataset
 from .samplers import BalancedSampler, DrawIndex, SeededInfiniteSampler
 
-__all__ = ['BalancedSampler', 'DrawIndex', 'HypersimDataset', 'MixedDataset', 'MultiTaskCityscapesDataset',
-           'MultiTaskDataset', 'NYUDDataset', 'PASCALContextMTDataset', 'RoomsDataset', 'SeededInfiniteSampler']
+__all__ = [
+    'BalancedSampler',
+    'DrawIndex',
+    'HypersimDataset',
+    'MixedDataset',
+    'MultiTaskCityscapesDataset',
+    'MultiTaskDataset',
+    'NYUDDataset',
+    'PASCALContextMTDataset',
+    'RoomsDataset',
+    'SeededInfiniteSampler',
+]

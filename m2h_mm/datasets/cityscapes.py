@@ -8,47 +8,80 @@ from pathlib import Path
 
 from m2h_mm.registry import DATASETS
 from m2h_mm.tasks import build_tasks
-from m2h_mm.tasks.semseg import label_colours
+from m2h_mm.tasks.semseg.task import label_colours
 
 from .multitask_dataset import MultiTaskDataset
 
 CITYSCAPES_CLASSES = {
-    19: ('road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign', 'vegetation',
-         'terrain', 'sky', 'person', 'rider', 'car', 'truck', 'bus', 'train', 'motorcycle', 'bicycle'),
-    7: ('flat', 'construction', 'object', 'nature', 'sky', 'human', 'vehicle')}
+    19: (
+        'road',
+        'sidewalk',
+        'building',
+        'wall',
+        'fence',
+        'pole',
+        'traffic light',
+        'traffic sign',
+        'vegetation',
+        'terrain',
+        'sky',
+        'person',
+        'rider',
+        'car',
+        'truck',
+        'bus',
+        'train',
+        'motorcycle',
+        'bicycle',
+    ),
+    7: ('flat', 'construction', 'object', 'nature', 'sky', 'human', 'vehicle'),
+}
 TASKS = dict(semseg=dict(num_classes=19), depth=dict(max_depth=80.0), disparity=dict(), edge=dict())
 
 
 @DATASETS.register_module()
 class MultiTaskCityscapesDataset(MultiTaskDataset):
-    """Cityscapes (Cordts et al., CVPR 2016): 2975 training and 500 validation frames with fine annotations, as
-    ``tools/dataset_converters/cityscapes.py`` writes them; see :class:`MultiTaskDataset` for the layout.
+    """Cityscapes (Cordts et al., CVPR 2016): 2975 training and 500 validation frames with fine
+    annotations, as ``tools/dataset_converters/cityscapes.py`` writes them; see
+    :class:`MultiTaskDataset` for the layout.
 
     Args:
         data_root: folder of the converted data.
         split: 'train' or 'val'.
-        tasks: names, or name to arguments, as for the model. Default: semseg with 19 classes, depth, disparity, edge.
+        tasks: names, or name to arguments, as for the model. Default: semseg with 19 classes,
+            depth, disparity, edge.
         pipeline: transforms.
         **kwargs: of :class:`MultiTaskDataset`.
 
     Raises:
-        ValueError: segmentation into other than 19 or 7 classes, or into other classes than the data was converted to.
+        ValueError: segmentation into other than 19 or 7 classes, or into other classes than the
+            data was converted to.
         FileNotFoundError, ValueError: see :class:`MultiTaskDataset`.
     """
 
     METAINFO = dict(classes=CITYSCAPES_CLASSES[19], palette=label_colours(19).tolist())
     how_to_get = (
-        'Make it from the official download with tools/dataset_converters/cityscapes.py, see docs/datasets.md, or set '
+        'Make it from the official download with tools/dataset_converters/cityscapes.py, see '
+        'docs/datasets.md, or set '
         'data_root to where it is.\n'
-        'To start without any download: configs/m2h/m2h_tiny_rooms.py')
+        'To start without any download: configs/m2h/m2h_tiny_rooms.py'
+    )
 
-    def __init__(self, data_root: str | Path = 'data/CityscapesMT', split: str = 'train',
-                 tasks: Mapping[str, dict | None] | Sequence[str] = TASKS, pipeline: Sequence = (), **kwargs) -> None:
+    def __init__(
+        self,
+        data_root: str | Path = 'data/CityscapesMT',
+        split: str = 'train',
+        tasks: Mapping[str, dict | None] | Sequence[str] = TASKS,
+        pipeline: Sequence = (),
+        **kwargs,
+    ) -> None:
         tasks = build_tasks(tasks)
         if 'semseg' in tasks:
             num_classes = tasks['semseg'].num_classes
             _check_classes(num_classes, Path(data_root))
-            names = dict(classes=CITYSCAPES_CLASSES[num_classes], palette=label_colours(num_classes).tolist())
+            names = dict(
+                classes=CITYSCAPES_CLASSES[num_classes], palette=label_colours(num_classes).tolist()
+            )
             kwargs['metainfo'] = {**names, **(kwargs.get('metainfo') or {})}
         super().__init__(data_root=data_root, split=split, tasks=tasks, pipeline=pipeline, **kwargs)
 
@@ -56,9 +89,16 @@ class MultiTaskCityscapesDataset(MultiTaskDataset):
 def _check_classes(num_classes: int, data_root: Path) -> None:
     """Ids of seven classes pass for some of 19: what the converter noted tells them apart."""
     if num_classes not in CITYSCAPES_CLASSES:
-        raise ValueError(f'tasks.semseg.num_classes: Cityscapes has {sorted(CITYSCAPES_CLASSES)}, got {num_classes}.')
+        raise ValueError(
+            f'tasks.semseg.num_classes: Cityscapes has {sorted(CITYSCAPES_CLASSES)}, '
+            f'got {num_classes}.'
+        )
     settings = data_root / 'converter.json'
     converted = json.loads(settings.read_text()).get('num_classes') if settings.is_file() else None
     if converted not in (None, num_classes):
-        raise ValueError(f'tasks.semseg.num_classes is {num_classes}, but {data_root} was converted to {converted} '
-                         f'classes. Set num_classes to {converted}, or convert again with --classes {num_classes}.')
+        raise ValueError(
+            f'tasks.semseg.num_classes is {num_classes}, but {data_root} was '
+            f'converted to {converted} '
+            f'classes. Set num_classes to {converted}, or convert again with '
+            f'--classes {num_classes}.'
+        )

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from m2h_mm.tasks.io import mat_shape
+from m2h_mm.tasks.files import mat_shape
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 LABEL_SUFFIXES = ('.npy', '.png', '.mat', '.jpg')
 
-# What an intact file ends with. Writers may append a few bytes, so it is looked for in the last ones.
+# What an intact file ends with. Writers may append a few bytes, so it is looked for in the last
+# ones.
 _ENDS = {'.png': b'IEND', '.jpg': b'\xff\xd9', '.jpeg': b'\xff\xd9'}
 _TAIL_BYTES = 4096
 
@@ -37,7 +38,8 @@ def index_folder(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
 
 
 def frame_size(path: Path) -> tuple[int, int]:
-    """``(H, W)`` of an image or array file, from its header; finds files that are empty, cut off or something else.
+    """``(H, W)`` of an image or array file, from its header; finds files that are empty, cut off or
+    something else.
 
     Raises:
         ValueError: the file is not an intact image or array.
@@ -47,7 +49,11 @@ def frame_size(path: Path) -> tuple[int, int]:
         if os.path.getsize(path) == 0:
             raise ValueError('it has zero bytes')
         if suffix in ('.npy', '.mat'):
-            shape = mat_shape(path) if suffix == '.mat' else np.load(path, mmap_mode='r', allow_pickle=False).shape
+            shape = (
+                mat_shape(path)
+                if suffix == '.mat'
+                else np.load(path, mmap_mode='r', allow_pickle=False).shape
+            )
             shape = [length for length in shape if length != 1]
             if len(shape) < 2:
                 raise ValueError(f'it holds an array of shape {tuple(shape)}')
@@ -60,12 +66,16 @@ def frame_size(path: Path) -> tuple[int, int]:
                 raise ValueError('it is cut off')
         return height, width
     except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f'{path} cannot be read ({error}). Expected an intact {suffix} file: restore it; a label file '
-                         'may also be deleted, the frame is then used without that label.') from error
+        raise ValueError(
+            f'{path} cannot be read ({error}). Expected an intact {suffix} file: '
+            'restore it; a label file '
+            'may also be deleted, the frame is then used without that label.'
+        ) from error
 
 
 def read_cameras(root: Path) -> dict[str, Sequence[float]]:
-    """Frame id to (fx, fy, cx, cy) in pixels, from ``cameras.json`` in ``root``; empty where there is none.
+    """Frame id to (fx, fy, cx, cy) in pixels, from ``cameras.json`` in ``root``; empty where there
+    is none.
 
     Raises:
         ValueError: the file holds something else.
@@ -80,6 +90,9 @@ def read_cameras(root: Path) -> dict[str, Sequence[float]]:
             if fx <= 0 or fy <= 0:
                 raise ValueError(f'frame {frame_id!r} has {camera}')
     except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f'{path}: expected {{"<id>": [fx, fy, cx, cy], ...}} in pixels, fx and fy positive '
-                         f'({error}).') from error
+        raise ValueError(
+            f'{path}: expected {{"<id>": [fx, fy, cx, cy], ...}} in pixels, fx and fy '
+            'positive '
+            f'({error}).'
+        ) from error
     return cameras

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from m2h_mm.system import available_cores
 from m2h_mm.tasks import Semseg, Task
-from m2h_mm.utils.files import available_cores
 
 from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, frame_size, index_folder, read_cameras
 from .label_checks import find_oddities
@@ -82,27 +82,37 @@ class Inspection:
 
 
 class _Frame(NamedTuple):
-    """What one frame's files hold: the data set's entry of it, as far as its files are intact, and sums by task."""
+    """What one frame's files hold: the data set's entry of it, as far as its files are intact, and
+    sums by task.
+    """
 
     data: dict
     totals: dict[str, Totals]
     findings: list[Finding]
 
 
-def inspect_dataset(dataset: MultiTaskDataset, splits: Sequence[str],
-                    track: Callable[[Iterator, int], Iterator] = lambda frames, total: frames) -> Inspection:
+def inspect_dataset(
+    dataset: MultiTaskDataset,
+    splits: Sequence[str],
+    track: Callable[[Iterator, int], Iterator] = lambda frames, total: frames,
+) -> Inspection:
     """Decode all files of some splits and list all that is wrong, not the first only.
 
     Args:
-        dataset: the data set, built with ``lazy_init=True``: it says where the files are and how they are read.
+        dataset: the data set, built with ``lazy_init=True``: it says where the files are and how
+            they are read.
         splits: names of the lists to look at.
         track: wraps the iterator over the frames, of which there are ``total``, for a progress bar.
     """
     root = Path(dataset.data_root)
     images = _index(root / 'images', IMAGE_SUFFIXES)
-    labels = {name: _index(root / task.folder, LABEL_SUFFIXES) for name, task in dataset.tasks.items()}
-    lists = {path.stem: [line.strip() for line in path.read_text().splitlines() if line.strip()]
-             for path in sorted((root / 'gt_sets').glob('*.txt'))}
+    labels = {
+        name: _index(root / task.folder, LABEL_SUFFIXES) for name, task in dataset.tasks.items()
+    }
+    lists = {
+        path.stem: [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        for path in sorted((root / 'gt_sets').glob('*.txt'))
+    }
     splits_of: dict[str, list[str]] = {}
     for split in splits:
         for frame_id in dict.fromkeys(lists.get(split, ())):
@@ -110,9 +120,13 @@ def inspect_dataset(dataset: MultiTaskDataset, splits: Sequence[str],
     report = Inspection(
         frames={split: len(set(lists.get(split, ()))) for split in splits},
         totals={split: {name: Totals() for name in dataset.tasks} for split in splits},
-        classes={name: class_names(dataset, task) for name, task in dataset.tasks.items()
-                 if hasattr(task, 'num_classes')},
-        findings=list(_check_names(root, images, labels, lists, splits)))
+        classes={
+            name: class_names(dataset, task)
+            for name, task in dataset.tasks.items()
+            if hasattr(task, 'num_classes')
+        },
+        findings=list(_check_names(root, images, labels, lists, splits)),
+    )
     cameras: Mapping[str, Sequence[float]] = {}
     try:
         cameras = read_cameras(root)
@@ -133,9 +147,15 @@ def inspect_dataset(dataset: MultiTaskDataset, splits: Sequence[str],
                     report.totals[split][name] += totals
     for split in splits if dataset.check_normals else ():
         try:
-            require_our_normals([data for data in intact if split in splits_of[data['frame_id']]], dataset.tasks, root)
+            require_our_normals(
+                [data for data in intact if split in splits_of[data['frame_id']]],
+                dataset.tasks,
+                root,
+            )
         except ValueError as error:
-            report.findings.append(Finding(f'normals of {split} in another convention', str(error), True))
+            report.findings.append(
+                Finding(f'normals of {split} in another convention', str(error), True)
+            )
     report.findings += _check_classes(report)
     return report
 
@@ -148,15 +168,24 @@ def class_names(dataset: MultiTaskDataset, task: Task) -> list[str]:
             return list(names)
     else:
         names = getattr(task, 'classes', ())
-    return list(names) if len(names) == task.num_classes else [str(index) for index in range(task.num_classes)]
+    return (
+        list(names)
+        if len(names) == task.num_classes
+        else [str(index) for index in range(task.num_classes)]
+    )
 
 
 def _index(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
     return index_folder(folder, suffixes) if folder.is_dir() else {}
 
 
-def _check_names(root: Path, images: Mapping[str, Path], labels: Mapping[str, Mapping[str, Path]],
-                 lists: Mapping[str, Sequence[str]], splits: Sequence[str]) -> Iterator[Finding]:
+def _check_names(
+    root: Path,
+    images: Mapping[str, Path],
+    labels: Mapping[str, Mapping[str, Path]],
+    lists: Mapping[str, Sequence[str]],
+    splits: Sequence[str],
+) -> Iterator[Finding]:
     """What the lists and the names of the files tell."""
     if not images:
         yield Finding('there are no images', str(root / 'images'), True)
@@ -175,7 +204,11 @@ def _check_names(root: Path, images: Mapping[str, Path], labels: Mapping[str, Ma
     for split in splits:
         counts = Counter(lists.get(split, ()))
         if not counts:
-            yield Finding('list of frames that is missing or empty', str(root / 'gt_sets' / f'{split}.txt'), True)
+            yield Finding(
+                'list of frames that is missing or empty',
+                str(root / 'gt_sets' / f'{split}.txt'),
+                True,
+            )
             continue
         for frame_id, count in counts.items():
             if count > 1:
@@ -189,15 +222,25 @@ def _check_names(root: Path, images: Mapping[str, Path], labels: Mapping[str, Ma
             if len(missing) == len(counts):
                 yield Finding(f'no frame of {split} has a label', name)
                 continue
-            yield from (Finding(f'frame of {split} without a {name} label', frame_id) for frame_id in missing)
+            yield from (
+                Finding(f'frame of {split} without a {name} label', frame_id)
+                for frame_id in missing
+            )
 
 
-def _inspect_frame(dataset: MultiTaskDataset, frame_id: str, image: Path | None, labels: Mapping[str, Path],
-                   camera: Sequence[float] | None) -> _Frame:
+def _inspect_frame(
+    dataset: MultiTaskDataset,
+    frame_id: str,
+    image: Path | None,
+    labels: Mapping[str, Path],
+    camera: Sequence[float] | None,
+) -> _Frame:
     findings, totals, intact, size = [], {}, {}, None
     if image is not None:
         try:
-            frame_size(image)  # as when the data set is built: not every OpenCV minds a file that is cut off
+            frame_size(
+                image
+            )  # as when the data set is built: not every OpenCV minds a file that is cut off
             size = LoadMultiTaskImage()(dict(img_path=str(image)))['ori_shape']
         except (ValueError, OSError) as error:
             findings.append(Finding('image that cannot be read', str(error), True))
@@ -207,18 +250,29 @@ def _inspect_frame(dataset: MultiTaskDataset, frame_id: str, image: Path | None,
             label_size = frame_size(path)
             if size is not None:
                 require_size(name, path, label_size, image, size)
-            results = dict(tasks=dataset.tasks, reduce_zero_label=dataset.reduce_zero_label,
-                           class_table=dataset.class_table, img_path=str(image), ori_shape=size or label_size,
-                           label_paths={name: str(path)})
+            results = dict(
+                tasks=dataset.tasks,
+                reduce_zero_label=dataset.reduce_zero_label,
+                class_table=dataset.class_table,
+                img_path=str(image),
+                ori_shape=size or label_size,
+                label_paths={name: str(path)},
+            )
             label = LoadMultiTaskLabels()(results)[task.gt_field]
         except (ValueError, OSError) as error:
             findings.append(Finding(f'{name} label that cannot be used', str(error), True))
             continue
         intact[name] = str(path)
-        findings += [Finding(f'{name} label: {what}', f'{path}: {share:.2%} of the pixels')
-                     for what, share in find_oddities(task, path, label)]
-        totals[name] = Totals(1, label.shape[0] * label.shape[1], int(task.valid_pixels(label).sum()),
-                              task.label_statistics(to_tensor(label)))
+        findings += [
+            Finding(f'{name} label: {what}', f'{path}: {share:.2%} of the pixels')
+            for what, share in find_oddities(task, path, label)
+        ]
+        totals[name] = Totals(
+            1,
+            label.shape[0] * label.shape[1],
+            int(task.valid_pixels(label).sum()),
+            task.label_statistics(to_tensor(label)),
+        )
     camera = camera or (dataset.default_camera(size) if size else None)
     return _Frame(dict(frame_id=frame_id, camera=camera, label_paths=intact), totals, findings)
 
@@ -227,6 +281,6 @@ def _check_classes(report: Inspection) -> Iterator[Finding]:
     for split, totals in report.totals.items():
         for name, classes in report.classes.items():
             if totals[name].labels:
-                counts = totals[name].statistics[:len(classes)]
+                counts = totals[name].statistics[: len(classes)]
                 for index in torch.nonzero(counts == 0).flatten().tolist():
                     yield Finding(f'class of {name} that never occurs in {split}', classes[index])

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from m2h_mm.tasks import Depth, Edge, HumanParts, Normals, Saliency, Task
-from m2h_mm.tasks.depth import MILLIMETRES
-from m2h_mm.tasks.io import read_array
+from m2h_mm.tasks.depth.task import MILLIMETRES
+from m2h_mm.tasks.files import read_array
 
 NEAREST = 0.1  # metres; a whole map nearer than this is in another unit
 UNIT_TOLERANCE = 0.1  # 8 bits change the length by 0.02 at most, JPEG by more
@@ -47,8 +47,11 @@ def _depth(stored: np.ndarray, max_depth: float) -> dict[str, np.ndarray]:
     return {
         'NaN or infinity, which counts as not measured': ~np.isfinite(depth),
         'negative, which counts as not measured': depth < 0,
-        f'farther than max_depth = {max_depth:g} m, which is never predicted': measured & (depth > max_depth),
-        f'nearer than {NEAREST} m everywhere: another unit?': measured & (depth[measured].max(initial=0) < NEAREST)}
+        f'farther than max_depth = {max_depth:g} m, which is never predicted': measured
+        & (depth > max_depth),
+        f'nearer than {NEAREST} m everywhere: another unit?': measured
+        & (depth[measured].max(initial=0) < NEAREST),
+    }
 
 
 def _normals(stored: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
@@ -60,8 +63,11 @@ def _normals(stored: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
     return {
         'NaN or infinity, which counts as missing': ~np.isfinite(length),
         'not unit vectors, which they are made when read': (np.abs(length - 1) > UNIT_TOLERANCE)
-        & (length > UNIT_TOLERANCE) & np.isfinite(length),
-        'most point away from the camera: another convention?': away & (away.sum() > AWAY * valid.sum())}
+        & (length > UNIT_TOLERANCE)
+        & np.isfinite(length),
+        'most point away from the camera: another convention?': away
+        & (away.sum() > AWAY * valid.sum()),
+    }
 
 
 def _two_values(stored: np.ndarray, path: Path) -> dict[str, np.ndarray]:

@@ -17,17 +17,21 @@ from .multitask_dataset import MultiTaskDataset
 class MixedDataset(ConcatDataset):
     """Data sets one after the other, each sample with the labels that its own data set has.
 
-    A member contributes the tasks it names: ``tasks=['depth']`` leaves its other labels alone. Members with
-    segmentation must have one class space, that is the same ``metainfo['classes']``; see ``class_space``
-    of :class:`MultiTaskDataset` for one that has another. Members may differ in the size of their frames.
+    A member contributes the tasks it names: ``tasks=['depth']`` leaves its other labels alone.
+    Members with segmentation must have one class space, that is the same ``metainfo['classes']``;
+    see ``class_space`` of :class:`MultiTaskDataset` for one that has another. Members may differ in
+    the size of their frames.
 
-    A sample is that of its member, with two entries of the metainfo changed: ``dataset`` is the member's name, by which
-    :class:`MixedEvaluator` tells them apart, and ``frame_id`` becomes ``<name>/<frame_id>``, so that two members may
-    have frames of one id. To draw from the members in given proportions, see :class:`BalancedSampler`.
+    A sample is that of its member, with two entries of the metainfo changed: ``dataset`` is the
+    member's name, by which :class:`MixedEvaluator` tells them apart, and ``frame_id`` becomes
+    ``<name>/<frame_id>``, so that two members may have frames of one id. To draw from the members
+    in given proportions, see :class:`BalancedSampler`.
 
     Args:
-        datasets: name to a :class:`MultiTaskDataset` or its config. Names are the prefix of the metrics.
-        split, pipeline, test_mode: of the members whose config does not state its own. Default: the members' own.
+        datasets: name to a :class:`MultiTaskDataset` or its config. Names are the prefix of the
+            metrics.
+        split, pipeline, test_mode: of the members whose config does not state its own. Default: the
+            members' own.
         lazy_init: read nothing until the first sample is asked for.
 
     Attributes:
@@ -35,22 +39,40 @@ class MixedDataset(ConcatDataset):
         metainfo: that of the first member with segmentation, or else of the first.
 
     Raises:
-        ValueError: no data sets, a name with a slash, or class spaces that are not declared or not the same.
+        ValueError: no data sets, a name with a slash, or class spaces that are not declared or not
+            the same.
     """
 
-    def __init__(self, datasets: Mapping[str, dict | MultiTaskDataset], split: str | None = None,
-                 pipeline: Sequence[dict | Callable] | None = None, test_mode: bool | None = None,
-                 lazy_init: bool = False) -> None:
+    def __init__(
+        self,
+        datasets: Mapping[str, dict | MultiTaskDataset],
+        split: str | None = None,
+        pipeline: Sequence[dict | Callable] | None = None,
+        test_mode: bool | None = None,
+        lazy_init: bool = False,
+    ) -> None:
         if not datasets or any('/' in name for name in datasets):
-            raise ValueError(f'MixedDataset.datasets: expected names without a slash to configs of data sets, got '
-                             f'{list(datasets)}.')
-        shared = {name: value for name, value in dict(split=split, pipeline=pipeline, test_mode=test_mode).items()
-                  if value is not None}
-        members = [DATASETS.build({**shared, **member}) if isinstance(member, Mapping) else member
-                   for member in datasets.values()]
+            raise ValueError(
+                'MixedDataset.datasets: expected names without a slash to configs of '
+                'data sets, got '
+                f'{list(datasets)}.'
+            )
+        shared = {
+            name: value
+            for name, value in dict(split=split, pipeline=pipeline, test_mode=test_mode).items()
+            if value is not None
+        }
+        members = [
+            DATASETS.build({**shared, **member}) if isinstance(member, Mapping) else member
+            for member in datasets.values()
+        ]
         self.names = tuple(datasets)
         # mmengine would have all metainfo equal, also of classes that nothing is trained on.
-        super().__init__(members, lazy_init, ignore_keys=sorted({key for member in members for key in member.metainfo}))
+        super().__init__(
+            members,
+            lazy_init,
+            ignore_keys=sorted({key for member in members for key in member.metainfo}),
+        )
         self._metainfo = self._require_one_class_space().metainfo
 
     def __getitem__(self, index: int) -> dict:
@@ -61,8 +83,11 @@ class MixedDataset(ConcatDataset):
 
     def _require_one_class_space(self) -> MultiTaskDataset:
         """The member whose classes are those of all."""
-        segmented = {name: member for name, member in zip(self.names, self.datasets, strict=True)
-                     if any(task.gt_field == Semseg.gt_field for task in member.tasks.values())}
+        segmented = {
+            name: member
+            for name, member in zip(self.names, self.datasets, strict=True)
+            if any(task.gt_field == Semseg.gt_field for task in member.tasks.values())
+        }
         if not segmented:
             return self.datasets[0]
         (first, reference), *others = segmented.items()
@@ -70,12 +95,20 @@ class MixedDataset(ConcatDataset):
         for name, member in others:
             classes = member.metainfo.get('classes')
             if expected is None or classes is None:
-                raise ValueError(f'datasets.{first if expected is None else name}: the classes of its segmentation are '
-                                 'not known, and others are to be trained with it. Declare them by '
-                                 "metainfo=dict(classes=[...]), or leave 'semseg' out of its tasks.")
+                raise ValueError(
+                    f'datasets.{first if expected is None else name}: the classes of '
+                    'its segmentation are '
+                    'not known, and others are to be trained with it. Declare them by '
+                    "metainfo=dict(classes=[...]), or leave 'semseg' out of its tasks."
+                )
             for index, (own, other) in enumerate(zip_longest(classes, expected)):
                 if own != other:
-                    raise ValueError(f'datasets.{name}: its {len(classes)} classes are not the {len(expected)} of '
-                                     f'datasets.{first}; class {index} is {own!r}, not {other!r}. Map them by '
-                                     "class_space and class_map, or leave 'semseg' out of its tasks.")
+                    raise ValueError(
+                        f'datasets.{name}: its {len(classes)} classes are not the '
+                        f'{len(expected)} of '
+                        f'datasets.{first}; class {index} is {own!r}, not {other!r}. '
+                        'Map them by '
+                        "class_space and class_map, or leave 'semseg' out of its "
+                        'tasks.'
+                    )
         return reference

@@ -34,50 +34,66 @@ class MultiTaskDataset(BaseDataset):
           gt_sets/<split>.txt                one id per line
           cameras.json                       optional: {"<id>": [fx, fy, cx, cy]} in pixels
 
-    Labels are optional: a frame without a label file lacks that task, and a task without a folder is a warning.
-    Headers of all files of the split are checked when the data set is built, and the first label of each task is read.
-    Where frames have depth, normals and a camera, a few of them show whether the normals are in our convention.
+    Labels are optional: a frame without a label file lacks that task, and a task without a folder
+    is a warning. Headers of all files of the split are checked when the data set is built, and the
+    first label of each task is read. Where frames have depth, normals and a camera, a few of them
+    show whether the normals are in our convention.
 
-    A sample starts its way through the pipeline as a dict with ``img_path``, ``frame_id``, ``label_paths`` (task name
-    to path), ``ori_shape`` (H, W), ``cam2img`` (3, 3) float64 in pixels (absent where the camera is unknown),
-    ``tasks`` (name to :class:`Task`), ``reduce_zero_label``, ``class_table`` (of ``class_map``, or None), and
-    ``rng``, the one source of randomness for all transforms. It follows from the draw when the index is a
-    :class:`DrawIndex` (see :class:`SeededInfiniteSampler`), else from NumPy's global generator.
+    A sample starts its way through the pipeline as a dict with ``img_path``, ``frame_id``,
+    ``label_paths`` (task name to path), ``ori_shape`` (H, W), ``cam2img`` (3, 3) float64 in pixels
+    (absent where the camera is unknown), ``tasks`` (name to :class:`Task`), ``reduce_zero_label``,
+    ``class_table`` (of ``class_map``, or None), and ``rng``, the one source of randomness for all
+    transforms. It follows from the draw when the index is a :class:`DrawIndex` (see
+    :class:`SeededInfiniteSampler`), else from NumPy's global generator.
 
     Args:
         data_root: the folder above.
         split: name of the split file.
         tasks: names, or name to arguments, as for the model.
         pipeline: transforms; unprefixed names are m2h_mm's, whatever the default scope.
-        reduce_zero_label: the segmentation files hold 0 = void, 1..num_classes; else 0..num_classes-1, 255 = void.
+        reduce_zero_label: the segmentation files hold 0 = void, 1..num_classes; else
+            0..num_classes-1, 255 = void.
         check_normals: refuse normals that agree with the depth in another convention only.
-        class_space: segmentation in the classes of another data set: its registered name, such as 'NYUDDataset', or
-            the names of the classes. ``tasks.semseg.num_classes`` stays the number of classes in the files.
-        class_map: own class, by name or id, to the name of its class in ``class_space``; classes that are not named
-            become void. ``metainfo['classes']`` are then those of ``class_space``.
-        on_bad_sample: what to do with a frame whose files cannot be read, differ in size or hold unknown classes:
-            'raise', when the data set is built or, at the latest, when the frame is drawn; or 'skip': training goes on
-            with another frame of this data set, which follows from the draw, and the sample's metainfo ``skipped``
-            tells of it, see :class:`BadSamplesHook`. In ``test_mode`` always 'raise'. A frame without a valid label
-            pixel is not bad, and NaN in depth or normals is a pixel that was not measured.
+        class_space: segmentation in the classes of another data set: its registered name, such as
+            'NYUDDataset', or the names of the classes. ``tasks.semseg.num_classes`` stays the
+            number of classes in the files.
+        class_map: own class, by name or id, to the name of its class in ``class_space``; classes
+            that are not named become void. ``metainfo['classes']`` are then those of
+            ``class_space``.
+        on_bad_sample: what to do with a frame whose files cannot be read, differ in size or hold
+            unknown classes:
+            'raise', when the data set is built or, at the latest, when the frame is drawn; or
+            'skip': training goes on with another frame of this data set, which follows from the
+                draw, and the sample's metainfo ``skipped``
+            tells of it, see :class:`BadSamplesHook`. In ``test_mode`` always 'raise'. A frame
+            without a valid label pixel is not bad, and NaN in depth or normals is a pixel that was
+            not measured.
         max_refetch: with 'skip', bad frames in a row before it is an error.
-        **kwargs: of ``mmengine.dataset.BaseDataset``: ``metainfo``, ``indices``, ``serialize_data``, ``test_mode``,
-            ``lazy_init``.
+        **kwargs: of ``mmengine.dataset.BaseDataset``: ``metainfo``, ``indices``,
+            ``serialize_data``, ``test_mode``, ``lazy_init``.
 
     Raises:
         FileNotFoundError: no data, no split file, or images of the split are missing.
-        ValueError: unknown task, empty split, files that are cut off or of different sizes, unknown classes, normals
-            in another convention.
+        ValueError: unknown task, empty split, files that are cut off or of different sizes, unknown
+            classes, normals in another convention.
     """
 
     how_to_get = 'Put your frames there, or set data_root to where they are.'
 
-    def __init__(self, data_root: str | Path, split: str = 'train',
-                 tasks: Mapping[str, dict | None] | Sequence[str] = ('semseg', 'depth', 'normals', 'edge'),
-                 pipeline: Sequence[dict | Callable] = (), reduce_zero_label: bool = False,
-                 check_normals: bool = True, class_space: str | Sequence[str] | None = None,
-                 class_map: Mapping[str | int, str] | None = None, on_bad_sample: str = 'raise', max_refetch: int = 10,
-                 **kwargs) -> None:
+    def __init__(
+        self,
+        data_root: str | Path,
+        split: str = 'train',
+        tasks: Mapping[str, dict | None] | Sequence[str] = ('semseg', 'depth', 'normals', 'edge'),
+        pipeline: Sequence[dict | Callable] = (),
+        reduce_zero_label: bool = False,
+        check_normals: bool = True,
+        class_space: str | Sequence[str] | None = None,
+        class_map: Mapping[str | int, str] | None = None,
+        on_bad_sample: str = 'raise',
+        max_refetch: int = 10,
+        **kwargs,
+    ) -> None:
         if on_bad_sample not in ('raise', 'skip'):
             raise ValueError(f"on_bad_sample: expected 'raise' or 'skip', got {on_bad_sample!r}.")
         self.on_bad_sample = on_bad_sample
@@ -86,38 +102,57 @@ class MultiTaskDataset(BaseDataset):
         self.tasks = build_tasks(tasks)
         self.reduce_zero_label = reduce_zero_label
         self.class_table: np.ndarray | None = None
-        transforms = [TRANSFORMS.build({'_scope_': SCOPE, **step}) if isinstance(step, Mapping) else step
-                      for step in pipeline]
-        super().__init__(data_root=str(data_root), data_prefix={}, pipeline=transforms, max_refetch=max_refetch,
-                         **kwargs)
+        transforms = [
+            TRANSFORMS.build({'_scope_': SCOPE, **step}) if isinstance(step, Mapping) else step
+            for step in pipeline
+        ]
+        super().__init__(
+            data_root=str(data_root),
+            data_prefix={},
+            pipeline=transforms,
+            max_refetch=max_refetch,
+            **kwargs,
+        )
         if class_space is not None or class_map is not None:
             self._map_classes(class_space, class_map)
 
-    def _map_classes(self, space: str | Sequence[str] | None, class_map: Mapping[str | int, str] | None) -> None:
+    def _map_classes(
+        self, space: str | Sequence[str] | None, class_map: Mapping[str | int, str] | None
+    ) -> None:
         other = DATASETS.get(space) if isinstance(space, str) else None
         classes = getattr(other, 'METAINFO', {}).get('classes') if isinstance(space, str) else space
         if not classes or not class_map:
-            raise ValueError('class_space, class_map: expected both, the first a data set with classes or their names; '
-                             f'got {space!r} and {class_map!r}.')
+            raise ValueError(
+                'class_space, class_map: expected both, the first a data set with '
+                'classes or their names; '
+                f'got {space!r} and {class_map!r}.'
+            )
         self.class_table = class_table(class_map, self._metainfo.get('classes', ()), classes)
         self._metainfo['classes'] = tuple(classes)
         self._metainfo.pop('palette', None)
 
     def default_camera(self, size: tuple[int, int]) -> Sequence[float] | None:
-        """``(fx, fy, cx, cy)`` in pixels of a frame of ``size`` (H, W) that ``cameras.json`` does not list."""
+        """``(fx, fy, cx, cy)`` in pixels of a frame of ``size`` (H, W) that ``cameras.json`` does
+        not list.
+        """
         return None
 
-    # ---- building --------------------------------------------------------------------------------------------------
+    # ---- building
+    # --------------------------------------------------------------------------------------------------
     def load_data_list(self) -> list[dict]:
-        """One entry per frame of the split, after everything that can be checked without decoding was checked."""
+        """One entry per frame of the split, after everything that can be checked without decoding
+        was checked.
+        """
         root = Path(self.data_root)
         images = self._index_images(root)
         frame_ids = self._read_split(root)
         self._require_images(root, frame_ids, images)
         cameras = read_cameras(root)
         folders = {name: root / task.folder for name, task in self.tasks.items()}
-        labels = {name: index_folder(folder, LABEL_SUFFIXES) if folder.is_dir() else {}
-                  for name, folder in folders.items()}
+        labels = {
+            name: index_folder(folder, LABEL_SUFFIXES) if folder.is_dir() else {}
+            for name, folder in folders.items()
+        }
 
         def look_up(frame_id: str) -> dict:
             paths = {name: found[frame_id] for name, found in labels.items() if frame_id in found}
@@ -127,11 +162,20 @@ class MultiTaskDataset(BaseDataset):
                 if not self._skips:
                     raise
                 # It stays in the list, so that no other frame's draws depend on it.
-                return dict(img_path=str(images[frame_id]), frame_id=frame_id, camera=None, label_paths={},
-                            error=str(error))
-            return dict(img_path=str(images[frame_id]), frame_id=frame_id, ori_shape=size,
-                        camera=cameras.get(frame_id) or self.default_camera(size),
-                        label_paths={name: str(path) for name, path in paths.items()})
+                return dict(
+                    img_path=str(images[frame_id]),
+                    frame_id=frame_id,
+                    camera=None,
+                    label_paths={},
+                    error=str(error),
+                )
+            return dict(
+                img_path=str(images[frame_id]),
+                frame_id=frame_id,
+                ori_shape=size,
+                camera=cameras.get(frame_id) or self.default_camera(size),
+                label_paths={name: str(path) for name, path in paths.items()},
+            )
 
         with ThreadPoolExecutor(HEADER_THREADS) as pool:
             data_list = list(pool.map(look_up, frame_ids))
@@ -145,36 +189,55 @@ class MultiTaskDataset(BaseDataset):
         folder = root / 'images'
         images = index_folder(folder, IMAGE_SUFFIXES) if folder.is_dir() else {}
         if not images:
-            reason = f'no {" or ".join(IMAGE_SUFFIXES)} in it' if folder.is_dir() else 'there is no such folder'
+            reason = (
+                f'no {" or ".join(IMAGE_SUFFIXES)} in it'
+                if folder.is_dir()
+                else 'there is no such folder'
+            )
             raise FileNotFoundError(
-                f'No data for {type(self).__name__}: looked for images in {folder.absolute()}, {reason}.\n'
+                f'No data for {type(self).__name__}: looked for images in {folder.absolute()}, '
+                f'{reason}.\n'
                 f'Expected layout:\n{self._layout(root)}\n'
-                f'{self.how_to_get}')
+                f'{self.how_to_get}'
+            )
         return images
 
     def _layout(self, root: Path) -> str:
         lines = [('images/<id>.jpg or .png', '')]
-        lines += [(f'{task.folder}/<id>.npy, .png, ...', f'optional, task {name}') for name, task in self.tasks.items()]
+        lines += [
+            (f'{task.folder}/<id>.npy, .png, ...', f'optional, task {name}')
+            for name, task in self.tasks.items()
+        ]
         lines += [(f'gt_sets/{self.split}.txt', 'one <id> per line')]
-        return '\n'.join([f'  {root}/', *(f'    {file:<34}{remark}'.rstrip() for file, remark in lines)])
+        return '\n'.join(
+            [f'  {root}/', *(f'    {file:<34}{remark}'.rstrip() for file, remark in lines)]
+        )
 
     def _read_split(self, root: Path) -> list[str]:
         path = root / 'gt_sets' / f'{self.split}.txt'
         if not path.is_file():
             others = sorted(file.stem for file in path.parent.glob('*.txt'))
-            raise FileNotFoundError(f'split={self.split!r}: there is no {path}, the list of frame ids, one per '
-                                    f'line. Splits that are there: {others or "none"}.')
+            raise FileNotFoundError(
+                f'split={self.split!r}: there is no {path}, the list of frame '
+                'ids, one per '
+                f'line. Splits that are there: {others or "none"}.'
+            )
         frame_ids = [line.strip() for line in path.read_text().splitlines() if line.strip()]
         if not frame_ids:
-            raise ValueError(f'split={self.split!r}: {path} is empty; expected one frame id per line.')
+            raise ValueError(
+                f'split={self.split!r}: {path} is empty; expected one frame id per line.'
+            )
         return frame_ids
 
     def _require_images(self, root: Path, frame_ids: list[str], images: dict[str, Path]) -> None:
         missing = [frame_id for frame_id in frame_ids if frame_id not in images]
         if missing:
             raise FileNotFoundError(
-                f'split={self.split!r}: {len(missing)} of {len(frame_ids)} frames have no image in {root / "images"}, '
-                f'such as {missing[:NAMED]}. The data is incomplete or the split file belongs to another release.')
+                f'split={self.split!r}: {len(missing)} of {len(frame_ids)} frames have no image in '
+                f'{root / "images"}, '
+                f'such as {missing[:NAMED]}. The data is incomplete or the split file belongs to '
+                'another release.'
+            )
 
     def _common_size(self, image: Path, labels: dict[str, Path]) -> tuple[int, int]:
         size = frame_size(image)
@@ -189,47 +252,76 @@ class MultiTaskDataset(BaseDataset):
             labelled = (data for data in data_list if name in data['label_paths'])
             for tries, data in enumerate(labelled, start=1):
                 try:
-                    load({**self._shared(), **data, 'label_paths': {name: data['label_paths'][name]}})
+                    load(
+                        {**self._shared(), **data, 'label_paths': {name: data['label_paths'][name]}}
+                    )
                     break
                 except (ValueError, OSError):
                     if not self._skips or tries > self.max_refetch:
                         raise
 
     def _report(self, root: Path, data_list: list[dict], labels: dict[str, dict]) -> None:
-        counts = {name: sum(name in data['label_paths'] for data in data_list) for name in self.tasks}
-        print_log(f'{type(self).__name__} {self.split}: {len(data_list)} frames in {root}; labels '
-                  + ', '.join(f'{name} {count}' for name, count in counts.items())
-                  + f'; cameras {sum(data["camera"] is not None for data in data_list)}', 'current')
+        counts = {
+            name: sum(name in data['label_paths'] for data in data_list) for name in self.tasks
+        }
+        print_log(
+            f'{type(self).__name__} {self.split}: {len(data_list)} frames in {root}; labels '
+            + ', '.join(f'{name} {count}' for name, count in counts.items())
+            + f'; cameras {sum(data["camera"] is not None for data in data_list)}',
+            'current',
+        )
         bad = [data['error'] for data in data_list if 'error' in data]
         if bad:
-            print_log(f'{type(self).__name__} {self.split}: {len(bad)} frames are bad and will be skipped where they '
-                      f'are drawn, such as: {bad[0]}', 'current', logging.WARNING)
+            print_log(
+                f'{type(self).__name__} {self.split}: {len(bad)} frames are bad and will be '
+                'skipped where they '
+                f'are drawn, such as: {bad[0]}',
+                'current',
+                logging.WARNING,
+            )
         for name, count in counts.items():
             if count:
                 continue
             folder = root / self.tasks[name].folder
-            reason = ('there is no such folder' if not folder.is_dir() else f'it holds no {" or ".join(LABEL_SUFFIXES)}'
-                      if not labels[name] else 'its files belong to other frames')
-            print_log(f'{type(self).__name__} {self.split}: no frame has a label for task {name!r}; looked in '
-                      f'{folder}, {reason}. The task is neither trained nor measured on this data.',
-                      'current', logging.WARNING)
+            reason = (
+                'there is no such folder'
+                if not folder.is_dir()
+                else f'it holds no {" or ".join(LABEL_SUFFIXES)}'
+                if not labels[name]
+                else 'its files belong to other frames'
+            )
+            print_log(
+                f'{type(self).__name__} {self.split}: no frame has a label for task '
+                f'{name!r}; looked in '
+                f'{folder}, {reason}. The task is neither trained nor measured on this data.',
+                'current',
+                logging.WARNING,
+            )
 
     @property
     def _skips(self) -> bool:
         return self.on_bad_sample == 'skip' and not self.test_mode
 
-    # ---- samples ---------------------------------------------------------------------------------------------------
+    # ---- samples
+    # ---------------------------------------------------------------------------------------------------
     def _shared(self) -> dict:
-        return dict(tasks=self.tasks, reduce_zero_label=self.reduce_zero_label, class_table=self.class_table)
+        return dict(
+            tasks=self.tasks, reduce_zero_label=self.reduce_zero_label, class_table=self.class_table
+        )
 
     def prepare_data(self, idx: int) -> dict:
-        """The sample ``idx`` after the pipeline; where it is bad and bad samples are skipped, another one.
+        """The sample ``idx`` after the pipeline; where it is bad and bad samples are skipped,
+        another one.
 
         Raises:
-            ValueError, OSError: a bad sample; with ``on_bad_sample='skip'``, more than ``max_refetch`` in a row.
+            ValueError, OSError: a bad sample; with ``on_bad_sample='skip'``, more than
+                ``max_refetch`` in a row.
         """
-        rng = (idx.generator() if isinstance(idx, DrawIndex)
-               else np.random.default_rng(np.random.randint(2**32, size=4, dtype=np.uint32)))
+        rng = (
+            idx.generator()
+            if isinstance(idx, DrawIndex)
+            else np.random.default_rng(np.random.randint(2**32, size=4, dtype=np.uint32))
+        )
         skipped: list[str] = []
         while True:
             try:
@@ -239,9 +331,13 @@ class MultiTaskDataset(BaseDataset):
                     raise
                 skipped.append(str(error))
                 if len(skipped) > self.max_refetch:
-                    raise ValueError(f'{type(self).__name__} {self.split}: {len(skipped)} frames in a row are bad, '
-                                     'which is no accident (on_bad_sample, max_refetch). The last one: '
-                                     f'{error}') from error
+                    raise ValueError(
+                        f'{type(self).__name__} {self.split}: {len(skipped)} frames '
+                        'in a row are bad, '
+                        'which is no accident (on_bad_sample, max_refetch). The last '
+                        'one: '
+                        f'{error}'
+                    ) from error
             idx = int(rng.integers(len(self)))
 
     def _start(self, idx: int, rng: np.random.Generator, skipped: Sequence[str]) -> dict:

@@ -6,24 +6,53 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from m2h_mm.registry import DATASETS
-from m2h_mm.tasks.semseg import label_colours
+from m2h_mm.tasks.semseg.task import label_colours
 
 from .multitask_dataset import MultiTaskDataset
 
 VOC_CLASSES = (
-    'background', 'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'dining table',
-    'dog', 'horse', 'motorbike', 'person', 'potted plant', 'sheep', 'sofa', 'train', 'tv monitor')
-TASKS = dict(semseg=dict(num_classes=len(VOC_CLASSES)), human_parts=None, saliency=None, normals=None, edge=None)
+    'background',
+    'aeroplane',
+    'bicycle',
+    'bird',
+    'boat',
+    'bottle',
+    'bus',
+    'car',
+    'cat',
+    'chair',
+    'cow',
+    'dining table',
+    'dog',
+    'horse',
+    'motorbike',
+    'person',
+    'potted plant',
+    'sheep',
+    'sofa',
+    'train',
+    'tv monitor',
+)
+TASKS = dict(
+    semseg=dict(num_classes=len(VOC_CLASSES)),
+    human_parts=None,
+    saliency=None,
+    normals=None,
+    edge=None,
+)
 
 
 @DATASETS.register_module()
 class PASCALContextMTDataset(MultiTaskDataset):
-    """PASCAL-Context with five tasks: 4998 training and 5105 validation frames (Maninis et al., CVPR 2019).
+    """PASCAL-Context with five tasks: 4998 training and 5105 validation frames (Maninis et al.,
+    CVPR 2019).
 
-    Segmentation has the 21 classes of PASCAL VOC, 255 = void. Human parts are void in frames that show nobody. Saliency
-    and normals are the predictions of other networks. There is no depth, and no camera is known.
+    Segmentation has the 21 classes of PASCAL VOC, 255 = void. Human parts are void in frames that
+    show nobody. Saliency and normals are the predictions of other networks. There is no depth, and
+    no camera is known.
 
-    The files are made by ``tools/dataset_converters/pascal_context.py``; for the layout see :class:`MultiTaskDataset`.
+    The files are made by ``tools/dataset_converters/pascal_context.py``; for the layout see
+    :class:`MultiTaskDataset`.
 
     Args:
         data_root: folder of the converted data.
@@ -37,9 +66,19 @@ class PASCALContextMTDataset(MultiTaskDataset):
     """
 
     METAINFO = dict(classes=VOC_CLASSES, palette=label_colours(len(VOC_CLASSES)).tolist())
-    how_to_get = ('Convert the multi-task release of PASCAL-Context (that of ASTMT, which MTI-Net, ATRC and InvPT use '
-                  'too) with tools/dataset_converters/pascal_context.py, or set data_root to where it is.')
+    how_to_get = (
+        'Convert the multi-task release of PASCAL-Context (that of ASTMT, which MTI-Net, '
+        'ATRC and InvPT use '
+        'too) with tools/dataset_converters/pascal_context.py, or set data_root to where '
+        'it is.'
+    )
 
-    def __init__(self, data_root: str | Path = 'data/PASCALContext', split: str = 'train',
-                 tasks: Mapping[str, dict | None] | Sequence[str] = TASKS, pipeline: Sequence = (), **kwargs) -> None:
+    def __init__(
+        self,
+        data_root: str | Path = 'data/PASCALContext',
+        split: str = 'train',
+        tasks: Mapping[str, dict | None] | Sequence[str] = TASKS,
+        pipeline: Sequence = (),
+        **kwargs,
+    ) -> None:
         super().__init__(data_root=data_root, split=split, tasks=tasks, pipeline=pipeline, **kwargs)

@@ -1,4 +1,6 @@
-"""Training a large backbone whose parameters, gradients and optimizer states are shared out among the processes."""
+"""Training a large backbone whose parameters, gradients and optimizer states are shared out among
+the processes.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from m2h_mm.registry import MODEL_WRAPPERS, RUNNERS, STRATEGIES
 
 
 def is_trained_block(module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bool:
-    """The wrap policy: a transformer block with parameters that are trained is gathered and freed on its own.
+    """The wrap policy: a transformer block with parameters that are trained is gathered and freed
+    on its own.
 
     All else, the decoder and the heads, is one unit: parts of it read each other's weights.
 
@@ -33,36 +36,48 @@ def is_trained_block(module: nn.Module, recurse: bool, nonwrapped_numel: int) ->
 class ShardedModel(MMFullyShardedDataParallel):
     """mmengine's fully sharded model, also on CPUs, for models that are partly frozen.
 
-    Each transformer block of the backbone that is trained is a unit, see :func:`is_trained_block`. Frozen parameters
-    are no one's: every process keeps them whole, they are neither gathered nor reduced.
+    Each transformer block of the backbone that is trained is a unit, see :func:`is_trained_block`.
+    Frozen parameters are no one's: every process keeps them whole, they are neither gathered nor
+    reduced.
 
-    Gradients are clipped by the norm over all processes; ``clip_grad`` of an optimizer wrapper alone would see the
-    norm of this process's share, and each process would scale its share by another factor.
+    Gradients are clipped by the norm over all processes; ``clip_grad`` of an optimizer wrapper
+    alone would see the norm of this process's share, and each process would scale its share by
+    another factor.
 
     Args:
         module: the model.
         device_id: the GPU, filled in by mmengine; not used without GPUs.
-        kwargs: as of ``MMFullyShardedDataParallel``: ``sharding_strategy`` (``'FULL_SHARD'``, ``'SHARD_GRAD_OP'``,
-            ...), ``cpu_offload``, ...
+        kwargs: as of ``MMFullyShardedDataParallel``: ``sharding_strategy`` (``'FULL_SHARD'``,
+            ``'SHARD_GRAD_OP'``, ...), ``cpu_offload``, ...
     """
 
     def __init__(self, module: nn.Module, device_id: int | None = None, **kwargs) -> None:
-        device = torch.device('cuda', device_id) if torch.cuda.is_available() else torch.device('cpu')
+        device = (
+            torch.device('cuda', device_id) if torch.cuda.is_available() else torch.device('cpu')
+        )
         kwargs.setdefault('auto_wrap_policy', is_trained_block)
         frozen = [parameter for parameter in module.parameters() if not parameter.requires_grad]
         for parameter in frozen:  # FSDP leaves what it ignores where it is
             parameter.data = parameter.data.to(device)
         super().__init__(module, device_id=device, ignored_states=frozen, **kwargs)
 
-    def train_step(self, data: dict | tuple | list, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+    def train_step(
+        self, data: dict | tuple | list, optim_wrapper: OptimWrapper
+    ) -> dict[str, Tensor]:
         """One iteration.
 
         Raises:
             ValueError: an optimizer wrapper that scales the loss in each process by another factor.
         """
-        if isinstance(optim_wrapper, AmpOptimWrapper) and not isinstance(optim_wrapper.loss_scaler, ShardedGradScaler):
-            raise ValueError('optim_wrapper: loss scaling by AmpOptimWrapper needs use_fsdp=True with a sharded model. '
-                             'bfloat16 needs none: --amp --cfg-options optim_wrapper.dtype=bfloat16.')
+        if isinstance(optim_wrapper, AmpOptimWrapper) and not isinstance(
+            optim_wrapper.loss_scaler, ShardedGradScaler
+        ):
+            raise ValueError(
+                'optim_wrapper: loss scaling by AmpOptimWrapper needs use_fsdp=True '
+                'with a sharded model. '
+                'bfloat16 needs none: --amp --cfg-options '
+                'optim_wrapper.dtype=bfloat16.'
+            )
         if optim_wrapper.clip_grad_kwargs and optim_wrapper.grad_name == 'grad_norm':
             optim_wrapper.clip_func = lambda parameters, **limits: self.clip_grad_norm_(**limits)
         return super().train_step(data, optim_wrapper)
@@ -74,41 +89,64 @@ class ShardedStrategy(FSDPStrategy):
 
     Args:
         model_wrapper: config of the wrapper, by default a :class:`ShardedModel`.
-        state_dict_cfg: ``'full'`` (default): the first process writes one ordinary checkpoint; ``'local'``: each writes
-            its share, for models that no process can hold.
-        sync_bn: as of :func:`~m2h_mm.engine.distributed.build_runner`: on GPUs, ``'torch'`` (default) or None.
+        state_dict_cfg: ``'full'`` (default): the first process writes one ordinary checkpoint;
+            ``'local'``: each writes its share, for models that no process can hold.
+        sync_bn: as of :func:`~m2h_mm.engine.distributed.build_runner`: on GPUs, ``'torch'``
+            (default) or None.
         kwargs: as of ``FSDPStrategy``.
 
     Raises:
         ValueError: in a single process.
     """
 
-    def __init__(self, *, model_wrapper: dict | None = None, state_dict_cfg: str | dict = 'full',
-                 sync_bn: str | None = 'torch', **kwargs) -> None:
+    def __init__(
+        self,
+        *,
+        model_wrapper: dict | None = None,
+        state_dict_cfg: str | dict = 'full',
+        sync_bn: str | None = 'torch',
+        **kwargs,
+    ) -> None:
         if not is_distributed():
-            raise ValueError('strategy (ShardedStrategy): there are no processes to share the model out to. Start the '
-                             "training by tools/dist_train.sh CONFIG PROCESSES, or set runner_type='Runner'.")
+            raise ValueError(
+                'strategy (ShardedStrategy): there are no processes to share the '
+                'model out to. Start the '
+                'training by tools/dist_train.sh CONFIG PROCESSES, or set '
+                "runner_type='Runner'."
+            )
         model_wrapper = {'type': 'ShardedModel', **(model_wrapper or {})}
-        super().__init__(model_wrapper=model_wrapper, state_dict_cfg=state_dict_cfg,
-                         sync_bn=sync_bn if torch.cuda.is_available() else None, **kwargs)
+        super().__init__(
+            model_wrapper=model_wrapper,
+            state_dict_cfg=state_dict_cfg,
+            sync_bn=sync_bn if torch.cuda.is_available() else None,
+            **kwargs,
+        )
         if not torch.cuda.is_available():  # torch would free what it has not copied
-            self.state_dict_config.offload_to_cpu = self.optim_state_dict_config.offload_to_cpu = False
+            self.state_dict_config.offload_to_cpu = self.optim_state_dict_config.offload_to_cpu = (
+                False
+            )
 
     def _wrap_model(self, model: nn.Module) -> nn.Module:
         return super()._wrap_model(self.convert_model(model))
 
     def load_optim_state_dict(self, state_dict: dict) -> None:
-        """Load what ``optim_state_dict`` gave; mmengine passes torch its arguments in the order of torch 2.0."""
-        self.optim_wrapper.load_state_dict(FullyShardedDataParallel.optim_state_dict_to_load(
-            self.model, self.optim_wrapper.optimizer, state_dict))
+        """Load what ``optim_state_dict`` gave; mmengine passes torch its arguments in the order of
+        torch 2.0.
+        """
+        self.optim_wrapper.load_state_dict(
+            FullyShardedDataParallel.optim_state_dict_to_load(
+                self.model, self.optim_wrapper.optimizer, state_dict
+            )
+        )
 
 
 @RUNNERS.register_module()
 class ShardedRunner(FlexibleRunner):
-    """mmengine's ``FlexibleRunner``, which has strategies, with hooks and checkpoints as its ``Runner`` has them.
+    """mmengine's ``FlexibleRunner``, which has strategies, with hooks and checkpoints as its
+    ``Runner`` has them.
 
-    Checkpoints are loaded behind the hooks' ``before_run``, which may choose another or prepare for it, and hold the
-    iteration that a hook states: ``save_best`` saves when it is already counted.
+    Checkpoints are loaded behind the hooks' ``before_run``, which may choose another or prepare for
+    it, and hold the iteration that a hook states: ``save_best`` saves when it is already counted.
     """
 
     def load_or_resume(self) -> None:

@@ -16,7 +16,9 @@ DTYPES = ('float16', 'bfloat16')
 
 
 class BFloat16OptimWrapper(OptimWrapper):
-    """Autocasts the forward pass to bfloat16; its exponent is float32's, so that no loss scaling is needed."""
+    """Autocasts the forward pass to bfloat16; its exponent is float32's, so that no loss scaling is
+    needed.
+    """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -29,9 +31,9 @@ def AutocastOptimWrapper(dtype: str | None = None, **kwargs) -> OptimWrapper:  #
     """What ``--amp`` chooses: mixed precision by autocast, weights and losses in float32.
 
     Args:
-        dtype: ``'float16'``, mmengine's ``AmpOptimWrapper`` with dynamic loss scaling, on a GPU alone; ``'bfloat16'``,
-            :class:`BFloat16OptimWrapper`, on any device. Default: float16 on a GPU, as every GPU has it, bfloat16
-            elsewhere.
+        dtype: ``'float16'``, mmengine's ``AmpOptimWrapper`` with dynamic loss scaling, on a GPU
+            alone; ``'bfloat16'``, :class:`BFloat16OptimWrapper`, on any device. Default: float16 on
+            a GPU, as every GPU has it, bfloat16 elsewhere.
         kwargs: as of mmengine's ``OptimWrapper``.
 
     Raises:
@@ -40,11 +42,17 @@ def AutocastOptimWrapper(dtype: str | None = None, **kwargs) -> OptimWrapper:  #
     on_gpu = get_device() == 'cuda'
     dtype = dtype or ('float16' if on_gpu else 'bfloat16')
     if dtype not in DTYPES:
-        raise ValueError(f'optim_wrapper.dtype (AutocastOptimWrapper): expected one of {DTYPES} or None, got '
-                         f'{dtype!r}.')
+        raise ValueError(
+            f'optim_wrapper.dtype (AutocastOptimWrapper): expected one of {DTYPES} or '
+            'None, got '
+            f'{dtype!r}.'
+        )
     if dtype == 'bfloat16':
         return BFloat16OptimWrapper(**kwargs)
     if not on_gpu:
-        raise ValueError("optim_wrapper.dtype (AutocastOptimWrapper): 'float16' is trained on a GPU only, and there is "
-                         f"none (device {get_device()}). Leave dtype out, or set it to 'bfloat16'.")
+        raise ValueError(
+            "optim_wrapper.dtype (AutocastOptimWrapper): 'float16' is trained on a "
+            'GPU only, and there is '
+            f"none (device {get_device()}). Leave dtype out, or set it to 'bfloat16'."
+        )
     return AmpOptimWrapper(loss_scale='dynamic', dtype='float16', **kwargs)

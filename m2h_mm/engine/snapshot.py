@@ -16,7 +16,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from m2h_mm.structures import MultiTaskDataSample
-from m2h_mm.utils.files import write_atomically
+from m2h_mm.system import write_atomically
 
 
 def random_state() -> dict[str, Tensor]:
@@ -28,8 +28,8 @@ def random_state() -> dict[str, Tensor]:
 
 
 def restore_random_state(state: Mapping[str, Tensor]) -> None:
-    """Undo what happened since :func:`random_state`; a GPU's state is left out where there is no GPU; states may
-    have been loaded onto one.
+    """Undo what happened since :func:`random_state`; a GPU's state is left out where there is no
+    GPU; states may have been loaded onto one.
     """
     torch.set_rng_state(state['cpu'].cpu())
     if 'cuda' in state and torch.cuda.is_available():
@@ -37,10 +37,18 @@ def restore_random_state(state: Mapping[str, Tensor]) -> None:
 
 
 def describe_batch(batch: Mapping[str, Any]) -> dict[str, list]:
-    """A batch as the data loader yields it, as tensors and plain values, which load without running code."""
-    samples = [dict(metainfo={key: _plain(value) for key, value in sample.metainfo_items()},
-                    fields={key: value.data for key, value in sample.items() if isinstance(value, PixelData)})
-               for sample in batch['data_samples']]
+    """A batch as the data loader yields it, as tensors and plain values, which load without running
+    code.
+    """
+    samples = [
+        dict(
+            metainfo={key: _plain(value) for key, value in sample.metainfo_items()},
+            fields={
+                key: value.data for key, value in sample.items() if isinstance(value, PixelData)
+            },
+        )
+        for sample in batch['data_samples']
+    ]
     return dict(inputs=list(batch['inputs']), data_samples=samples)
 
 
@@ -79,7 +87,8 @@ class Replay:
     Attributes:
         losses: what the model logs, one dict for each iteration whose gradients the step adds up.
         frames: by iteration, of each frame alone: the losses that are not finite.
-        module: the first module, in the order of the forward pass, with an output that is not finite, or None.
+        module: the first module, in the order of the forward pass, with an output that is not
+            finite, or None.
         parameters: those whose gradient is not finite.
     """
 
@@ -89,35 +98,51 @@ class Replay:
     parameters: list[str]
 
 
-def replay(model: BaseModel, snapshot: Mapping[str, Any], context: Callable[[], AbstractContextManager]) -> Replay:
+def replay(
+    model: BaseModel, snapshot: Mapping[str, Any], context: Callable[[], AbstractContextManager]
+) -> Replay:
     """Take the forward and backward pass of a snapshot again; weights are not changed.
 
     Args:
         model: of the training's config; gets the snapshot's weights.
         snapshot: what :class:`NonFiniteGuardHook` wrote.
-        context: gives what a forward pass runs in, such as the optimizer wrapper's ``optim_context``.
+        context: gives what a forward pass runs in, such as the optimizer wrapper's
+            ``optim_context``.
 
     Raises:
         ValueError: the file is something else, or belongs to another model.
     """
     if not {'steps', 'losses', 'state_dict'} <= snapshot.keys():
-        raise ValueError(f'Expected a snapshot of a training step, got a file with {sorted(snapshot)[:5]}. Those of '
-                         'NonFiniteGuardHook are named nonfinite_iter_<n>.pt.')
+        raise ValueError(
+            'Expected a snapshot of a training step, got a file with '
+            f'{sorted(snapshot)[:5]}. Those of '
+            'NonFiniteGuardHook are named nonfinite_iter_<n>.pt.'
+        )
     try:
         model.load_state_dict(snapshot['state_dict'])
     except RuntimeError as error:
-        raise ValueError(f"The snapshot does not fit the config's model: {error}. Use the config that the training "
-                         'wrote into its work dir.') from error
+        raise ValueError(
+            f"The snapshot does not fit the config's model: {error}. Use the config "
+            'that the training '
+            'wrote into its work dir.'
+        ) from error
     model.train().zero_grad()
     found = Replay([], [], None, [])
 
     def look_at(name: str) -> Any:
         def look(module: nn.Module, inputs: Any, output: Any) -> None:
-            if found.module is None and not all(torch.isfinite(part).all() for part in _tensors(output)):
+            if found.module is None and not all(
+                torch.isfinite(part).all() for part in _tensors(output)
+            ):
                 found.module = name
+
         return look
 
-    hooks = [module.register_forward_hook(look_at(name)) for name, module in model.named_modules() if name]
+    hooks = [
+        module.register_forward_hook(look_at(name))
+        for name, module in model.named_modules()
+        if name
+    ]
     for step in snapshot['steps']:
         restore_random_state(step['random_state'])
         model.weighting.load_state_dict(step['weighting'], strict=False)
@@ -126,29 +151,53 @@ def replay(model: BaseModel, snapshot: Mapping[str, Any], context: Callable[[], 
         found.losses.append({key: float(value.detach()) for key, value in logged.items()})
     for hook in hooks:
         hook.remove()
-    found.parameters = [name for name, parameter in model.named_parameters()
-                        if parameter.grad is not None and not torch.isfinite(parameter.grad).all()]
+    found.parameters = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and not torch.isfinite(parameter.grad).all()
+    ]
     for step in snapshot['steps']:
         batch = rebuild_batch(step['batch'])
-        found.frames.append([_bad_alone(model, batch, index, context) for index in range(len(batch['inputs']))])
+        found.frames.append(
+            [_bad_alone(model, batch, index, context) for index in range(len(batch['inputs']))]
+        )
     return found
 
 
-def _losses(model: BaseModel, batch: dict, context: Callable[[], AbstractContextManager]) -> dict[str, Tensor]:
+def _losses(
+    model: BaseModel, batch: dict, context: Callable[[], AbstractContextManager]
+) -> dict[str, Tensor]:
     with context():
         return model(**model.data_preprocessor(batch, True), mode='loss')
 
 
-def _bad_alone(model: BaseModel, batch: Mapping[str, Sequence], index: int,
-               context: Callable[[], AbstractContextManager]) -> list[str]:
-    one = {key: list(values)[index:index + 1] for key, values in batch.items()}
+def _bad_alone(
+    model: BaseModel,
+    batch: Mapping[str, Sequence],
+    index: int,
+    context: Callable[[], AbstractContextManager],
+) -> list[str]:
+    one = {key: list(values)[index : index + 1] for key, values in batch.items()}
     with torch.no_grad():
-        return [key for key, value in _losses(model, one, context).items() if not torch.isfinite(value).all()]
+        return [
+            key
+            for key, value in _losses(model, one, context).items()
+            if not torch.isfinite(value).all()
+        ]
 
 
 def _tensors(output: Any) -> list[Tensor]:
     if isinstance(output, Tensor):
         return [output]
-    values = vars(output).values() if hasattr(output, '__dataclass_fields__') else (
-        output.values() if isinstance(output, Mapping) else output if isinstance(output, (list, tuple)) else ())
+    values = (
+        vars(output).values()
+        if hasattr(output, '__dataclass_fields__')
+        else (
+            output.values()
+            if isinstance(output, Mapping)
+            else output
+            if isinstance(output, (list, tuple))
+            else ()
+        )
+    )
     return [tensor for value in values for tensor in _tensors(value)]

@@ -14,9 +14,11 @@ from m2h_mm.tasks import Task
 MAX_FRAMES = 500
 
 
-def evaluate_constant_predictor(tasks: Mapping[str, Task], train_set: Dataset, test_loader: DataLoader,
-                                evaluator: Evaluator) -> dict[str, float]:
-    """Metrics of the predictor that says the same of every pixel: majority class, mean depth, mean normal.
+def evaluate_constant_predictor(
+    tasks: Mapping[str, Task], train_set: Dataset, test_loader: DataLoader, evaluator: Evaluator
+) -> dict[str, float]:
+    """Metrics of the predictor that says the same of every pixel: majority class, mean depth, mean
+    normal.
 
     Args:
         tasks: the tasks to predict.
@@ -32,7 +34,9 @@ def evaluate_constant_predictor(tasks: Mapping[str, Task], train_set: Dataset, t
         sample = train_set[int(index)]['data_samples']
         for name, task in tasks.items():
             if task.gt_field in sample:
-                totals[name] = totals.get(name, 0) + task.label_statistics(sample.get(task.gt_field).data)
+                totals[name] = totals.get(name, 0) + task.label_statistics(
+                    sample.get(task.gt_field).data
+                )
     constants = {name: tasks[name].constant_prediction(total) for name, total in totals.items()}
 
     for batch in test_loader:

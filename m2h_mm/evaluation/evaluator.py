@@ -14,37 +14,43 @@ import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.logging import print_log
 
+from m2h_mm.evaluation.gain import task_gains
 from m2h_mm.registry import EVALUATOR
-
-from .functional.gain import task_gains
-from .metrics import PooledMetric
+from m2h_mm.tasks.pooled_metric import PooledMetric
 
 
 @EVALUATOR.register_module()
 class MultiTaskEvaluator(Evaluator):
-    """Merges the metrics, each named ``task/metric``, and adds the multi-task gain over single-task models.
+    """Merges the metrics, each named ``task/metric``, and adds the multi-task gain over single-task
+    models.
 
-    With a ``reference`` there are further keys, in percent, positive if better than the reference: ``gain/<task>``, of
-    the task's headline metric, and ``delta_m``, the mean over the tasks: Maninis et al., CVPR 2019, eq. 1. They are NaN
-    where a headline metric is, as for a task that no frame has a label of. A task counts once: of several metrics for
-    its labels, the first that yields the headline measure.
+    With a ``reference`` there are further keys, in percent, positive if better than the reference:
+    ``gain/<task>``, of the task's headline metric, and ``delta_m``, the mean over the tasks:
+    Maninis et al., CVPR 2019, eq. 1. They are NaN where a headline metric is, as for a task that no
+    frame has a label of. A task counts once: of several metrics for its labels, the first that
+    yields the headline measure.
 
     Args:
-        metrics: configs of the metrics, or built ones: one, a list, or a dict under any names, for instance the tasks',
-            of which a config that inherits it can change one, or leave one out by setting it to None.
-        reference: what single-task models reach: a dict of ``'task/metric'`` to value; or a JSON file, or several, one
-            per single-task model for instance. A file holds such a dict, or is what ``tools/test.py --out`` writes.
-            It must name the headline metric of every evaluated task (``semseg/mIoU``, ``depth/rmse``, ``normals/mean``,
-            ``edge/odsF``, ...), measured by the same protocol; what else it holds is ignored. Default: none.
+        metrics: configs of the metrics, or built ones: one, a list, or a dict under any names, for
+            instance the tasks', of which a config that inherits it can change one, or leave one out
+            by setting it to None.
+        reference: what single-task models reach: a dict of ``'task/metric'`` to value; or a JSON
+            file, or several, one per single-task model for instance. A file holds such a dict, or
+            is what ``tools/test.py --out`` writes. It must name the headline metric of every
+            evaluated task (``semseg/mIoU``, ``depth/rmse``, ``normals/mean``, ``edge/odsF``, ...),
+            measured by the same protocol; what else it holds is ignored. Default: none.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a file that is not of this form, a headline metric that is missing, 0 or not a number, two files
-            that disagree on one, or two metrics that yield the same key.
+        ValueError: a file that is not of this form, a headline metric that is missing, 0 or not a
+            number, two files that disagree on one, or two metrics that yield the same key.
     """
 
-    def __init__(self, metrics: Mapping[str, dict | None] | dict | BaseMetric | Sequence,
-                 reference: Mapping[str, float] | str | Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        metrics: Mapping[str, dict | None] | dict | BaseMetric | Sequence,
+        reference: Mapping[str, float] | str | Sequence[str] | None = None,
+    ) -> None:
         if isinstance(metrics, Mapping) and 'type' not in metrics:
             metrics = [metric for metric in metrics.values() if metric is not None]
         super().__init__(metrics)
@@ -71,7 +77,9 @@ class MultiTaskEvaluator(Evaluator):
 
     def protocol(self) -> dict[str, str]:
         """By task, the protocol of the metrics that have more than one."""
-        return {metric.prefix: metric.protocol for metric in self.metrics if hasattr(metric, 'protocol')}
+        return {
+            metric.prefix: metric.protocol for metric in self.metrics if hasattr(metric, 'protocol')
+        }
 
     def _pooled(self) -> list[PooledMetric]:
         return [metric for metric in self.metrics if isinstance(metric, PooledMetric)]
@@ -82,36 +90,59 @@ class MultiTaskEvaluator(Evaluator):
             same = sorted(_measures(one) & _measures(other)) if one.prefix == other.prefix else []
             if same:
                 raise ValueError(
-                    f'evaluator.metrics: {type(one).__name__} and {type(other).__name__} would both yield '
-                    f"{[f'{one.prefix}/{name}' for name in same]}. Give one of them another prefix, such as "
-                    f"prefix='{one.prefix}_2', or leave it out.")
+                    f'evaluator.metrics: {type(one).__name__} and {type(other).__name__} would '
+                    'both yield '
+                    f'{[f"{one.prefix}/{name}" for name in same]}. Give one of them another '
+                    'prefix, such as '
+                    f"prefix='{one.prefix}_2', or leave it out."
+                )
 
     def _gains(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        gains = task_gains({name: metrics[key] for key, (name, _) in self.headlines.items()},
-                           {name: self.reference[key] for key, (name, _) in self.headlines.items()},
-                           dict(self.headlines.values()))
+        gains = task_gains(
+            {name: metrics[key] for key, (name, _) in self.headlines.items()},
+            {name: self.reference[key] for key, (name, _) in self.headlines.items()},
+            dict(self.headlines.values()),
+        )
         undefined = [name for name, gain in gains.items() if math.isnan(gain)]
         if undefined:
-            print_log(f'{type(self).__name__}: no gain for {undefined}, whose metric is NaN; so is delta_m.', 'current',
-                      logging.WARNING)
-        return {**{f'gain/{name}': gain for name, gain in gains.items()},
-                'delta_m': sum(gains.values()) / len(gains)}
+            print_log(
+                f'{type(self).__name__}: no gain for {undefined}, whose metric is NaN; so is '
+                'delta_m.',
+                'current',
+                logging.WARNING,
+            )
+        return {
+            **{f'gain/{name}': gain for name, gain in gains.items()},
+            'delta_m': sum(gains.values()) / len(gains),
+        }
 
-    def _read_reference(self, reference: Mapping[str, float] | str | Sequence[str]) -> dict[str, float]:
+    def _read_reference(
+        self, reference: Mapping[str, float] | str | Sequence[str]
+    ) -> dict[str, float]:
         if isinstance(reference, Mapping):
             values, sources = dict(reference), 'evaluator.reference'
         else:
             paths = [reference] if isinstance(reference, (str, Path)) else list(reference)
-            values, sources = _merge(paths, self.headlines), ', '.join(map(str, paths)) or 'evaluator.reference'
+            values, sources = (
+                _merge(paths, self.headlines),
+                ', '.join(map(str, paths)) or 'evaluator.reference',
+            )
         for key in self.headlines:
             value = values.get(key)
             if type(value) not in (int, float) or not math.isfinite(value) or value == 0:
                 raise ValueError(
-                    f'{sources}: expected a number other than 0 for {key!r}, the headline metric of an evaluated task, '
-                    f'got {value!r}; there are {sorted(values)}. Add the single-task value, or leave the metric out.')
+                    f'{sources}: expected a number other than 0 for {key!r}, the headline metric '
+                    'of an evaluated task, '
+                    f'got {value!r}; there are {sorted(values)}. Add the single-task value, or '
+                    'leave the metric out.'
+                )
         if not self.headlines:
-            raise ValueError(f'evaluator.reference: no metric in {[type(m).__name__ for m in self.metrics]} yields '
-                             "a task's headline measure, so that there is no gain. Remove the reference.")
+            raise ValueError(
+                'evaluator.reference: no metric in '
+                f'{[type(m).__name__ for m in self.metrics]} yields '
+                "a task's headline measure, so that there is no gain. Remove the "
+                'reference.'
+            )
         return {key: float(values[key]) for key in self.headlines}
 
 
@@ -126,20 +157,29 @@ def _merge(paths: Sequence[str | Path], headlines: Mapping[str, object]) -> dict
     for path in paths:
         for key, value in _read(Path(path)).items():
             if key in headlines and key in values and values[key] != value:
-                raise ValueError(f'evaluator.reference: {origin[key]} says {key} is {values[key]}, {path} says '
-                                 f'{value}. Keep one of the two.')
+                raise ValueError(
+                    f'evaluator.reference: {origin[key]} says {key} is {values[key]}, '
+                    f'{path} says '
+                    f'{value}. Keep one of the two.'
+                )
             values[key], origin[key] = value, path
     return values
 
 
 def _read(path: Path) -> dict[str, float]:
     if not path.is_file():
-        raise FileNotFoundError(f'evaluator.reference: there is no file {path.absolute()}. tools/test.py --out writes '
-                                'one for each single-task model.')
+        raise FileNotFoundError(
+            f'evaluator.reference: there is no file {path.absolute()}. '
+            'tools/test.py --out writes '
+            'one for each single-task model.'
+        )
     try:
         content = json.loads(path.read_text())
         content = content.get('metrics', content)
         return dict(content.items())
     except (ValueError, AttributeError) as error:
-        raise ValueError(f'evaluator.reference: {path} is not of the form {{"semseg/mIoU": 43.2, ...}}, nor a file of '
-                         f'tools/test.py --out ({error}).') from error
+        raise ValueError(
+            f'evaluator.reference: {path} is not of the form {{"semseg/mIoU": 43.2, '
+            f'...}}, nor a file of '
+            f'tools/test.py --out ({error}).'
+        ) from error

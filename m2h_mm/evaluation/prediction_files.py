@@ -1,8 +1,10 @@
-"""Folders of predictions, ours or another program's: which file is whose, and whether it can be scored.
+"""Folders of predictions, ours or another program's: which file is whose, and whether it can be
+scored.
 
-The layout is ``<folder>/<task>/<frame id>.png``, ``.npy`` or ``.mat``. A task's folder is called by the task
-(``semseg``), by the folder of its labels (``segmentation``), or by what other code bases call it (``sal``). Frame ids
-may contain slashes. What a file holds is the task's business, see :meth:`Task.read_prediction`.
+The layout is ``<folder>/<task>/<frame id>.png``, ``.npy`` or ``.mat``. A task's folder is called by
+the task (``semseg``), by the folder of its labels (``segmentation``), or by what other code bases
+call it (``sal``). Frame ids may contain slashes. What a file holds is the task's business, see
+:meth:`Task.read_prediction`.
 """
 
 from __future__ import annotations
@@ -22,12 +24,22 @@ from scipy.io.matlab import MatReadError
 from m2h_mm.tasks import Semseg, Task
 
 PREDICTION_SUFFIXES = ('.png', '.npy', '.mat')
-# How MTI-Net's and InvPT's descendants call a folder, where it is neither our task's name nor its label folder.
+# How MTI-Net's and InvPT's descendants call a folder, where it is neither our task's name nor its
+# label folder.
 OTHER_NAMES = {'saliency': ('sal',)}
 # Headers are small: the time goes into waiting for the disk, which threads overlap.
 HEADER_THREADS = 8
 # What SciPy raises for one damaged file or another.
-_MAT_ERRORS = (MatReadError, ValueError, TypeError, IndexError, NotImplementedError, EOFError, OSError, zlib.error)
+_MAT_ERRORS = (
+    MatReadError,
+    ValueError,
+    TypeError,
+    IndexError,
+    NotImplementedError,
+    EOFError,
+    OSError,
+    zlib.error,
+)
 
 
 class ScoredFrame(NamedTuple):
@@ -48,7 +60,9 @@ class ScoredFrame(NamedTuple):
 
 @dataclass
 class Problems:
-    """What keeps labelled frames of one task from being scored; frame id to what is wrong, or a list of ids."""
+    """What keeps labelled frames of one task from being scored; frame id to what is wrong, or a
+    list of ids.
+    """
 
     missing: list[str] = field(default_factory=list)
     wrong_size: dict[str, str] = field(default_factory=dict)
@@ -59,7 +73,9 @@ class Problems:
 
 
 def folder_names(task: Task) -> tuple[str, ...]:
-    """The names under which a task's folder of predictions is looked for; the first is what we write."""
+    """The names under which a task's folder of predictions is looked for; the first is what we
+    write.
+    """
     return tuple(dict.fromkeys((task.name, task.folder, *OTHER_NAMES.get(task.name, ()))))
 
 
@@ -69,14 +85,23 @@ def prediction_folder(pred_dir: str | Path, task: Task) -> Path | None:
     Raises:
         ValueError: there are two.
     """
-    there = {path.resolve(): path for path in (Path(pred_dir, name) for name in folder_names(task)) if path.is_dir()}
+    there = {
+        path.resolve(): path
+        for path in (Path(pred_dir, name) for name in folder_names(task))
+        if path.is_dir()
+    }
     if len(there) > 1:
-        raise ValueError(f"Two folders hold predictions of task '{task.name}': "
-                         f'{" and ".join(map(str, there.values()))}. Keep the one that is meant, move the other away.')
+        raise ValueError(
+            f"Two folders hold predictions of task '{task.name}': "
+            f'{" and ".join(map(str, there.values()))}. Keep the one that is meant, '
+            'move the other away.'
+        )
     return next(iter(there.values()), None)
 
 
-def index_predictions(pred_dir: str | Path, tasks: Mapping[str, Task]) -> dict[str, dict[str, Path]]:
+def index_predictions(
+    pred_dir: str | Path, tasks: Mapping[str, Task]
+) -> dict[str, dict[str, Path]]:
     """Find the prediction files of all tasks.
 
     Args:
@@ -96,9 +121,14 @@ def index_predictions(pred_dir: str | Path, tasks: Mapping[str, Task]) -> dict[s
     folders = {name: prediction_folder(pred_dir, task) for name, task in tasks.items()}
     found = {name: _index(folder) for name, folder in folders.items() if folder is not None}
     if not found:
-        wanted = ', '.join(' or '.join(f'{name}/' for name in folder_names(task)) for task in tasks.values())
-        raise FileNotFoundError(f'{pred_dir} holds no predictions: looked for the folders {wanted}; it has '
-                                f'{sorted(path.name for path in pred_dir.iterdir())[:10] or "nothing"}.')
+        wanted = ', '.join(
+            ' or '.join(f'{name}/' for name in folder_names(task)) for task in tasks.values()
+        )
+        raise FileNotFoundError(
+            f'{pred_dir} holds no predictions: looked for the folders '
+            f'{wanted}; it has '
+            f'{sorted(path.name for path in pred_dir.iterdir())[:10] or "nothing"}.'
+        )
     return found
 
 
@@ -111,8 +141,11 @@ def _index(folder: Path) -> dict[str, Path]:
                 continue
             frame_id = path.relative_to(folder).with_suffix('').as_posix()
             if frame_id in files:
-                raise ValueError(f'Two files for frame {frame_id!r}: {files[frame_id]} and {path}. Keep one format per '
-                                 'folder, move the other away.')
+                raise ValueError(
+                    f'Two files for frame {frame_id!r}: {files[frame_id]} and {path}. '
+                    'Keep one format per '
+                    'folder, move the other away.'
+                )
             files[frame_id] = path
     return files
 
@@ -132,28 +165,37 @@ def prediction_size(path: Path, frame_size: Callable[[Path], tuple[int, int]]) -
     try:
         variables = scipy.io.whosmat(path)
     except _MAT_ERRORS as error:
-        raise ValueError(f'{path} cannot be read ({error}). Expected an intact .mat of version 5 to 7.') from error
+        raise ValueError(
+            f'{path} cannot be read ({error}). Expected an intact .mat of version 5 to 7.'
+        ) from error
     if len(variables) != 1:
-        raise ValueError(f'{path}: expected one variable, found {[name for name, *_ in variables]}.')
+        raise ValueError(
+            f'{path}: expected one variable, found {[name for name, *_ in variables]}.'
+        )
     shape = [length for length in variables[0][1] if length != 1]
     if len(shape) < 2:
-        raise ValueError(f'{path}: expected (H, W), {variables[0][0]!r} has the shape {variables[0][1]}.')
+        raise ValueError(
+            f'{path}: expected (H, W), {variables[0][0]!r} has the shape {variables[0][1]}.'
+        )
     return shape[0], shape[1]
 
 
-def check_predictions(frames: Sequence[tuple[str, tuple[int, int], Sequence[str]]],
-                      found: Mapping[str, Mapping[str, Path]],
-                      size_of: Callable[[Path], tuple[int, int]]) -> tuple[list[ScoredFrame], dict[str, Problems]]:
+def check_predictions(
+    frames: Sequence[tuple[str, tuple[int, int], Sequence[str]]],
+    found: Mapping[str, Mapping[str, Path]],
+    size_of: Callable[[Path], tuple[int, int]],
+) -> tuple[list[ScoredFrame], dict[str, Problems]]:
     """Look up the prediction of every label, reading headers only.
 
     Args:
-        frames: of the data set in its order: frame id, (H, W) of its labels, names of the tasks it is labelled for.
+        frames: of the data set in its order: frame id, (H, W) of its labels, names of the tasks it
+            is labelled for.
         found: task name to frame id to file.
         size_of: (H, W) of a file; a ValueError says that it is damaged.
 
     Returns:
-        The frames with at least one prediction that can be scored; and task name to :class:`Problems`, of all tasks in
-        ``found``.
+        The frames with at least one prediction that can be scored; and task name to
+        :class:`Problems`, of all tasks in ``found``.
     """
     problems = {name: Problems() for name in found}
 
@@ -163,9 +205,16 @@ def check_predictions(frames: Sequence[tuple[str, tuple[int, int], Sequence[str]
         except ValueError as error:
             return error
 
-    wanted = [(index, frame_id, size, [name for name in names if name in found])
-              for index, (frame_id, size, names) in enumerate(frames)]
-    paths = [found[name][frame_id] for _, frame_id, _, names in wanted for name in names if frame_id in found[name]]
+    wanted = [
+        (index, frame_id, size, [name for name in names if name in found])
+        for index, (frame_id, size, names) in enumerate(frames)
+    ]
+    paths = [
+        found[name][frame_id]
+        for _, frame_id, _, names in wanted
+        for name in names
+        if frame_id in found[name]
+    ]
     with ThreadPoolExecutor(HEADER_THREADS) as pool:
         seen = dict(zip(paths, pool.map(look_at, paths), strict=True))
 
@@ -179,7 +228,9 @@ def check_predictions(frames: Sequence[tuple[str, tuple[int, int], Sequence[str]
             elif isinstance(seen[path], ValueError):
                 problems[name].damaged[frame_id] = f'{path}: {seen[path].__cause__ or seen[path]}'
             elif tuple(seen[path]) != tuple(size):
-                problems[name].wrong_size[frame_id] = '{}x{}, its label {}x{}'.format(*seen[path], *size)
+                problems[name].wrong_size[frame_id] = '{}x{}, its label {}x{}'.format(
+                    *seen[path], *size
+                )
             else:
                 files[name] = path
         if files:
@@ -193,8 +244,8 @@ def read_prediction(task: Task, path: Path, class_offset: int = 0) -> np.ndarray
     Args:
         task: whose prediction it is.
         path: the file.
-        class_offset: number of the first class in files of semantic segmentation, 0 or 1. Human parts always begin with
-            0, the background.
+        class_offset: number of the first class in files of semantic segmentation, 0 or 1. Human
+            parts always begin with 0, the background.
 
     Returns:
         ``(H, W)`` or ``(H, W, 3)`` in the task's units; semantic classes are int64, from 0.
@@ -207,17 +258,26 @@ def read_prediction(task: Task, path: Path, class_offset: int = 0) -> np.ndarray
     if class_offset:
         stored = task.read(path)
         largest = task.num_classes - 1 + class_offset
-        if not np.issubdtype(stored.dtype, np.integer) or not class_offset <= stored.min() <= stored.max() <= largest:
-            raise ValueError(f"File {path} of task '{task.name}': expected integer class ids {class_offset}..{largest} "
-                             f'because of --class-offset {class_offset}, got {stored.dtype} '
-                             f'{stored.min()}..{stored.max()}.')
+        if (
+            not np.issubdtype(stored.dtype, np.integer)
+            or not class_offset <= stored.min() <= stored.max() <= largest
+        ):
+            raise ValueError(
+                f"File {path} of task '{task.name}': expected integer class ids "
+                f'{class_offset}..{largest} '
+                f'because of --class-offset {class_offset}, got {stored.dtype} '
+                f'{stored.min()}..{stored.max()}.'
+            )
         return stored.astype(np.int64) - class_offset
     try:
         return task.read_prediction(path).astype(np.int64)
     except ValueError as error:
         if _largest(task, path) == task.num_classes:
-            raise ValueError(f'{error} The ids reach {task.num_classes}: if the program counts classes from 1, add '
-                             '--class-offset 1.') from error
+            raise ValueError(
+                f'{error} The ids reach {task.num_classes}: if the program counts '
+                'classes from 1, add '
+                '--class-offset 1.'
+            ) from error
         raise
 
 

@@ -24,10 +24,11 @@ AHEAD = 4  # frames that are loaded while one is scored
 class ResumableScoring:
     """Feeds an evaluator frame by frame and keeps what it knows in a file.
 
-    The file holds the metrics' sums, the number of frames done and a digest of what they are sums of: the settings, and
-    the files of the frames done. A run with the same digest goes on; any other starts afresh. A file that was repaired
-    after the run had stopped at it was not done yet, and so spoils nothing. The sums are added up in the same order as
-    without an interruption: the result is the same to the last bit.
+    The file holds the metrics' sums, the number of frames done and a digest of what they are sums
+    of: the settings, and the files of the frames done. A run with the same digest goes on; any
+    other starts afresh. A file that was repaired after the run had stopped at it was not done yet,
+    and so spoils nothing. The sums are added up in the same order as without an interruption: the
+    result is the same to the last bit.
 
     Args:
         evaluator: its metrics are all :class:`PooledMetric`.
@@ -43,9 +44,16 @@ class ResumableScoring:
         restarted: there was a file, but of other settings or files, or damaged.
     """
 
-    def __init__(self, evaluator: Evaluator, size: int, load: Callable[[int], MultiTaskDataSample],
-                 stamp: Callable[[int], str], settings: str, state_path: str | Path,
-                 save_seconds: float = 20.0) -> None:
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        size: int,
+        load: Callable[[int], MultiTaskDataSample],
+        stamp: Callable[[int], str],
+        settings: str,
+        state_path: str | Path,
+        save_seconds: float = 20.0,
+    ) -> None:
         self.evaluator = evaluator
         self.size = size
         self.load = load
@@ -75,7 +83,8 @@ class ResumableScoring:
                     self.evaluator.process(data_samples=[sample])
                     self._digest.update(self.stamp(self.done).encode())
                     self.done += 1
-                    # Sums are replaced, never changed in place: this is a picture of all metrics after a whole frame.
+                    # Sums are replaced, never changed in place: this is a picture of all metrics
+                    # after a whole frame.
                     self._snapshot = self._state()
                     advance()
                     if time.monotonic() - saved > self.save_seconds:
@@ -105,8 +114,11 @@ class ResumableScoring:
             pool.shutdown(cancel_futures=True)
 
     def _state(self) -> dict:
-        return dict(digest=self._digest.hexdigest(), done=self.done,
-                    metrics=[metric.state() for metric in self.evaluator.metrics])
+        return dict(
+            digest=self._digest.hexdigest(),
+            done=self.done,
+            metrics=[metric.state() for metric in self.evaluator.metrics],
+        )
 
     def _save(self) -> None:
         if not self._snapshot['done']:

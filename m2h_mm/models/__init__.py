@@ -1,6 +1,20 @@
-from . import backbones, decoders, heads, interactions, losses, mergers, necks, weighting
+"""Networks: the model, and the parts that any method may use.
+
+May import tasks, structures and geometry.
+"""
+
+from . import backbones, heads, interactions, losses, mergers, necks, weighting
 from .data_preprocessor import MultiTaskDataPreprocessor
 from .multitask_model import MultiTaskModel
 
-__all__ = ['MultiTaskDataPreprocessor', 'MultiTaskModel', 'backbones', 'decoders', 'heads', 'interactions', 'losses',
-           'mergers', 'necks', 'weighting']
+__all__ = [
+    'MultiTaskDataPreprocessor',
+    'MultiTaskModel',
+    'backbones',
+    'heads',
+    'interactions',
+    'losses',
+    'mergers',
+    'necks',
+    'weighting',
+]

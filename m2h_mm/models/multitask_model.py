@@ -22,25 +22,31 @@ from .data_preprocessor import crop_padding
 class MultiTaskModel(BaseModel):
     """One image in, one dense prediction per task out.
 
-    Channel counts are passed along when the parts are built: what a part's config leaves out (``in_channels``,
-    ``out_channels`` of a head, ``tasks``) is filled in from the part before it, and what it states is checked against
-    it.
+    Channel counts are passed along when the parts are built: what a part's config leaves out
+    (``in_channels``, ``out_channels`` of a head, ``tasks``) is filled in from the part before it,
+    and what it states is checked against it.
 
     Args:
-        tasks: name to arguments of each task, see :func:`m2h_mm.tasks.build_tasks`. The order is the order of the
-            tasks everywhere in the model.
-        backbone: config of a module that returns :class:`Features`, or of any mmseg backbone (``mmseg.HRNet``).
+        tasks: name to arguments of each task, see :func:`m2h_mm.tasks.build_tasks`. The order is
+            the order of the tasks everywhere in the model.
+        backbone: config of a module that returns :class:`Features`, or of any mmseg backbone
+            (``mmseg.HRNet``).
         decoder: config of a module ``Features -> TaskFeatures``.
         heads: task name to the config of its head.
         losses: task name to the config of its loss, or to a list of configs that are summed.
         neck: config of a module ``Features -> Features``. Default: none.
-        weighting: config of the module that balances the tasks' losses. Default: ``FixedWeighting``, all 1.
-        consistency: configs of losses between tasks. Frames without ``cam2img`` count in none that needs a camera.
-        aux_weight: factor of the losses of a decoder's intermediate predictions, relative to the task's own.
-        freeze_backbone: whatever the backbone, train none of its parameters, build no graph in it and keep it in eval
-            mode, so that no BatchNorm drifts and nothing is dropped. DINOv2's ``frozen=True`` is the same; a mmseg
-            backbone's ``frozen_stages`` and ``norm_eval`` freeze parts. Default: False.
-        channels_last: weights and inputs in the memory format ``torch.channels_last``, which changes no value. Default:
+        weighting: config of the module that balances the tasks' losses. Default:
+            ``FixedWeighting``, all 1.
+        consistency: configs of losses between tasks. Frames without ``cam2img`` count in none that
+            needs a camera.
+        aux_weight: factor of the losses of a decoder's intermediate predictions, relative to the
+            task's own.
+        freeze_backbone: whatever the backbone, train none of its parameters, build no graph in it
+            and keep it in eval mode, so that no BatchNorm drifts and nothing is dropped. DINOv2's
+            ``frozen=True`` is the same; a mmseg backbone's ``frozen_stages`` and ``norm_eval``
+            freeze parts. Default: False.
+        channels_last: weights and inputs in the memory format ``torch.channels_last``, which
+            changes no value. Default:
             False.
         data_preprocessor: config. Default: :class:`MultiTaskDataPreprocessor`.
         init_cfg: see mmengine's ``BaseModule``.
@@ -49,11 +55,22 @@ class MultiTaskModel(BaseModel):
         ValueError: parts that do not fit each other; the message names both.
     """
 
-    def __init__(self, tasks: Mapping[str, dict], backbone: dict, decoder: dict, heads: Mapping[str, dict],
-                 losses: Mapping[str, dict | Sequence[dict]], neck: dict | None = None, weighting: dict | None = None,
-                 consistency: Sequence[dict] = (), aux_weight: float = 1.0, freeze_backbone: bool = False,
-                 channels_last: bool = False, data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        tasks: Mapping[str, dict],
+        backbone: dict,
+        decoder: dict,
+        heads: Mapping[str, dict],
+        losses: Mapping[str, dict | Sequence[dict]],
+        neck: dict | None = None,
+        weighting: dict | None = None,
+        consistency: Sequence[dict] = (),
+        aux_weight: float = 1.0,
+        freeze_backbone: bool = False,
+        channels_last: bool = False,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(data_preprocessor or dict(type='MultiTaskDataPreprocessor'), init_cfg)
         self.tasks: dict[str, Task] = build_tasks(tasks)
         names = tuple(self.tasks)
@@ -62,29 +79,55 @@ class MultiTaskModel(BaseModel):
 
         self.backbone = MODELS.build(backbone)
         channels, strides = describe_backbone(self.backbone)
-        source = f"model.backbone ({backbone['type']})"
+        source = f'model.backbone ({backbone["type"]})'
         self.neck = None
         given = dict(in_channels=channels, in_strides=strides)
         if neck is not None:
             self.neck = build_part('model.neck', neck, source, **given)
-            source = f"model.neck ({neck['type']})"
-            given = dict(in_channels=tuple(self.neck.out_channels), in_strides=tuple(self.neck.strides))
-        self.decoder = build_part('model.decoder', decoder, source, **given, source_channels=channels, tasks=names,
-                                  task_channels={name: task.channels for name, task in self.tasks.items()})
-        source = f"model.decoder ({decoder['type']})"
-        self.heads = nn.ModuleDict({
-            name: build_part(f'model.heads.{name}', heads[name], source, in_channels=self.decoder.out_channels[name],
-                             out_channels=task.channels) for name, task in self.tasks.items()})
+            source = f'model.neck ({neck["type"]})'
+            given = dict(
+                in_channels=tuple(self.neck.out_channels), in_strides=tuple(self.neck.strides)
+            )
+        self.decoder = build_part(
+            'model.decoder',
+            decoder,
+            source,
+            **given,
+            source_channels=channels,
+            tasks=names,
+            task_channels={name: task.channels for name, task in self.tasks.items()},
+        )
+        source = f'model.decoder ({decoder["type"]})'
+        self.heads = nn.ModuleDict(
+            {
+                name: build_part(
+                    f'model.heads.{name}',
+                    heads[name],
+                    source,
+                    in_channels=self.decoder.out_channels[name],
+                    out_channels=task.channels,
+                )
+                for name, task in self.tasks.items()
+            }
+        )
 
-        self.losses = nn.ModuleDict({
-            name: nn.ModuleList(MODELS.build(cfg) for cfg in (cfgs if isinstance(cfgs, Sequence) else [cfgs]))
-            for name, cfgs in losses.items()})
-        self.weighting = build_part('model.weighting', weighting or dict(type='FixedWeighting'), 'model.tasks',
-                                    tasks=names)
+        self.losses = nn.ModuleDict(
+            {
+                name: nn.ModuleList(
+                    MODELS.build(cfg) for cfg in (cfgs if isinstance(cfgs, Sequence) else [cfgs])
+                )
+                for name, cfgs in losses.items()
+            }
+        )
+        self.weighting = build_part(
+            'model.weighting', weighting or dict(type='FixedWeighting'), 'model.tasks', tasks=names
+        )
         self._weighting_parts = require_parts(self, getattr(self.weighting, 'shared', ()))
         self.consistency = nn.ModuleList(MODELS.build(cfg) for cfg in consistency)
         for index, module in enumerate(self.consistency):
-            require_tasks(f'model.consistency[{index}] ({type(module).__name__})', module.tasks, names)
+            require_tasks(
+                f'model.consistency[{index}] ({type(module).__name__})', module.tasks, names
+            )
         self.aux_weight = aux_weight
 
         self.freeze_backbone = freeze_backbone
@@ -101,18 +144,26 @@ class MultiTaskModel(BaseModel):
             self.backbone.eval()
         return self
 
-    def forward(self, inputs: Tensor, data_samples: list[MultiTaskDataSample] | None = None, mode: str = 'tensor',
-                tasks: Sequence[str] | None = None) -> dict[str, Tensor] | list[MultiTaskDataSample]:
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[MultiTaskDataSample] | None = None,
+        mode: str = 'tensor',
+        tasks: Sequence[str] | None = None,
+    ) -> dict[str, Tensor] | list[MultiTaskDataSample]:
         """
         Args:
             inputs: ``(N, 3, H, W)``, normalised, H and W multiples of the backbone's stride.
             data_samples: one per image; labels for ``'loss'``, metainfo for ``'predict'``.
             mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
-            tasks: the tasks asked for; what the others need is not computed. Default: all. Not for ``'loss'``.
+            tasks: the tasks asked for; what the others need is not computed. Default: all. Not for
+                ``'loss'``.
 
         Returns:
-            ``'tensor'``: the heads' outputs ``{task: (N, C, h, w)}`` at their own resolution; ``'predict'``: the
-            samples with ``pred_*`` fields at each frame's ``ori_shape``; ``'loss'``: what is to be summed and logged.
+            ``'tensor'``: the heads' outputs ``{task: (N, C, h, w)}`` at their own resolution;
+                ``'predict'``: the
+            samples with ``pred_*`` fields at each frame's ``ori_shape``; ``'loss'``: what is to be
+            summed and logged.
         """
         if tasks is not None:
             require_tasks('tasks', tasks, tuple(self.tasks))
@@ -131,34 +182,45 @@ class MultiTaskModel(BaseModel):
         with torch.no_grad() if self.freeze_backbone else nullcontext():
             features = self.backbone(inputs)
         if not isinstance(features, Features):
-            features = Features(maps=(features,) if isinstance(features, Tensor) else tuple(features))
+            features = Features(
+                maps=(features,) if isinstance(features, Tensor) else tuple(features)
+            )
         return features if self.neck is None else self.neck(features)
 
-    def run_network(self, inputs: Tensor, tasks: Sequence[str] | None = None
-                    ) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
-        """All that is computed from the images alone: the heads' outputs, of ``tasks`` or all, and the decoder's
-        intermediate predictions.
+    def run_network(
+        self, inputs: Tensor, tasks: Sequence[str] | None = None
+    ) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
+        """All that is computed from the images alone: the heads' outputs, of ``tasks`` or all, and
+        the decoder's intermediate predictions.
         """
         decoded = self.decoder(self.extract_features(inputs), tasks=tasks)
-        outputs = {name: self.heads[name](decoded.maps[name]) for name in self.tasks
-                   if tasks is None or name in tasks}
+        outputs = {
+            name: self.heads[name](decoded.maps[name])
+            for name in self.tasks
+            if tasks is None or name in tasks
+        }
         return outputs, decoded.aux
 
     def loss(self, inputs: Tensor, data_samples: list[MultiTaskDataSample]) -> dict[str, Tensor]:
         """Losses at the input's resolution.
 
         Returns:
-            ``loss_<task>``, weighted, and ``loss_<consistency>``, which mmengine sums; ``raw_<task>``, the task's loss
-            before weighting, and ``w_<task>``, its weight, which are only logged.
+            ``loss_<task>``, weighted, and ``loss_<consistency>``, which mmengine sums;
+            ``raw_<task>``, the task's loss before weighting, and ``w_<task>``, its weight, which
+            are only logged.
         """
         size = tuple(inputs.shape[-2:])
-        # Labels and cameras come first: a GPU that is asked about them, or is given them, has to be idle, which it is
-        # not again before the optimizer's step.
-        targets = {name: task.target(stack_labels(task, data_samples, size, inputs.device))
-                   for name, task in self.tasks.items()}
+        # Labels and cameras come first: a GPU that is asked about them, or is given them, has to be
+        # idle, which it is not again before the optimizer's step.
+        targets = {
+            name: task.target(stack_labels(task, data_samples, size, inputs.device))
+            for name, task in self.tasks.items()
+        }
         cameras = stack_cameras(data_samples, size, inputs.device) if self.consistency else None
         outputs, aux = self.run_network(inputs)
-        full = {name: self.tasks[name].resize_output(output, size) for name, output in outputs.items()}
+        full = {
+            name: self.tasks[name].resize_output(output, size) for name, output in outputs.items()
+        }
         raw = {}
         for name, task in self.tasks.items():
             target, valid = targets[name]
@@ -167,12 +229,17 @@ class MultiTaskModel(BaseModel):
                 if name in predictions:
                     output = task.resize_output(predictions[name], size)
                     raw[name] = raw[name] + self.aux_weight * sum(
-                        loss(output, target, valid) for loss in self.losses[name])
+                        loss(output, target, valid) for loss in self.losses[name]
+                    )
         shared = (self._shared_parameters(),) if self._weighting_parts else ()
         logged = {f'loss_{name}': loss for name, loss in self.weighting(raw, *shared).items()}
         logged.update({f'raw_{name}': loss.detach() for name, loss in raw.items()})
-        logged.update({f'w_{name}': torch.as_tensor(weight).detach() for name, weight in
-                       self.weighting.weights.items()})
+        logged.update(
+            {
+                f'w_{name}': torch.as_tensor(weight).detach()
+                for name, weight in self.weighting.weights.items()
+            }
+        )
         if self.consistency:
             intrinsics, known, inside = cameras
             for module in self.consistency:
@@ -183,11 +250,18 @@ class MultiTaskModel(BaseModel):
 
     def _shared_parameters(self) -> list[nn.Parameter]:
         """The trainable parameters of the parts that the weighting looks at."""
-        return [parameter for name, parameter in self.named_parameters()
-                if parameter.requires_grad and name.startswith(self._weighting_parts)]
+        return [
+            parameter
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad and name.startswith(self._weighting_parts)
+        ]
 
-    def predict(self, inputs: Tensor, data_samples: list[MultiTaskDataSample],
-                tasks: Sequence[str] | None = None) -> list[MultiTaskDataSample]:
+    def predict(
+        self,
+        inputs: Tensor,
+        data_samples: list[MultiTaskDataSample],
+        tasks: Sequence[str] | None = None,
+    ) -> list[MultiTaskDataSample]:
         """Predictions of each frame at its own size, the padding cut off (not squeezed into it)."""
         outputs, _ = self.run_network(inputs, tasks)
         padded = tuple(inputs.shape[-2:])
@@ -195,7 +269,7 @@ class MultiTaskModel(BaseModel):
             padding = sample.get('padding', (0, 0, 0, 0))
             size = tuple(sample.get('ori_shape', crop_padding(inputs, padding).shape[-2:]))
             for name, output in outputs.items():
-                task, output = self.tasks[name], output[index:index + 1]
+                task, output = self.tasks[name], output[index : index + 1]
                 if any(padding):
                     output = crop_padding(task.resize_output(output, padded), padding)
                 prediction = task.decode(task.resize_output(output, size))
@@ -203,34 +277,43 @@ class MultiTaskModel(BaseModel):
         return data_samples
 
 
-def stack_labels(task: Task, samples: Sequence[MultiTaskDataSample], size: tuple[int, int],
-                 device: torch.device) -> Tensor:
-    """``(N, C, H, W)`` labels of ``task`` at the place of their images in the padded batch, void elsewhere.
+def stack_labels(
+    task: Task, samples: Sequence[MultiTaskDataSample], size: tuple[int, int], device: torch.device
+) -> Tensor:
+    """``(N, C, H, W)`` labels of ``task`` at the place of their images in the padded batch, void
+    elsewhere.
 
     A sample without the label is void throughout.
     """
     fields = [sample.get(task.gt_field) for sample in samples]
     dtype = next((field.data.dtype for field in fields if field is not None), torch.float32)
-    labels = torch.full((len(samples), task.label_channels, *size), task.void, dtype=dtype, device=device)
+    labels = torch.full(
+        (len(samples), task.label_channels, *size), task.void, dtype=dtype, device=device
+    )
     for index, (sample, field) in enumerate(zip(samples, fields, strict=True)):
         if field is None:
             continue
         inside = crop_padding(labels[index], sample.get('padding', (0, 0, 0, 0)))
         if inside.shape != field.data.shape:
-            raise ValueError(f"{sample.get('img_path', 'A frame')}: the label {task.gt_field} is "
-                             f'{tuple(field.data.shape)} but its image {tuple(inside.shape[-2:])} pixels. Every '
-                             'geometric transform of the train pipeline must treat image and labels alike.')
+            raise ValueError(
+                f'{sample.get("img_path", "A frame")}: the label {task.gt_field} is '
+                f'{tuple(field.data.shape)} but its image {tuple(inside.shape[-2:])} '
+                'pixels. Every '
+                'geometric transform of the train pipeline must treat image and '
+                'labels alike.'
+            )
         inside.copy_(field.data)
     return labels
 
 
-def stack_cameras(samples: Sequence[MultiTaskDataSample], size: tuple[int, int],
-                  device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def stack_cameras(
+    samples: Sequence[MultiTaskDataSample], size: tuple[int, int], device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
     """The cameras of the padded images.
 
     Returns:
-        Intrinsics ``(N, 3, 3)``, the identity where the camera is not known; ``(N, 1, 1, 1)`` bool, whether it is;
-        ``(N, 1, H, W)`` bool, True on the images themselves.
+        Intrinsics ``(N, 3, 3)``, the identity where the camera is not known; ``(N, 1, 1, 1)`` bool,
+        whether it is; ``(N, 1, H, W)`` bool, True on the images themselves.
     """
     intrinsics = torch.eye(3).repeat(len(samples), 1, 1)
     known = torch.zeros(len(samples), 1, 1, 1, dtype=torch.bool)

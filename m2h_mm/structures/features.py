@@ -14,8 +14,8 @@ class Features:
     Attributes:
         maps: one ``(N, C_i, h_i, w_i)`` map per level; from a neck, fine to coarse.
         cls_tokens: one ``(N, C_i)`` class token per level, where the backbone has them.
-        source: what a neck was given, kept for decoders that also look at the backbone's own maps (M2H's
-            unique features). None on what comes from a backbone.
+        source: what a neck was given, kept for decoders that also look at the backbone's own maps
+            (M2H's unique features). None on what comes from a backbone.
     """
 
     maps: tuple[Tensor, ...]
@@ -29,8 +29,8 @@ class TaskFeatures:
 
     Attributes:
         maps: one ``(N, C, h, w)`` map per task.
-        aux: intermediate predictions to supervise, one dict per scale: task name to an output in the task's own
-            space, at any resolution.
+        aux: intermediate predictions to supervise, one dict per scale: task name to an output in
+            the task's own space, at any resolution.
     """
 
     maps: dict[str, Tensor]

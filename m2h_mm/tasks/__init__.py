@@ -1,3 +1,8 @@
+"""What a task is, whatever the network: one folder per task.
+
+May import structures, geometry and registry.
+"""
+
 from .base import Task, build_tasks
 from .depth import Depth
 from .disparity import Disparity
@@ -8,5 +13,15 @@ from .positive import PositiveTask
 from .saliency import Saliency
 from .semseg import Semseg
 
-__all__ = ['Depth', 'Disparity', 'Edge', 'HumanParts', 'Normals', 'PositiveTask', 'Saliency', 'Semseg', 'Task',
-           'build_tasks']
+__all__ = [
+    'Depth',
+    'Disparity',
+    'Edge',
+    'HumanParts',
+    'Normals',
+    'PositiveTask',
+    'Saliency',
+    'Semseg',
+    'Task',
+    'build_tasks',
+]

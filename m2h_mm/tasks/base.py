@@ -14,17 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from m2h_mm.registry import TASKS
-from m2h_mm.utils.shapes import known_equal
-
-from .io import write_array
+from m2h_mm.structures.shapes import known_equal
+from m2h_mm.tasks.files import write_array
 
 
 class Task(ABC):
     """One dense prediction task.
 
-    A subclass owns all that is true of the task for every network and data set: its fields and folder, how a label is
-    read and moved, which pixels are valid, how a head's output becomes a prediction and a picture. To add a task,
-    subclass this in one file, register it in :data:`~m2h_mm.registry.TASKS` under its name, and name it in a config.
+    A subclass owns all that is true of the task for every network and data set: its fields and
+    folder, how a label is read and moved, which pixels are valid, how a head's output becomes a
+    prediction and a picture. To add a task, subclass this in one file, register it in
+    :data:`~m2h_mm.registry.TASKS` under its name, and name it in a config.
 
     Class attributes:
         name: the key in configs and metrics.
@@ -38,7 +38,8 @@ class Task(ABC):
         meaning: what the numbers of a prediction are, in words.
         prediction_suffix: file type in which a prediction is written unless asked otherwise.
 
-    Labels are NumPy arrays ``(H, W)`` or ``(H, W, 3)`` in the data pipeline and tensors ``(N, C, H, W)`` in the model.
+    Labels are NumPy arrays ``(H, W)`` or ``(H, W, 3)`` in the data pipeline and tensors ``(N, C, H,
+    W)`` in the model.
     """
 
     name: str
@@ -54,10 +55,13 @@ class Task(ABC):
     meaning: str = ''
     prediction_suffix: str = '.npy'
 
-    # ---- labels ----------------------------------------------------------------------------------------------------
+    # ---- labels
+    # ----------------------------------------------------------------------------------------------------
     @abstractmethod
     def read(self, path: str | Path) -> np.ndarray:
-        """Decode a label file into ``(H, W)`` or ``(H, W, 3)``, in the task's units, ``void`` where invalid."""
+        """Decode a label file into ``(H, W)`` or ``(H, W, 3)``, in the task's units, ``void`` where
+        invalid.
+        """
 
     @abstractmethod
     def valid(self, label: Tensor) -> Tensor:
@@ -72,14 +76,19 @@ class Task(ABC):
         return label[:, ::-1]
 
     def resize(self, label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Sample at another ``(H, W)``, nearest neighbour, so that no two labels (or void) are ever mixed."""
+        """Sample at another ``(H, W)``, nearest neighbour, so that no two labels (or void) are ever
+        mixed.
+        """
         return cv2.resize(label, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
 
     def zoom(self, label: np.ndarray, scale: float, size: tuple[int, int]) -> np.ndarray:
-        """:meth:`resize` as if the scene had been scaled by ``1 / scale``: what is a length changes with it."""
+        """:meth:`resize` as if the scene had been scaled by ``1 / scale``: what is a length changes
+        with it.
+        """
         return self.resize(label, size)
 
-    # ---- outputs ---------------------------------------------------------------------------------------------------
+    # ---- outputs
+    # ---------------------------------------------------------------------------------------------------
     def resize_output(self, output: Tensor, size: tuple[int, int]) -> Tensor:
         """A head's output ``(N, C, h, w)`` at ``size``, still in the output's space."""
         if known_equal(output.shape[-2], size[0]) and known_equal(output.shape[-1], size[1]):
@@ -90,13 +99,18 @@ class Task(ABC):
     def decode(self, output: Tensor) -> Tensor:
         """The prediction that an output ``(N, C, H, W)`` at full size stands for."""
 
-    # ---- predictions as files --------------------------------------------------------------------------------------
+    # ---- predictions as files
+    # --------------------------------------------------------------------------------------
     def read_prediction(self, path: str | Path) -> np.ndarray:
-        """Decode a prediction file, ours or another program's, into ``(H, W)`` or ``(H, W, 3)`` in the task's units."""
+        """Decode a prediction file, ours or another program's, into ``(H, W)`` or ``(H, W, 3)`` in
+        the task's units.
+        """
         return self.read(path)
 
     def write_prediction(self, prediction: np.ndarray, path: str | Path) -> None:
-        """Write ``(H, W)`` or ``(H, W, 3)`` for :meth:`read_prediction`; ``.npy`` is exact, ``.png`` is rounded."""
+        """Write ``(H, W)`` or ``(H, W, 3)`` for :meth:`read_prediction`; ``.npy`` is exact,
+        ``.png`` is rounded.
+        """
         write_array(self.to_png(prediction) if Path(path).suffix == '.png' else prediction, path)
 
     def to_png(self, prediction: np.ndarray) -> np.ndarray:
@@ -104,23 +118,32 @@ class Task(ABC):
         return prediction
 
     def error(self, prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """How wrong each pixel is, ``(H, W)`` float32 in ``error_unit``, NaN where the label is not valid."""
+        """How wrong each pixel is, ``(H, W)`` float32 in ``error_unit``, NaN where the label is not
+        valid.
+        """
         error = np.abs(prediction.astype(np.float32) - label.astype(np.float32))
         return np.where(self.valid_pixels(label), error, np.nan)
 
     def valid_pixels(self, label: np.ndarray) -> np.ndarray:
         """:meth:`valid` of one label ``(H, W)`` or ``(H, W, 3)``: ``(H, W)`` bool."""
-        channels_first = torch.from_numpy(np.ascontiguousarray(label.reshape(*label.shape[:2], -1).transpose(2, 0, 1)))
+        channels_first = torch.from_numpy(
+            np.ascontiguousarray(label.reshape(*label.shape[:2], -1).transpose(2, 0, 1))
+        )
         return self.valid(channels_first[None])[0, 0].numpy()
 
-    # ---- statistics and pictures -----------------------------------------------------------------------------------
+    # ---- statistics and pictures
+    # -----------------------------------------------------------------------------------
     def label_statistics(self, label: Tensor) -> Tensor:
-        """What :meth:`constant_prediction` needs of one label ``(C, H, W)``, a vector to be summed over the frames."""
+        """What :meth:`constant_prediction` needs of one label ``(C, H, W)``, a vector to be summed
+        over the frames.
+        """
         valid = self.valid(label[None])[0]
         return torch.cat([(label.double() * valid).sum(dim=(1, 2)), valid.sum()[None].double()])
 
     def constant_prediction(self, statistics: Tensor) -> Tensor:
-        """``(C, 1, 1)``, what to predict without looking at the image: the mean over all valid pixels."""
+        """``(C, 1, 1)``, what to predict without looking at the image: the mean over all valid
+        pixels.
+        """
         return (statistics[:-1] / statistics[-1].clamp(min=1)).float()[:, None, None]
 
     @abstractmethod
@@ -128,12 +151,14 @@ class Task(ABC):
         """A label or prediction ``(H, W)`` or ``(H, W, 3)`` as an RGB picture ``(H, W, 3)`` uint8."""
 
 
-def build_tasks(tasks: Mapping[str, dict | None] | Sequence[str] | Mapping[str, Task]) -> dict[str, Task]:
+def build_tasks(
+    tasks: Mapping[str, dict | None] | Sequence[str] | Mapping[str, Task],
+) -> dict[str, Task]:
     """Build the tasks of a config.
 
     Args:
-        tasks: names, or a dict of name to arguments. The class is the one registered under the name unless the
-            arguments hold a ``type``.
+        tasks: names, or a dict of name to arguments. The class is the one registered under the name
+            unless the arguments hold a ``type``.
 
     Returns:
         Name to :class:`Task`, in the config's order.
@@ -153,11 +178,18 @@ def build_tasks(tasks: Mapping[str, dict | None] | Sequence[str] | Mapping[str, 
             known = sorted(TASKS.module_dict)
             close = difflib.get_close_matches(kind, known, n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ''
-            raise ValueError(f'tasks: unknown task {kind!r}; known are {known}.{hint} A task of your own is registered '
-                             'with @TASKS.register_module(name) in a module named by custom_imports.')
+            raise ValueError(
+                f'tasks: unknown task {kind!r}; known are {known}.{hint} A task of '
+                'your own is registered '
+                'with @TASKS.register_module(name) in a module named by '
+                'custom_imports.'
+            )
         built[name] = TASKS.build(cfg)
         built[name].name = name
     if not built:
-        raise ValueError("tasks: expected at least one task, such as dict(semseg=dict(num_classes=40), depth=dict()), "
-                         'got none.')
+        raise ValueError(
+            'tasks: expected at least one task, such as '
+            'dict(semseg=dict(num_classes=40), depth=dict()), '
+            'got none.'
+        )
     return built

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from m2h_mm.tasks.files import read_array
+
 from .base import Task
-from .io import read_array
 
 
 class PositiveTask(Task):
@@ -34,12 +35,19 @@ class PositiveTask(Task):
             ValueError: values that are not finite.
         """
         if not np.isfinite(read_array(path)).all():
-            raise ValueError(f'File {path} of task {self.name!r}: expected finite numbers ({self.error_unit}), got NaN '
-                             'or infinity.')
+            raise ValueError(
+                f'File {path} of task {self.name!r}: expected finite numbers '
+                f'({self.error_unit}), got NaN '
+                'or infinity.'
+            )
         return self.read(path)
 
-    def draw(self, map: np.ndarray, vmin: float | None = None, vmax: float | None = None) -> np.ndarray:
-        """Near is bright, far is dark, unmeasured is grey; the range is the map's own unless given, in its unit."""
+    def draw(
+        self, map: np.ndarray, vmin: float | None = None, vmax: float | None = None
+    ) -> np.ndarray:
+        """Near is bright, far is dark, unmeasured is grey; the range is the map's own unless given,
+        in its unit.
+        """
         valid = map > 0
         if valid.any():
             vmin = float(map[valid].min()) if vmin is None else vmin

@@ -1,4 +1,6 @@
-"""One picture of a frame in which several runs are compared: their predictions beside the truth, their errors below."""
+"""One picture of a frame in which several runs are compared: their predictions beside the truth,
+their errors below.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,17 @@ from PIL import Image, ImageOps
 
 from m2h_mm.tasks import Semseg, Task
 
-from .drawing import WHITE, fit_scale, notice_panel, outlined, rescale, side_by_side, stack, text_block, wrap
+from .drawing import (
+    WHITE,
+    fit_scale,
+    notice_panel,
+    outlined,
+    rescale,
+    side_by_side,
+    stack,
+    text_block,
+    wrap,
+)
 from .error_maps import error_key, error_limit, error_panel, error_style, mean_error
 from .legends import TaskView, column_key
 from .multitask_visualizer import draw_panel
@@ -17,63 +29,91 @@ from .multitask_visualizer import draw_panel
 Prediction = np.ndarray | str
 
 
-def draw_comparison(image: np.ndarray, tasks: Mapping[str, Task], labels: Mapping[str, np.ndarray],
-                    runs: Mapping[str, Mapping[str, Prediction]], frame_id: str = '', classes: Sequence[str] = (),
-                    panel_size: int = 320) -> np.ndarray:
+def draw_comparison(
+    image: np.ndarray,
+    tasks: Mapping[str, Task],
+    labels: Mapping[str, np.ndarray],
+    runs: Mapping[str, Mapping[str, Prediction]],
+    frame_id: str = '',
+    classes: Sequence[str] = (),
+    panel_size: int = 320,
+) -> np.ndarray:
     """Compare the predictions of several runs for one frame.
 
-    Every task is a block. Its upper row is the ground truth and a column per run, its lower row the image and each
-    run's error map (:meth:`Task.error`, hatched where there is no label) over the mean error of the frame, the smallest
-    in bold. Within a task all runs share one scale of colours: depth the truth's range (or, without truth, that of all
-    predictions), errors the one of :func:`~m2h_mm.visualization.error_maps.error_limit`. The blocks are arranged so
-    that the picture is as square as can be.
+    Every task is a block. Its upper row is the ground truth and a column per run, its lower row the
+    image and each run's error map (:meth:`Task.error`, hatched where there is no label) over the
+    mean error of the frame, the smallest in bold. Within a task all runs share one scale of
+    colours: depth the truth's range (or, without truth, that of all predictions), errors the one of
+    :func:`~m2h_mm.visualization.error_maps.error_limit`. The blocks are arranged so that the
+    picture is as square as can be.
 
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
         tasks: name to task, those to draw, in this order.
         labels: task name to label ``(H, W)`` or ``(H, W, 3)``; a task may be missing.
-        runs: name of the run to task name to prediction ``(H, W)`` or ``(H, W, 3)``, in the order of the columns. What
-            is missing, or of another size than the image, is said in its panel; a text instead of a prediction says
-            why there is none.
+        runs: name of the run to task name to prediction ``(H, W)`` or ``(H, W, 3)``, in the order
+            of the columns. What is missing, or of another size than the image, is said in its
+            panel; a text instead of a prediction says why there is none.
         frame_id: for the title.
         classes: names of the segmentation classes; ``class <id>`` stands in for what is missing.
-        panel_size: longest side of a panel, pixels. A larger frame is shrunk to it, a smaller one magnified by the
-            largest whole factor that fits.
+        panel_size: longest side of a panel, pixels. A larger frame is shrunk to it, a smaller one
+            magnified by the largest whole factor that fits.
 
     Returns:
         ``(H', W', 3)`` uint8 RGB.
 
     Raises:
-        ValueError: the image is not ``(H, W, 3)`` uint8, a label is of another size, there is no run or no task, or
-            ``panel_size`` is below 64.
+        ValueError: the image is not ``(H, W, 3)`` uint8, a label is of another size, there is no
+            run or no task, or ``panel_size`` is below 64.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
         raise ValueError(f'image: expected (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}.')
     if panel_size < 64:
-        raise ValueError(f'panel_size: expected 64 pixels or more, which leaves room for text; got {panel_size}.')
+        raise ValueError(
+            f'panel_size: expected 64 pixels or more, which leaves room for text; got {panel_size}.'
+        )
     if not runs or not tasks:
-        raise ValueError(f'Expected one run and one task or more, got the runs {list(runs)} and tasks {list(tasks)}.')
+        raise ValueError(
+            f'Expected one run and one task or more, got the runs {list(runs)} and '
+            f'tasks {list(tasks)}.'
+        )
     size = image.shape[:2]
     for name in tasks:
         if name in labels and labels[name].shape[:2] != size:
-            raise ValueError(f'labels[{name!r}]: expected the size of the image, {size}, got '
-                             f'{labels[name].shape[:2]}.')
+            raise ValueError(
+                f'labels[{name!r}]: expected the size of the image, {size}, got '
+                f'{labels[name].shape[:2]}.'
+            )
     scale = fit_scale(size, panel_size)
     shown = rescale(image, scale)
     text = max(13, round(max(shown.shape[:2]) / 26))
     predictions = {name: {run: maps.get(name) for run, maps in runs.items()} for name in tasks}
-    blocks = [draw_block(task, shown, labels.get(name), predictions[name], size, scale, classes, text)
-              for name, task in tasks.items()]
-    facts = [f'{size[0]} × {size[1]} pixels' + (f', shown at {scale:.3g} ×' if scale != 1 else ''),
-             'below each error map: its mean' + (', the smallest in bold' if len(runs) > 1 else '')]
-    title = [*([text_block([frame_id], text, bold=True)] if frame_id else []),
-             *(text_block([fact], text) for fact in facts)]
+    blocks = [
+        draw_block(task, shown, labels.get(name), predictions[name], size, scale, classes, text)
+        for name, task in tasks.items()
+    ]
+    facts = [
+        f'{size[0]} × {size[1]} pixels' + (f', shown at {scale:.3g} ×' if scale != 1 else ''),
+        'below each error map: its mean' + (', the smallest in bold' if len(runs) > 1 else ''),
+    ]
+    title = [
+        *([text_block([frame_id], text, bold=True)] if frame_id else []),
+        *(text_block([fact], text) for fact in facts),
+    ]
     picture = stack([side_by_side(title, 2 * text), arrange(blocks, 3 * text)], text)
     return np.asarray(ImageOps.expand(picture, text, WHITE))
 
 
-def draw_block(task: Task, image: np.ndarray, label: np.ndarray | None, predictions: Mapping[str, Prediction | None],
-               size: tuple[int, int], scale: float, classes: Sequence[str], text: int) -> Image.Image:
+def draw_block(
+    task: Task,
+    image: np.ndarray,
+    label: np.ndarray | None,
+    predictions: Mapping[str, Prediction | None],
+    size: tuple[int, int],
+    scale: float,
+    classes: Sequence[str],
+    text: int,
+) -> Image.Image:
     """One task of all runs.
 
     Args:
@@ -89,15 +129,27 @@ def draw_block(task: Task, image: np.ndarray, label: np.ndarray | None, predicti
     panel = image.shape[:2]
     expected = size if task.label_channels == 1 else (*size, task.label_channels)
     notices = {run: notice(prediction, expected) for run, prediction in predictions.items()}
-    views = {run: make_view(task, predictions[run]) for run, reason in notices.items() if not reason}
+    views = {
+        run: make_view(task, predictions[run]) for run, reason in notices.items() if not reason
+    }
     together = joint_view(task, views, label)
-    errors = {} if label is None else {run: task.error(view.prediction, label) for run, view in views.items()}
+    errors = (
+        {}
+        if label is None
+        else {run: task.error(view.prediction, label) for run, view in views.items()}
+    )
     limit = error_limit(task, list(errors.values()))
     means = {run: mean_error(error) for run, error in errors.items()}
     best = min(means.values(), default=0) if len(means) > 1 else None
 
-    columns = [('ground truth', draw_panel(task, together, 'truth', scale, panel, text), image,
-                text_block(['image'], text))]
+    columns = [
+        (
+            'ground truth',
+            draw_panel(task, together, 'truth', scale, panel, text),
+            image,
+            text_block(['image'], text),
+        )
+    ]
     for run in predictions:
         caption = ' '
         if notices[run]:
@@ -105,25 +157,40 @@ def draw_block(task: Task, image: np.ndarray, label: np.ndarray | None, predicti
         else:
             views[run].limits = together.value_range
             upper = draw_panel(task, views[run], 'prediction', scale, panel, text)
-            lower = (error_panel(errors[run], limit, scale, panel) if run in errors
-                     else notice_panel(*panel, 'no label', text))
+            lower = (
+                error_panel(errors[run], limit, scale, panel)
+                if run in errors
+                else notice_panel(*panel, 'no label', text)
+            )
             if not np.isnan(means.get(run, np.nan)):
                 caption = error_style(task).text(means[run])
-        columns.append((run, upper, lower, text_block([caption], text, bold=run in means and means[run] == best)))
+        columns.append(
+            (
+                run,
+                upper,
+                lower,
+                text_block([caption], text, bold=run in means and means[run] == best),
+            )
+        )
 
     gap = text // 2
     lines = [wrap(title, panel[1], text, bold=True) for title, *_ in columns]
     tallest = max(map(len, lines))
-    titles = [text_block([' '] * (tallest - len(title)) + title, text, bold=True) for title in lines]
+    titles = [
+        text_block([' '] * (tallest - len(title)) + title, text, bold=True) for title in lines
+    ]
     captions = [caption for *_, caption in columns]
     width = max(panel[1] + 2, *(block.width for block in (*titles, *captions)))
     total = len(columns) * (width + gap) - gap
-    # Names of classes take room: they may fill all columns but the last, below which the key to the errors stands.
+    # Names of classes take room: they may fill all columns but the last, below which the key to the
+    # errors stands.
     key_width = total - width - 2 * text if isinstance(task, Semseg) and len(columns) > 2 else width
     keys = column_key(task, together, classes, key_width, text)
     if errors:
         spacer = Image.new('RGB', (max(0, total - width - gap - keys.width), 1), WHITE)
-        keys = side_by_side([keys, spacer, error_key(task, list(errors.values()), limit, width, text)], gap // 2)
+        keys = side_by_side(
+            [keys, spacer, error_key(task, list(errors.values()), limit, width, text)], gap // 2
+        )
     rows = [titles, *([outlined(column[row]) for column in columns] for row in (1, 2)), captions]
     heading = text_block([task.name], round(1.3 * text), bold=True)
     return stack([heading, *(side_by_side(row, gap, width) for row in rows), keys], gap // 2)
@@ -139,14 +206,20 @@ def notice(prediction: Prediction | None, expected: tuple[int, ...]) -> str:
 
 
 def make_view(task: Task, prediction: np.ndarray) -> TaskView:
-    """A run's prediction; what is not finite, or stands for no value (0 m, a zero vector), is marked as invalid."""
+    """A run's prediction; what is not finite, or stands for no value (0 m, a zero vector), is
+    marked as invalid.
+    """
     channels = prediction.reshape(*prediction.shape[:2], -1)
     valid = np.isfinite(channels).all(axis=2) & (channels != task.void).any(axis=2)
-    return TaskView(prediction=np.nan_to_num(prediction, nan=0, posinf=0, neginf=0), prediction_valid=valid)
+    return TaskView(
+        prediction=np.nan_to_num(prediction, nan=0, posinf=0, neginf=0), prediction_valid=valid
+    )
 
 
 def joint_view(task: Task, views: Mapping[str, TaskView], label: np.ndarray | None) -> TaskView:
-    """The truth and, below one another, the predictions of all runs: what a key common to them explains."""
+    """The truth and, below one another, the predictions of all runs: what a key common to them
+    explains.
+    """
     joint = TaskView()
     if label is not None:
         joint.truth, joint.truth_valid = label, task.valid_pixels(label)
@@ -160,7 +233,7 @@ def arrange(blocks: Sequence[Image.Image], gap: int) -> Image.Image:
     """The blocks in rows, in as many columns as make the whole as square as can be."""
     layouts = []
     for columns in range(1, len(blocks) + 1):
-        rows = [blocks[start:start + columns] for start in range(0, len(blocks), columns)]
+        rows = [blocks[start : start + columns] for start in range(0, len(blocks), columns)]
         width = max(sum(block.width for block in row) for row in rows)
         height = sum(max(block.height for block in row) for row in rows)
         layouts.append((abs(np.log(width / height)), columns, rows))

@@ -1,7 +1,7 @@
 """Pieces of a picture: text, hatching, blocks put side by side.
 
-Everything is drawn with Pillow and the font that Matplotlib ships, so that a picture looks the same on a server
-without fonts or a display, and takes milliseconds.
+Everything is drawn with Pillow and the font that Matplotlib ships, so that a picture looks the same
+on a server without fonts or a display, and takes milliseconds.
 """
 
 from __future__ import annotations
@@ -46,10 +46,16 @@ def wrap(text: str, width: int, size: int, bold: bool = False) -> list[str]:
     return lines or ['']
 
 
-def text_block(lines: Sequence[str], size: int, bold: bool = False, vertical: bool = False) -> Image.Image:
+def text_block(
+    lines: Sequence[str], size: int, bold: bool = False, vertical: bool = False
+) -> Image.Image:
     """Lines of text on white, as tight as the font allows; ``vertical`` text reads upwards."""
     height = round(size * 1.35)
-    block = Image.new('RGB', (max([text_width(line, size, bold) for line in lines] + [1]), height * len(lines)), WHITE)
+    block = Image.new(
+        'RGB',
+        (max([text_width(line, size, bold) for line in lines] + [1]), height * len(lines)),
+        WHITE,
+    )
     draw = ImageDraw.Draw(block)
     for row, line in enumerate(lines):
         draw.text((0, (row + 0.5) * height), line, INK, load_font(size, bold), anchor='lm')
@@ -70,9 +76,13 @@ def stack(blocks: Sequence[Image.Image], gap: int) -> Image.Image:
 
 
 def side_by_side(blocks: Sequence[Image.Image], gap: int, width: int = 0) -> Image.Image:
-    """Blocks next to one another, flush top; each takes ``width`` pixels, or more where it is wider."""
+    """Blocks next to one another, flush top; each takes ``width`` pixels, or more where it is
+    wider.
+    """
     widths = [max(width, block.width) for block in blocks]
-    whole = Image.new('RGB', (sum(widths) + gap * (len(blocks) - 1), max(block.height for block in blocks)), WHITE)
+    whole = Image.new(
+        'RGB', (sum(widths) + gap * (len(blocks) - 1), max(block.height for block in blocks)), WHITE
+    )
     left = 0
     for block, taken in zip(blocks, widths, strict=True):
         whole.paste(block, (left, 0))
@@ -88,25 +98,33 @@ def hatch(height: int, width: int, period: int = 8) -> np.ndarray:
 
 
 def fit_scale(size: tuple[int, int], panel_size: int) -> float:
-    """How much a frame ``(H, W)`` is magnified (a whole factor) or shrunk so that it fits ``panel_size`` pixels."""
+    """How much a frame ``(H, W)`` is magnified (a whole factor) or shrunk so that it fits
+    ``panel_size`` pixels.
+    """
     scale = panel_size / max(size)
     return float(int(scale)) if scale >= 1 else scale
 
 
 def rescale(picture: np.ndarray, scale: float) -> np.ndarray:
-    """A picture, or a mask, at another size: whole factors repeat pixels, so that small frames stay crisp."""
+    """A picture, or a mask, at another size: whole factors repeat pixels, so that small frames stay
+    crisp.
+    """
     if scale == 1:
         return picture
     size = [max(1, round(side * scale)) for side in picture.shape[1::-1]]
     is_mask = picture.dtype == bool
     method = cv2.INTER_NEAREST if scale > 1 or is_mask else cv2.INTER_AREA
-    resized = cv2.resize(picture.astype(np.uint8) if is_mask else picture, size, interpolation=method)
+    resized = cv2.resize(
+        picture.astype(np.uint8) if is_mask else picture, size, interpolation=method
+    )
     return resized.astype(bool) if is_mask else resized
 
 
 def outlined(picture: np.ndarray) -> Image.Image:
     """The picture in a thin frame."""
-    return Image.fromarray(cv2.copyMakeBorder(picture, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=FRAME))
+    return Image.fromarray(
+        cv2.copyMakeBorder(picture, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=FRAME)
+    )
 
 
 def notice_panel(height: int, width: int, text: str, size: int) -> np.ndarray:
@@ -116,8 +134,12 @@ def notice_panel(height: int, width: int, text: str, size: int) -> np.ndarray:
     centre = (width // 2, height // 2)
     while size > 6 and max(text_width(line, size) for line in text.splitlines()) > width - 4:
         size -= 1
-    left, top, right, bottom = draw.textbbox(centre, text, load_font(size), anchor='mm', align='center')
-    draw.rectangle((left - size // 2, top - size // 2, right + size // 2, bottom + size // 2), WHITE)
+    left, top, right, bottom = draw.textbbox(
+        centre, text, load_font(size), anchor='mm', align='center'
+    )
+    draw.rectangle(
+        (left - size // 2, top - size // 2, right + size // 2, bottom + size // 2), WHITE
+    )
     draw.text(centre, text, INK, load_font(size), anchor='mm', align='center')
     return np.asarray(panel)
 
@@ -135,4 +157,6 @@ def save_picture(picture: np.ndarray, path: str | Path) -> None:
     except cv2.error as error:
         raise OSError(f'{path}: expected a file name such as frame.png ({error.err}).') from error
     if not written:
-        raise OSError(f'{path} cannot be written. Is its folder writable, and is there room on the disk?')
+        raise OSError(
+            f'{path} cannot be written. Is its folder writable, and is there room on the disk?'
+        )

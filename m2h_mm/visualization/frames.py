@@ -25,8 +25,8 @@ def frame_image(sample: MultiTaskDataSample, inputs: torch.Tensor) -> np.ndarray
 
     Args:
         sample: with ``ori_shape`` and ``img_path``, where it has them.
-        inputs: ``(3, H, W)`` RGB in 0..255, the packed image. It is used where it has the frame's size, or where there
-            is no image file to read.
+        inputs: ``(3, H, W)`` RGB in 0..255, the packed image. It is used where it has the frame's
+            size, or where there is no image file to read.
     """
     size = tuple(sample.get('ori_shape', inputs.shape[-2:]))[:2]
     path = str(sample.get('img_path', ''))

@@ -39,13 +39,17 @@ class TaskView:
         return valid is not None and not valid.all()
 
     def values(self, of: str) -> np.ndarray:
-        """The valid values of ``'truth'`` or ``'prediction'``, flat for scalar maps; empty where there is no map."""
+        """The valid values of ``'truth'`` or ``'prediction'``, flat for scalar maps; empty where
+        there is no map.
+        """
         picture = getattr(self, of)
         return np.empty(0) if picture is None else picture[getattr(self, f'{of}_valid')]
 
     @property
     def value_range(self) -> tuple[float, float]:
-        """Smallest and largest valid value of the truth, or of the prediction where the truth has none."""
+        """Smallest and largest valid value of the truth, or of the prediction where the truth has
+        none.
+        """
         if self.limits is not None:
             return self.limits
         values = self.values('truth')
@@ -54,7 +58,8 @@ class TaskView:
 
 
 def swatches(entries: Sequence[tuple[np.ndarray, str]], width: int, size: int) -> Image.Image:
-    """Tiles with their meaning, in as many columns as fit ``width``; wider than that where one name alone is.
+    """Tiles with their meaning, in as many columns as fit ``width``; wider than that where one name
+    alone is.
 
     Args:
         entries: the tile (any RGB picture) and its text.
@@ -71,7 +76,9 @@ def swatches(entries: Sequence[tuple[np.ndarray, str]], width: int, size: int) -
         left, top = index // rows * cell, index % rows * line
         picture = Image.fromarray(picture).resize((tile - 2, tile - 2), Image.Resampling.NEAREST)
         block.paste(outlined(np.asarray(picture)), (left, top + (line - tile) // 2))
-        draw.text((left + round(tile * 1.5), top + line / 2), text, INK, load_font(size), anchor='lm')
+        draw.text(
+            (left + round(tile * 1.5), top + line / 2), text, INK, load_font(size), anchor='lm'
+        )
     return block
 
 
@@ -80,8 +87,8 @@ def colour_bar(ramp: np.ndarray, ticks: Sequence[tuple[float, str]], size: int) 
 
     Args:
         ramp: the colours from left to right, ``(1, W, 3)`` uint8; one pixel each.
-        ticks: position from 0 to 1 and text. The first and the last are always written, the others where there is
-            room.
+        ticks: position from 0 to 1 and text. The first and the last are always written, the others
+            where there is room.
         size: of the text, pixels.
     """
     bar = np.asarray(outlined(np.repeat(ramp, round(size * 0.9), axis=0)))
@@ -107,7 +114,9 @@ def colour(task: Task, value: float | Sequence[float]) -> np.ndarray:
 
 
 @singledispatch
-def task_key(task: Task, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
+def task_key(
+    task: Task, view: TaskView, classes: Sequence[str], width: int, size: int
+) -> list[Image.Image]:
     """The key to a task's colours: blocks to put below one another.
 
     A task of one's own has none, until a function for it is registered with ``@task_key.register``.
@@ -123,7 +132,9 @@ def task_key(task: Task, view: TaskView, classes: Sequence[str], width: int, siz
 
 
 @task_key.register
-def class_key(task: Semseg, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
+def class_key(
+    task: Semseg, view: TaskView, classes: Sequence[str], width: int, size: int
+) -> list[Image.Image]:
     """The classes that occur."""
     ids = np.unique(np.concatenate([view.values('prediction'), view.values('truth')])).astype(int)
     entries = [(colour(task, i), classes[i] if i < len(classes) else f'class {i}') for i in ids]
@@ -131,55 +142,84 @@ def class_key(task: Semseg, view: TaskView, classes: Sequence[str], width: int, 
 
 
 @task_key.register
-def _(task: HumanParts, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
+def _(
+    task: HumanParts, view: TaskView, classes: Sequence[str], width: int, size: int
+) -> list[Image.Image]:
     return class_key(task, view, task.classes, width, size)
 
 
 @task_key.register
-def _(task: PositiveTask, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
+def _(
+    task: PositiveTask, view: TaskView, classes: Sequence[str], width: int, size: int
+) -> list[Image.Image]:
     if not view.values('truth').size and not view.values('prediction').size:
         return []
     unit = task.error_unit
     vmin, vmax = view.value_range
     span = max(vmax - vmin, 1e-6)
-    inner = [tick for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(vmin, vmin + span) if vmin < tick < vmax]
+    inner = [
+        tick
+        for tick in MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(vmin, vmin + span)
+        if vmin < tick < vmax
+    ]
     low, high = f'{vmin:.2f} {unit}', f'{vmax:.2f} {unit}'
     if (predicted := view.values('prediction')).size:
         low = f'≤ {low}' if predicted.min() < vmin else low
         high = f'≥ {high}' if predicted.max() > vmax else high
-    ticks = [(0.0, low), *(((tick - vmin) / span, f'{tick:g} {unit}') for tick in inner), (1.0, high)]
+    ticks = [
+        (0.0, low),
+        *(((tick - vmin) / span, f'{tick:g} {unit}') for tick in inner),
+        (1.0, high),
+    ]
     ramp = task.draw(np.linspace(vmin, vmin + span, width - 2)[None], vmin=vmin, vmax=vmin + span)
     return [colour_bar(ramp, ticks, size)]
 
 
 @task_key.register
-def _(task: Normals, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
+def _(
+    task: Normals, view: TaskView, classes: Sequence[str], width: int, size: int
+) -> list[Image.Image]:
     radius = round(size * 2.2)
-    y, x = np.mgrid[radius:-radius - 1:-1, -radius:radius + 1] / radius
+    y, x = np.mgrid[radius : -radius - 1 : -1, -radius : radius + 1] / radius
     inside = x * x + y * y <= 1
     ball = np.stack([x, y, np.sqrt(np.clip(1 - x * x - y * y, 0, None))], axis=2)
     disc = Image.fromarray(np.where(inside[..., None], task.draw(ball), np.uint8(255)))
-    axes = [((1, 0, 0), '+x: faces right'), ((0, 1, 0), '+y: faces up'), ((0, 0, 1), '+z: faces the camera')]
+    axes = [
+        ((1, 0, 0), '+x: faces right'),
+        ((0, 1, 0), '+y: faces up'),
+        ((0, 0, 1), '+z: faces the camera'),
+    ]
     names = swatches([(colour(task, axis), text) for axis, text in axes], 1, size)
-    block = Image.new('RGB', (disc.width + size + names.width, max(disc.height, names.height)), WHITE)
+    block = Image.new(
+        'RGB', (disc.width + size + names.width, max(disc.height, names.height)), WHITE
+    )
     block.paste(disc, (0, (block.height - disc.height) // 2))
     block.paste(names, (disc.width + size, (block.height - names.height) // 2))
     return [block]
 
 
 @task_key.register
-def _(task: Edge, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
+def _(
+    task: Edge, view: TaskView, classes: Sequence[str], width: int, size: int
+) -> list[Image.Image]:
     return probability_key(task, view, ('edge', 'no edge', 'probability of an edge'), width, size)
 
 
 @task_key.register
-def _(task: Saliency, view: TaskView, classes: Sequence[str], width: int, size: int) -> list[Image.Image]:
-    return probability_key(task, view, ('salient', 'not salient', 'probability of saliency'), width, size)
+def _(
+    task: Saliency, view: TaskView, classes: Sequence[str], width: int, size: int
+) -> list[Image.Image]:
+    return probability_key(
+        task, view, ('salient', 'not salient', 'probability of saliency'), width, size
+    )
 
 
-def probability_key(task: Task, view: TaskView, texts: tuple[str, str, str], width: int,
-                    size: int) -> list[Image.Image]:
-    """A scale from 0 to 1, or two tiles where there is only truth; ``texts`` of 1, of 0 and of the scale."""
+def probability_key(
+    task: Task, view: TaskView, texts: tuple[str, str, str], width: int, size: int
+) -> list[Image.Image]:
+    """A scale from 0 to 1, or two tiles where there is only truth; ``texts`` of 1, of 0 and of the
+    scale.
+    """
     yes, no, scale = texts
     if view.prediction is None:
         return [swatches([(colour(task, 1), yes), (colour(task, 0), no)], width, size)]
@@ -187,7 +227,9 @@ def probability_key(task: Task, view: TaskView, texts: tuple[str, str, str], wid
     return [colour_bar(ramp, [(0.0, '0'), (0.5, scale), (1.0, '1')], size)]
 
 
-def column_key(task: Task, view: TaskView, classes: Sequence[str], width: int, size: int) -> Image.Image:
+def column_key(
+    task: Task, view: TaskView, classes: Sequence[str], width: int, size: int
+) -> Image.Image:
     """All that stands below a task's column; nothing where the column shows nothing."""
     if view.truth is None and view.prediction is None:
         return stack([], 0)

@@ -28,13 +28,17 @@ def run(monkeypatch, capsys) -> Callable[..., str]:
         monkeypatch.setattr(sys, 'argv', [str(SPEED), *map(str, arguments)])
         runpy.run_path(str(SPEED), run_name='__main__')
         return capsys.readouterr().out
+
     return run
 
 
 @pytest.mark.parametrize('action', speed_models.ACTIONS)
 def test_contenders_do_the_same(action):
     cell = replace(CELL, action=action, batch_size=2)
-    results = [build_call(build_model(cell, contender), cell)() for contender in ('plain', 'ours+channels_last')]
+    results = [
+        build_call(build_model(cell, contender), cell)()
+        for contender in ('plain', 'ours+channels_last')
+    ]
     assert difference(results[1], results[0]) < 1e-4
     assert difference({name: 1.1 * value for name, value in results[0].items()}, results[0]) > 0.05
 
@@ -46,7 +50,11 @@ def test_a_training_step_trains_what_is_not_frozen():
             model = build_model(cell, contender)
             before = {name: parameter.clone() for name, parameter in model.named_parameters()}
             build_call(model, cell)()
-            moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
+            moved = {
+                name
+                for name, parameter in model.named_parameters()
+                if not torch.equal(parameter, before[name])
+            }
             assert any('patch_embed' in name for name in moved) is (backbone == 'trainable')
             assert len(moved) > 100
 
@@ -81,7 +89,9 @@ def test_ours_takes_fewer_operations_and_bytes():
 def test_traffic_is_what_is_read_and_written():
     x, y = torch.zeros(10, 100), torch.zeros(100)
     assert count_bytes(lambda: x.add(x)) == 3 * 4000
-    assert count_bytes(lambda: x.add(y.expand(10, 100))) == 2 * 4000 + 400  # an expanded row is read once
+    assert (
+        count_bytes(lambda: x.add(y.expand(10, 100))) == 2 * 4000 + 400
+    )  # an expanded row is read once
     assert count_bytes(lambda: x.t()[3:].unsqueeze(0)) == 0  # views
     assert count_bytes(lambda: x.mul_(2)) == 2 * 4000
     assert count_bytes(lambda: x.zero_()) == 4000
@@ -111,12 +121,22 @@ def test_limits_do_what_they_say():
     assert count_bytes(limits['copy'][0]) == limits['copy'][1]
 
 
-@pytest.mark.parametrize(('operation', 'kind'), [
-    ('aten::upsample_bilinear2d_backward', 'resize and pool'), ('aten::addmm', 'linear'), ('aten::mm', 'linear'),
-    ('aten::mkldnn_convolution', 'convolution'), ('aten::convolution_backward', 'convolution'),
-    ('aten::_scaled_dot_product_flash_attention_for_cpu', 'attention'), ('aten::native_layer_norm', 'norm'),
-    ('aten::copy_', 'copy'), ('aten::addcmul', 'pointwise'), ('aten::item', 'other'),
-    ('autograd::engine::evaluate_function: MulBackward0', 'other')])
+@pytest.mark.parametrize(
+    ('operation', 'kind'),
+    [
+        ('aten::upsample_bilinear2d_backward', 'resize and pool'),
+        ('aten::addmm', 'linear'),
+        ('aten::mm', 'linear'),
+        ('aten::mkldnn_convolution', 'convolution'),
+        ('aten::convolution_backward', 'convolution'),
+        ('aten::_scaled_dot_product_flash_attention_for_cpu', 'attention'),
+        ('aten::native_layer_norm', 'norm'),
+        ('aten::copy_', 'copy'),
+        ('aten::addcmul', 'pointwise'),
+        ('aten::item', 'other'),
+        ('autograd::engine::evaluate_function: MulBackward0', 'other'),
+    ],
+)
 def test_kinds_of_operations(operation, kind):
     assert kind_of(operation) == kind
 
@@ -125,12 +145,26 @@ def test_a_profile_finds_the_parts_in_both_directions():
     cell = replace(CELL, action='train')
     model = build_model(cell, 'ours')
     rows = shares(model, build_call(model, cell), 'cpu', repeats=1)
-    directions = {part: {row['direction'] for row in rows if row['part'] == part} for part in
-                  ('backbone', 'neck', 'decoder.fusion', 'decoder.interaction', 'decoder.merger', 'heads.depth',
-                   'losses', 'optimizer')}
-    assert directions.pop('backbone') == directions.pop('optimizer') == {'forward'}  # frozen, and after the backward
+    directions = {
+        part: {row['direction'] for row in rows if row['part'] == part}
+        for part in (
+            'backbone',
+            'neck',
+            'decoder.fusion',
+            'decoder.interaction',
+            'decoder.merger',
+            'heads.depth',
+            'losses',
+            'optimizer',
+        )
+    }
+    assert (
+        directions.pop('backbone') == directions.pop('optimizer') == {'forward'}
+    )  # frozen, and after the backward
     assert all(found == {'forward', 'backward'} for found in directions.values()), directions
-    heads = [row for row in rows if row['part'].startswith('heads') and row['direction'] == 'backward']
+    heads = [
+        row for row in rows if row['part'].startswith('heads') and row['direction'] == 'backward'
+    ]
     assert max(heads, key=lambda row: row['seconds'])['kind'] == 'convolution'
     kinds, parts = table_of(rows)
     assert sum(sum(found.values()) for _, found in parts) == pytest.approx(1)
@@ -138,10 +172,23 @@ def test_a_profile_finds_the_parts_in_both_directions():
 
 
 def test_a_measured_cell_is_kept_until_it_is_asked_for_again(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(speed_costs, 'machine_limits', lambda *_: dict.fromkeys(('product', 'copy'), (int, 1)))
+    monkeypatch.setattr(
+        speed_costs, 'machine_limits', lambda *_: dict.fromkeys(('product', 'copy'), (int, 1))
+    )
     out = tmp_path / 'speed.json'
-    options = ('--variants', 'm2h_small_tiny', '--sizes', '28x28', '--repeats', 1, '--warmup', 0, '--out', out,
-               '--time-only')
+    options = (
+        '--variants',
+        'm2h_small_tiny',
+        '--sizes',
+        '28x28',
+        '--repeats',
+        1,
+        '--warmup',
+        0,
+        '--out',
+        out,
+        '--time-only',
+    )
     said = run(*options, '--actions', 'forward', 'predict', '--only', 'forward')
     assert 'ours' in said and list(json.loads(out.read_text())['cells']) == [CELL.name]
     first = json.loads(out.read_text())['cells'][CELL.name]
@@ -154,8 +201,15 @@ def test_a_measured_cell_is_kept_until_it_is_asked_for_again(run, tmp_path, monk
     assert again.pop(CELL.name) != cells.pop(CELL.name) and again == cells
 
 
-@pytest.mark.parametrize('options', [('--sizes', '28x30'), ('--contenders', 'theirs'), ('--contenders', 'ours+fast'),
-                                     ('--repeats', '0')])
+@pytest.mark.parametrize(
+    'options',
+    [
+        ('--sizes', '28x30'),
+        ('--contenders', 'theirs'),
+        ('--contenders', 'ours+fast'),
+        ('--repeats', '0'),
+    ],
+)
 def test_wrong_options_are_refused(run, options, capsys):
     with pytest.raises(SystemExit):
         run(*options)

@@ -48,8 +48,12 @@ def batch(model, size=(28, 42)):
 def divide(cfg, model, **options):
     """A runner that the hook has a hold of, without mmengine's around it, and the hook."""
     wrapper = build_optim_wrapper(model, OPTIMIZER)
-    loop = SimpleNamespace(iter=0, max_iters=9, run_iter=lambda data: model.train_step(data, wrapper))
-    runner = SimpleNamespace(model=model, optim_wrapper=wrapper, train_loop=loop, call_hook=lambda *_, **__: None)
+    loop = SimpleNamespace(
+        iter=0, max_iters=9, run_iter=lambda data: model.train_step(data, wrapper)
+    )
+    runner = SimpleNamespace(
+        model=model, optim_wrapper=wrapper, train_loop=loop, call_hook=lambda *_, **__: None
+    )
     hook = DividedTraining(StandIn(cfg), **options)
     hook.before_train(runner)
     return runner, hook
@@ -110,9 +114,23 @@ def rooms_root(tmp_path_factory):
 @pytest.fixture
 def run(monkeypatch, rooms_root):
     def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['stages.py', '--data-root', str(rooms_root), '--frames', '2', '--size', '30',
-                                          '44', *map(str, arguments)])
+        monkeypatch.setattr(
+            sys,
+            'argv',
+            [
+                'stages.py',
+                '--data-root',
+                str(rooms_root),
+                '--frames',
+                '2',
+                '--size',
+                '30',
+                '44',
+                *map(str, arguments),
+            ],
+        )
         stages.main()
+
     return run
 
 
@@ -120,15 +138,38 @@ def test_every_stage_is_reported(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(stages, 'HOST_ITERATIONS', 2)
     config, out = tmp_path / 'crops.py', tmp_path / 'stages.json'
     config.write_text(CROPS.format(toy=TOY))
-    run('--config', config, '--num-workers', 1, '--step-seconds', 0.01, '--batches', 1, '--iterations', 1,
-        '--eval-frames', 1, '--out', out, '--skip-model')
+    run(
+        '--config',
+        config,
+        '--num-workers',
+        1,
+        '--step-seconds',
+        0.01,
+        '--batches',
+        1,
+        '--iterations',
+        1,
+        '--eval-frames',
+        1,
+        '--out',
+        out,
+        '--skip-model',
+    )
     said, report = capsys.readouterr().out, json.loads(out.read_text())
     assert not any(name in said for name in SKIPPED)
-    assert {'optimizer', 'losses, backward', 'hooks, logs'} <= set(report['host']) == set(report['training'])
-    assert {'loading', 'outputs to predictions', 'metric edge', 'metric edge, validation'} <= set(report['evaluation'])
+    assert (
+        {'optimizer', 'losses, backward', 'hooks, logs'}
+        <= set(report['host'])
+        == set(report['training'])
+    )
+    assert {'loading', 'outputs to predictions', 'metric edge', 'metric edge, validation'} <= set(
+        report['evaluation']
+    )
     assert report['crop'] == [28, 42] and report['operations_of_network'] > 1e6
     host, wait = report['host'], report['loading']['waits']['0.01']
-    extra = wait['wall'] + sum(found['processor_mean'] for name, found in host.items() if name not in SKIPPED)
+    extra = wait['wall'] + sum(
+        found['processor_mean'] for name, found in host.items() if name not in SKIPPED
+    )
     assert f'{extra / (extra + 10):.1%}' in said
 
 

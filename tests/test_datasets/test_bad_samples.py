@@ -6,8 +6,13 @@ import pytest
 from m2h_mm.datasets import MixedDataset, NYUDDataset, multitask_dataset
 from m2h_mm.datasets.samplers import DrawIndex
 
-PIPELINE = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'), dict(type='RandomFlip', prob=0.5),
-            dict(type='RandomCrop', size=(20, 24)), dict(type='PackMultiTaskInputs')]
+PIPELINE = [
+    dict(type='LoadMultiTaskImage'),
+    dict(type='LoadMultiTaskLabels'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='RandomCrop', size=(20, 24)),
+    dict(type='PackMultiTaskInputs'),
+]
 
 GOOD = {'0000', *(f'{number:04d}' for number in range(5, 12))}
 
@@ -16,7 +21,7 @@ def damage(path):
     """Bytes in the middle: the header and the end are those of an intact file."""
     content = bytearray(path.read_bytes())
     for position in range(len(content) // 2, len(content) // 2 + 40):
-        content[position] ^= 0x5a
+        content[position] ^= 0x5A
     path.write_bytes(content)
 
 
@@ -35,8 +40,8 @@ def draw(dataset, index, number=0):
 
 @pytest.fixture
 def poisoned(make_nyud):
-    """Of twelve frames 1 to 4 are bad: an image that cannot be decoded, a label with wrong bytes, an empty file, and a
-    label of another size. The last two show in their headers.
+    """Of twelve frames 1 to 4 are bad: an image that cannot be decoded, a label with wrong bytes,
+    an empty file, and a label of another size. The last two show in their headers.
     """
     root = make_nyud(12)
     damage(root / 'images' / '0001.png')
@@ -50,7 +55,9 @@ def test_by_default_bad_headers_stop_the_building_and_the_rest_the_drawing(poiso
     with pytest.raises(ValueError, match=r'0003.png cannot be read \(it has zero bytes\)'):
         build(poisoned)
     (poisoned / 'segmentation' / '0003.png').unlink()
-    with pytest.raises(ValueError, match='depth label .*0004.npy is 10x32, its image .*0004.png is 24x32'):
+    with pytest.raises(
+        ValueError, match='depth label .*0004.npy is 10x32, its image .*0004.png is 24x32'
+    ):
         build(poisoned)
     (poisoned / 'depth' / '0004.npy').unlink()
     dataset = build(poisoned)
@@ -77,8 +84,12 @@ def test_skipped_samples_are_replaced_and_tell_it(poisoned, monkeypatch):
     dataset = build(poisoned, on_bad_sample='skip')
     assert len(dataset) == 12
     assert any('2 frames are bad and will be skipped' in text for text in said)
-    for index, what in ((1, 'images/0001.png'), (2, 'normals/0002.png'), (3, 'segmentation/0003.png'),
-                        (4, 'depth/0004.npy')):
+    for index, what in (
+        (1, 'images/0001.png'),
+        (2, 'normals/0002.png'),
+        (3, 'segmentation/0003.png'),
+        (4, 'depth/0004.npy'),
+    ):
         sample = draw(dataset, index)['data_samples']
         assert sample.frame_id in GOOD
         assert what in sample.skipped[0]
@@ -132,17 +143,25 @@ def test_a_mistake_in_the_pipeline_is_no_bad_sample(make_nyud):
     def broken(results):
         raise KeyError('no such field')
 
-    dataset = NYUDDataset(make_nyud(2), pipeline=[broken], check_normals=False, on_bad_sample='skip')
+    dataset = NYUDDataset(
+        make_nyud(2), pipeline=[broken], check_normals=False, on_bad_sample='skip'
+    )
     with pytest.raises(KeyError, match='no such field'):
         draw(dataset, 0)
 
 
 def test_members_of_a_mixture_skip_among_themselves(poisoned, make_nyud):
     other = make_nyud(3, name='other')
-    mixed = MixedDataset(dict(bad=dict(type='NYUDDataset', data_root=poisoned, check_normals=False,
-                                       on_bad_sample='skip'),
-                              good=dict(type='NYUDDataset', data_root=other, check_normals=False)),
-                         split='train', pipeline=PIPELINE)
+    mixed = MixedDataset(
+        dict(
+            bad=dict(
+                type='NYUDDataset', data_root=poisoned, check_normals=False, on_bad_sample='skip'
+            ),
+            good=dict(type='NYUDDataset', data_root=other, check_normals=False),
+        ),
+        split='train',
+        pipeline=PIPELINE,
+    )
     sample = mixed[DrawIndex(1, 0, seed=7)]['data_samples']
     assert sample.frame_id.removeprefix('bad/') in GOOD and sample.dataset == 'bad'
     assert 'images/0001.png' in sample.skipped[0]
@@ -150,7 +169,9 @@ def test_members_of_a_mixture_skip_among_themselves(poisoned, make_nyud):
 
 
 def test_normals_are_checked_on_the_frames_that_can_be_read(poisoned):
-    (poisoned / 'cameras.json').write_text('{' + ', '.join(f'"000{n}": [30, 30, 16, 12]' for n in range(12)) + '}')
+    (poisoned / 'cameras.json').write_text(
+        '{' + ', '.join(f'"000{n}": [30, 30, 16, 12]' for n in range(12)) + '}'
+    )
     damage(poisoned / 'normals' / '0000.png')
     dataset = NYUDDataset(poisoned, pipeline=PIPELINE, on_bad_sample='skip')
     assert draw(dataset, 0)['data_samples'].frame_id in GOOD - {'0000'}
@@ -161,8 +182,12 @@ def test_nan_and_void_are_pixels_without_a_label_not_bad_samples(make_nyud):
     rewrite(root / 'depth' / '0000.npy', lambda depth: np.where(np.arange(32) < 16, np.nan, depth))
     rewrite(root / 'normals' / '0000.npy', lambda normals: np.full_like(normals, np.nan))
     rewrite(root / 'depth' / '0001.npy', lambda depth: np.full_like(depth, np.nan))
-    dataset = NYUDDataset(root, pipeline=[PIPELINE[0], PIPELINE[1], PIPELINE[-1]], check_normals=False,
-                          on_bad_sample='skip')
+    dataset = NYUDDataset(
+        root,
+        pipeline=[PIPELINE[0], PIPELINE[1], PIPELINE[-1]],
+        check_normals=False,
+        on_bad_sample='skip',
+    )
     first, second = (draw(dataset, index)['data_samples'] for index in range(2))
     assert 'skipped' not in first and 'skipped' not in second
     depth = first.gt_depth_map.data

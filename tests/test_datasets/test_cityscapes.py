@@ -1,4 +1,6 @@
-"""MultiTaskCityscapesDataset: its classes, and what the transforms do with disparity and depth together."""
+"""MultiTaskCityscapesDataset: its classes, and what the transforms do with disparity and depth
+together.
+"""
 
 from pathlib import Path
 
@@ -27,14 +29,20 @@ def first(root: Path, *steps: dict) -> dict:
 def test_classes_are_named(converted):
     data = MultiTaskCityscapesDataset(converted)
     assert list(data.tasks) == ['semseg', 'depth', 'disparity', 'edge']
-    assert data.metainfo['classes'][:2] == ('road', 'sidewalk') and len(data.metainfo['palette']) == 19
+    assert (
+        data.metainfo['classes'][:2] == ('road', 'sidewalk') and len(data.metainfo['palette']) == 19
+    )
     (converted / 'converter.json').unlink()
-    seven = MultiTaskCityscapesDataset(converted, tasks=dict(semseg=dict(num_classes=7)), lazy_init=True).metainfo
+    seven = MultiTaskCityscapesDataset(
+        converted, tasks=dict(semseg=dict(num_classes=7)), lazy_init=True
+    ).metainfo
     assert seven['classes'][:2] == ('flat', 'construction') and len(seven['palette']) == 7
 
 
-@pytest.mark.parametrize(('num_classes', 'said'), [(40, r'Cityscapes has \[7, 19\], got 40'),
-                                                   (7, 'was converted to 19 classes.*--classes 7')])
+@pytest.mark.parametrize(
+    ('num_classes', 'said'),
+    [(40, r'Cityscapes has \[7, 19\], got 40'), (7, 'was converted to 19 classes.*--classes 7')],
+)
 def test_other_classes_than_the_files_have_are_refused(converted, num_classes, said):
     with pytest.raises(ValueError, match=said):
         MultiTaskCityscapesDataset(converted, tasks=dict(semseg=dict(num_classes=num_classes)))
@@ -52,10 +60,12 @@ def test_a_zoom_keeps_disparity_times_depth(converted):
 
 def test_a_resize_and_a_flip_change_no_disparity(converted):
     before = first(converted)['gt_disparity_map']
-    np.testing.assert_array_equal(first(converted, dict(type='Resize', size=(12, 24)))['gt_disparity_map'],
-                                  before[1::2, 1::2])
-    np.testing.assert_array_equal(first(converted, dict(type='RandomFlip', prob=1.0))['gt_disparity_map'],
-                                  before[:, ::-1])
+    np.testing.assert_array_equal(
+        first(converted, dict(type='Resize', size=(12, 24)))['gt_disparity_map'], before[1::2, 1::2]
+    )
+    np.testing.assert_array_equal(
+        first(converted, dict(type='RandomFlip', prob=1.0))['gt_disparity_map'], before[:, ::-1]
+    )
 
 
 @pytest.mark.parametrize('loader', ['train_dataloader', 'val_dataloader'])

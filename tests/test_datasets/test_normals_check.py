@@ -16,13 +16,19 @@ LOAD = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels')]
 @pytest.fixture(scope='module')
 def rooms(tmp_path_factory) -> Path:
     """Rendered frames, in our convention for sure."""
-    return Path(RoomsDataset(tmp_path_factory.mktemp('rooms'), num_train=2, num_val=1, size=(240, 320),
-                             num_workers=0).data_root)
+    return Path(
+        RoomsDataset(
+            tmp_path_factory.mktemp('rooms'), num_train=2, num_val=1, size=(240, 320), num_workers=0
+        ).data_root
+    )
 
 
 @pytest.fixture(params=['rooms', 'nyud_sample'])
 def frames(request, tmp_path):
-    """``frames(channels, signs)``: a copy of rendered or real frames whose stored normals hold other axes."""
+    """``frames(channels, signs)``: a copy of rendered or real frames whose stored normals hold
+    other axes.
+    """
+
     def make(channels=(0, 1, 2), signs=(1, 1, 1)):
         root = tmp_path / 'frames'
         shutil.copytree(source, root)
@@ -30,6 +36,7 @@ def frames(request, tmp_path):
             stored = cv2.imread(path)[..., ::-1][..., channels]
             assert cv2.imwrite(path, np.where(np.array(signs) > 0, stored, 255 - stored)[..., ::-1])
         return root
+
     source = request.getfixturevalue(request.param)
     return make
 
@@ -41,16 +48,24 @@ def test_our_convention_is_accepted_quickly(frames):
     assert time.process_time() - start < 1
 
 
-@pytest.mark.parametrize(('channels', 'signs', 'axes'), [
-    ((0, 1, 2), (-1, 1, 1), '-x,y,z'),
-    ((0, 1, 2), (1, -1, 1), 'x,-y,z'),
-    ((0, 1, 2), (1, 1, -1), 'x,y,-z'),
-    ((2, 1, 0), (1, 1, 1), 'z,y,x'),
-    ((0, 2, 1), (1, -1, 1), 'x,-z,y'),
-    ((2, 1, 0), (-1, -1, 1), '-z,-y,x')])
+@pytest.mark.parametrize(
+    ('channels', 'signs', 'axes'),
+    [
+        ((0, 1, 2), (-1, 1, 1), '-x,y,z'),
+        ((0, 1, 2), (1, -1, 1), 'x,-y,z'),
+        ((0, 1, 2), (1, 1, -1), 'x,y,-z'),
+        ((2, 1, 0), (1, 1, 1), 'z,y,x'),
+        ((0, 2, 1), (1, -1, 1), 'x,-z,y'),
+        ((2, 1, 0), (-1, -1, 1), '-z,-y,x'),
+    ],
+)
 def test_other_conventions_are_refused_and_named(frames, channels, signs, axes):
     root = frames(channels, signs)
-    with pytest.raises(ValueError, match=rf'(?s)frames/normals .* hold {axes}, .*check_normals=False') as error:
+    with pytest.raises(
+        ValueError,
+        match=rf'(?s)frames/normals .* hold {axes}, '
+        r'.*check_normals=False',
+    ) as error:
         NYUDDataset(root)
     assert f'check_normals.py {root} --rewrite' in str(error.value).replace('\n', ' ')
     assert len(NYUDDataset(root, check_normals=False)) == 2
@@ -68,7 +83,9 @@ def test_labels_that_say_nothing_are_accepted(make_nyud, content):
     root = make_nyud(count=3, size=(240, 320))
     for path in (root / 'normals').iterdir():
         if 'flat' in content and content != 'flat depth':
-            cv2.imwrite(str(path), np.full((240, 320, 3), (255, 128, 128), np.uint8))  # BGR: toward the camera
+            cv2.imwrite(
+                str(path), np.full((240, 320, 3), (255, 128, 128), np.uint8)
+            )  # BGR: toward the camera
     for path in (root / 'depth').iterdir():
         if content in ('flat', 'flat depth'):
             np.save(path, np.full((240, 320), 2, np.float32))
@@ -78,5 +95,7 @@ def test_labels_that_say_nothing_are_accepted(make_nyud, content):
 def test_rooms_agree_with_themselves_and_do_not_spend_the_time(tmp_path, monkeypatch):
     options = dict(data_root=tmp_path, num_train=2, num_val=1, size=(120, 160), num_workers=0)
     assert len(RoomsDataset(**options, check_normals=True)) == 2
-    monkeypatch.setattr(multitask_dataset, 'require_our_normals', lambda *_: pytest.fail('it was checked'))
+    monkeypatch.setattr(
+        multitask_dataset, 'require_our_normals', lambda *_: pytest.fail('it was checked')
+    )
     assert len(RoomsDataset(**options)) == 2

@@ -12,9 +12,18 @@ import torch
 from m2h_mm.datasets import MultiTaskDataset, NYUDDataset, multitask_dataset
 from m2h_mm.registry import DATASETS
 
-PACK = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'), dict(type='PackMultiTaskInputs')]
+PACK = [
+    dict(type='LoadMultiTaskImage'),
+    dict(type='LoadMultiTaskLabels'),
+    dict(type='PackMultiTaskInputs'),
+]
 LOAD = PACK[:2]
-FIELDS = {'semseg': 'gt_sem_seg', 'depth': 'gt_depth_map', 'normals': 'gt_normal_map', 'edge': 'gt_edge_map'}
+FIELDS = {
+    'semseg': 'gt_sem_seg',
+    'depth': 'gt_depth_map',
+    'normals': 'gt_normal_map',
+    'edge': 'gt_edge_map',
+}
 
 
 @pytest.fixture
@@ -29,13 +38,19 @@ def messages(monkeypatch):
     return said
 
 
-# ---- reading ---------------------------------------------------------------------------------------------------------
+# ---- reading
+# ---------------------------------------------------------------------------------------------------------
 def test_a_packed_sample(make_nyud):
     packed = NYUDDataset(make_nyud(size=(24, 32)), pipeline=PACK)[1]
     sample = packed['data_samples']
     assert packed['inputs'].shape == (3, 24, 32) and packed['inputs'].dtype == torch.uint8
     shapes = {name: tuple(sample.get(field).data.shape) for name, field in FIELDS.items()}
-    assert shapes == {'semseg': (1, 24, 32), 'depth': (1, 24, 32), 'normals': (3, 24, 32), 'edge': (1, 24, 32)}
+    assert shapes == {
+        'semseg': (1, 24, 32),
+        'depth': (1, 24, 32),
+        'normals': (3, 24, 32),
+        'edge': (1, 24, 32),
+    }
     assert sample.gt_depth_map.data.dtype == sample.gt_normal_map.data.dtype == torch.float32
     assert sample.frame_id == '0001' and sample.ori_shape == sample.img_shape == (24, 32)
     assert sample.cam2img.shape == (3, 3) and sample.cam2img.dtype == np.float64
@@ -43,9 +58,12 @@ def test_a_packed_sample(make_nyud):
 
 @pytest.mark.parametrize('image', ['.png', '.jpg'])
 def test_every_file_type_gives_the_same_labels(make_nyud, image):
-    arrays = NYUDDataset(make_nyud(depth='.npy', normals='.npy', edge='.npy', name='a'), pipeline=LOAD)[2]
-    pictures = NYUDDataset(make_nyud(depth='.png', normals='.png', edge='.png', image=image, name='b'),
-                           pipeline=LOAD)[2]
+    arrays = NYUDDataset(
+        make_nyud(depth='.npy', normals='.npy', edge='.npy', name='a'), pipeline=LOAD
+    )[2]
+    pictures = NYUDDataset(
+        make_nyud(depth='.png', normals='.png', edge='.png', image=image, name='b'), pipeline=LOAD
+    )[2]
     np.testing.assert_allclose(pictures['gt_depth_map'], arrays['gt_depth_map'], atol=1e-6)
     np.testing.assert_array_equal(pictures['gt_edge_map'], arrays['gt_edge_map'])
     np.testing.assert_allclose(pictures['gt_normal_map'], arrays['gt_normal_map'], atol=0.01)
@@ -59,8 +77,12 @@ def test_every_file_type_gives_the_same_labels(make_nyud, image):
 
 @pytest.fixture
 def astmt(make_nyud) -> tuple:
-    """The same frames in the layouts of ASTMT and MTI-Net; normals are smooth, as JPEG keeps no noise."""
-    roots = [make_nyud(count=2, image='.jpg', size=(64, 80), name=name) for name in ('astmt', 'plain')]
+    """The same frames in the layouts of ASTMT and MTI-Net; normals are smooth, as JPEG keeps no
+    noise.
+    """
+    roots = [
+        make_nyud(count=2, image='.jpg', size=(64, 80), name=name) for name in ('astmt', 'plain')
+    ]
     angle = np.linspace(-1, 1, 80)[None].repeat(64, 0)
     normals = np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=2)
     normals[:16] = 0
@@ -71,8 +93,12 @@ def astmt(make_nyud) -> tuple:
             cv2.imwrite(str(root / 'normals' / (frame + suffix)), stored[..., ::-1])
     for folder, suffix in (('segmentation', '.png'), ('depth', '.npy')):
         for path in (roots[0] / folder).iterdir():
-            array = np.load(path) if suffix == '.npy' else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-            scipy.io.savemat(path.with_suffix('.mat'), {folder: array}, do_compression=path.stem == '0001')
+            array = (
+                np.load(path) if suffix == '.npy' else cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            )
+            scipy.io.savemat(
+                path.with_suffix('.mat'), {folder: array}, do_compression=path.stem == '0001'
+            )
             path.unlink()
     return tuple(roots)
 
@@ -85,7 +111,9 @@ def test_the_layout_of_astmt(astmt):
             assert mat[field].dtype == plain[field].dtype
         # Rows 8..24 are the JPEG blocks at the border of what is missing.
         assert not mat['gt_normal_map'][:8].any()
-        np.testing.assert_allclose(mat['gt_normal_map'][24:], plain['gt_normal_map'][24:], atol=0.05)
+        np.testing.assert_allclose(
+            mat['gt_normal_map'][24:], plain['gt_normal_map'][24:], atol=0.05
+        )
 
 
 @pytest.mark.parametrize('damage', ['cut', 'empty', 'other', 'two variables', 'version 7.3'])
@@ -96,8 +124,11 @@ def test_a_damaged_mat_file_is_named_when_built(astmt, frame, damage):
     if damage == 'two variables':
         scipy.io.savemat(path, dict(a=np.ones((64, 80)), b=np.ones((64, 80))))
     else:
-        path.write_bytes(dict(cut=content[:-40], empty=b'', other=b'<html>' * 50)
-                         .get(damage, b'MATLAB 7.3 MAT-file'.ljust(124) + b'\x00\x02IM' + bytes(400)))
+        path.write_bytes(
+            dict(cut=content[:-40], empty=b'', other=b'<html>' * 50).get(
+                damage, b'MATLAB 7.3 MAT-file'.ljust(124) + b'\x00\x02IM' + bytes(400)
+            )
+        )
     with pytest.raises(ValueError, match=f'depth/{frame}.mat cannot be read'):
         NYUDDataset(astmt[0], check_normals=False)  # which decodes labels too
 
@@ -159,8 +190,15 @@ def test_partial_labels(make_nyud, messages):
         path.unlink()
     (root / 'edge').rmdir()
     dataset = NYUDDataset(root, pipeline=PACK)
-    present = [[name for name, field in FIELDS.items() if field in sample['data_samples']] for sample in dataset]
-    assert present == [['semseg', 'depth', 'normals'], ['semseg', 'depth'], ['semseg', 'depth', 'normals']]
+    present = [
+        [name for name, field in FIELDS.items() if field in sample['data_samples']]
+        for sample in dataset
+    ]
+    assert present == [
+        ['semseg', 'depth', 'normals'],
+        ['semseg', 'depth'],
+        ['semseg', 'depth', 'normals'],
+    ]
     warned = [text for level, text in messages if level == logging.WARNING]
     assert len(warned) == 1 and "'edge'" in warned[0] and str(root / 'edge') in warned[0]
     assert any('normals 2' in text for _, text in messages)
@@ -175,23 +213,31 @@ def test_sample_of_the_real_data(nyud_sample):
     assert abs((depth == 0).mean() - 0.3419) < 1e-4
     assert 1.49 < depth[depth > 0].min() and depth.max() < 5.94
     length = np.linalg.norm(full['gt_normal_map'], axis=-1)
-    assert abs((length > 0).mean() - 0.7794) < 1e-4 and np.allclose(length[length > 0], 1, atol=1e-6)
+    assert abs((length > 0).mean() - 0.7794) < 1e-4 and np.allclose(
+        length[length > 0], 1, atol=1e-6
+    )
     floor = full['gt_normal_map'][(full['gt_sem_seg'] == 1) & (length > 0)]
     np.testing.assert_allclose(np.median(floor, axis=0), (0.01, 0.98, 0.19), atol=0.02)
     assert full['gt_edge_map'].sum() == 8495 and partial['gt_edge_map'].sum() == 11896
     assert 'gt_normal_map' not in partial and 'gt_depth_map' in partial
 
 
-# ---- cameras ---------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(('size', 'expected'), [
-    ((480, 640), (518.8579, 519.4696, 325.5824, 253.7362)),
-    ((427, 561), (518.8579, 519.4696, 285.5824, 209.7362)),
-    ((425, 560), (518.8579, 519.4696, 285.5824, 209.7362)),
-    ((240, 320), (259.42895, 259.7348, 162.5412, 126.6181)),
-])
+# ---- cameras
+# ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ('size', 'expected'),
+    [
+        ((480, 640), (518.8579, 519.4696, 325.5824, 253.7362)),
+        ((427, 561), (518.8579, 519.4696, 285.5824, 209.7362)),
+        ((425, 560), (518.8579, 519.4696, 285.5824, 209.7362)),
+        ((240, 320), (259.42895, 259.7348, 162.5412, 126.6181)),
+    ],
+)
 def test_camera_follows_the_size(make_nyud, size, expected):
     camera = NYUDDataset(make_nyud(count=1, size=size), pipeline=LOAD[:1])[0]['cam2img']
-    np.testing.assert_allclose((camera[0, 0], camera[1, 1], camera[0, 2], camera[1, 2]), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        (camera[0, 0], camera[1, 1], camera[0, 2], camera[1, 2]), expected, atol=1e-4
+    )
 
 
 def test_camera_file_overrides(make_nyud):
@@ -202,11 +248,14 @@ def test_camera_file_overrides(make_nyud):
     np.testing.assert_allclose(dataset[0]['cam2img'][0, 0], 518.8579 / 20)
 
 
-# ---- the rest of BaseDataset -----------------------------------------------------------------------------------------
+# ---- the rest of BaseDataset
+# -----------------------------------------------------------------------------------------
 def test_base_dataset_features(make_nyud):
     root = make_nyud(count=4)
     dataset = NYUDDataset(root, pipeline=LOAD, indices=[3, 1], lazy_init=True)
-    assert [dataset[0]['frame_id'], dataset[1]['frame_id']] == ['0003', '0001'] and len(dataset) == 2
+    assert [dataset[0]['frame_id'], dataset[1]['frame_id']] == ['0003', '0001'] and len(
+        dataset
+    ) == 2
     assert len(NYUDDataset(root, serialize_data=False).get_subset(3)) == 3
     assert len(dataset.metainfo['classes']) == len(dataset.metainfo['palette']) == 40
     assert dataset.metainfo['classes'][:2] == ('wall', 'floor')
@@ -214,19 +263,34 @@ def test_base_dataset_features(make_nyud):
 
 def test_own_transforms_whatever_the_scope(make_nyud):
     """mmcv registers a RandomFlip and a Resize too, which know nothing of depth and normals."""
-    dataset = DATASETS.build(dict(type='NYUDDataset', data_root=str(make_nyud(count=1)), _scope_='m2h_mm', pipeline=[
-        *LOAD, dict(type='Resize', size=(12, 16)), dict(type='RandomFlip', prob=1.0)]))
-    assert {type(step).__module__.split('.')[0] for step in dataset.pipeline.transforms} == {'m2h_mm'}
+    dataset = DATASETS.build(
+        dict(
+            type='NYUDDataset',
+            data_root=str(make_nyud(count=1)),
+            _scope_='m2h_mm',
+            pipeline=[*LOAD, dict(type='Resize', size=(12, 16)), dict(type='RandomFlip', prob=1.0)],
+        )
+    )
+    assert {type(step).__module__.split('.')[0] for step in dataset.pipeline.transforms} == {
+        'm2h_mm'
+    }
     assert dataset[0]['gt_normal_map'].shape == (12, 16, 3)
 
 
-# ---- what can be wrong -----------------------------------------------------------------------------------------------
+# ---- what can be wrong
+# -----------------------------------------------------------------------------------------------
 def test_no_data(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         NYUDDataset(tmp_path / 'nowhere')
     text = str(error.value)
-    for part in (str(tmp_path / 'nowhere' / 'images'), 'segmentation/<id>', 'gt_sets/train.txt', 'NYUD-MT',
-                 'data_root', 'configs/m2h/m2h_tiny_rooms.py'):
+    for part in (
+        str(tmp_path / 'nowhere' / 'images'),
+        'segmentation/<id>',
+        'gt_sets/train.txt',
+        'NYUD-MT',
+        'data_root',
+        'configs/m2h/m2h_tiny_rooms.py',
+    ):
         assert part in text
 
 
@@ -238,7 +302,11 @@ def test_empty_image_folder(make_nyud):
 
 
 def test_missing_split(make_nyud):
-    with pytest.raises(FileNotFoundError, match=r"split='test'.*gt_sets/test\.txt.*\['train', 'val'\]"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"split='test'.*gt_sets/test\.txt.*\['train', "
+        r"'val'\]",
+    ):
         NYUDDataset(make_nyud(), split='test')
 
 
@@ -264,16 +332,24 @@ def test_unknown_task(make_nyud):
 def test_label_of_another_size(make_nyud):
     root = make_nyud()
     np.save(root / 'depth/0002.npy', np.ones((24, 30), np.float32))
-    with pytest.raises(ValueError, match=r'depth label .*0002\.npy is 24x30, its image .*0002\.png is 24x32'):
+    with pytest.raises(
+        ValueError,
+        match=r'depth label .*0002\.npy is 24x30, its image .*0002\.png '
+        r'is 24x32',
+    ):
         NYUDDataset(root)
 
 
-@pytest.mark.parametrize('file', ['images/0002.png', 'depth/0002.npy', 'normals/0002.png', 'segmentation/0002.png'])
+@pytest.mark.parametrize(
+    'file', ['images/0002.png', 'depth/0002.npy', 'normals/0002.png', 'segmentation/0002.png']
+)
 @pytest.mark.parametrize('damage', ['empty', 'cut', 'other'])
 def test_damaged_file_is_named_when_built(make_nyud, file, damage):
     root = make_nyud()
     content = (root / file).read_bytes()
-    (root / file).write_bytes({'empty': b'', 'cut': content[:len(content) * 2 // 3], 'other': b'<html>' * 50}[damage])
+    (root / file).write_bytes(
+        {'empty': b'', 'cut': content[: len(content) * 2 // 3], 'other': b'<html>' * 50}[damage]
+    )
     with pytest.raises(ValueError, match=file):
         NYUDDataset(root)
 
@@ -281,7 +357,7 @@ def test_damaged_file_is_named_when_built(make_nyud, file, damage):
 def test_cut_jpeg_is_named_when_built(make_nyud):
     root = make_nyud(image='.jpg')
     content = (root / 'images/0001.jpg').read_bytes()
-    (root / 'images/0001.jpg').write_bytes(content[:len(content) // 2])
+    (root / 'images/0001.jpg').write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=r'0001\.jpg.*cut off'):
         NYUDDataset(root)
 
@@ -290,7 +366,7 @@ def test_cut_jpeg_is_named_when_built(make_nyud):
 def test_damage_inside_is_named_when_read(make_nyud, file):
     root = make_nyud(size=(64, 64))
     content = bytearray((root / file).read_bytes())
-    content[len(content) // 3:len(content) // 3 + 40] = bytes(40)
+    content[len(content) // 3 : len(content) // 3 + 40] = bytes(40)
     (root / file).write_bytes(content)
     dataset = NYUDDataset(root, pipeline=LOAD)
     with pytest.raises(ValueError, match=file):
@@ -303,7 +379,9 @@ def test_unknown_class(make_nyud):
     stored[3, 4:6] = (41, 200)
     cv2.imwrite(str(root / 'segmentation/0001.png'), stored)
     dataset = NYUDDataset(root, pipeline=LOAD)
-    with pytest.raises(ValueError, match=r'0001\.png holds the values \[41, 200\]; expected 1\.\.40'):
+    with pytest.raises(
+        ValueError, match=r'0001\.png holds the values \[41, 200\]; expected 1\.\.40'
+    ):
         dataset[1]
 
 
@@ -312,7 +390,9 @@ def test_wrong_number_of_classes_shows_when_built(make_nyud):
         NYUDDataset(make_nyud(), tasks=dict(semseg=dict(num_classes=13)))
 
 
-@pytest.mark.parametrize('content', ['{"0000": [1, 2, 3]}', '[1, 2]', '{', '{"0000": [0, 1, 2, 3]}'])
+@pytest.mark.parametrize(
+    'content', ['{"0000": [1, 2, 3]}', '[1, 2]', '{', '{"0000": [0, 1, 2, 3]}']
+)
 def test_bad_camera_file(make_nyud, content):
     root = make_nyud(count=1)
     (root / 'cameras.json').write_text(content)
@@ -321,7 +401,11 @@ def test_bad_camera_file(make_nyud, content):
 
 
 def test_labels_loaded_after_the_image_moved(make_nyud):
-    pipeline = [dict(type='LoadMultiTaskImage'), dict(type='RandomCrop', size=(8, 8)), dict(type='LoadMultiTaskLabels')]
+    pipeline = [
+        dict(type='LoadMultiTaskImage'),
+        dict(type='RandomCrop', size=(8, 8)),
+        dict(type='LoadMultiTaskLabels'),
+    ]
     dataset = NYUDDataset(make_nyud(count=1), pipeline=pipeline)
     with pytest.raises(ValueError, match='after RandomCrop'):
         dataset[0]

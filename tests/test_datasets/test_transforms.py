@@ -27,15 +27,24 @@ def frame(seed=0, size=SIZE, lacking=()):
     normals = rng.normal(size=(*size, 3)).astype(np.float32)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     labels = dict(
-        gt_sem_seg=rng.integers(0, 40, size).astype(np.uint8), gt_normal_map=normals,
+        gt_sem_seg=rng.integers(0, 40, size).astype(np.uint8),
+        gt_normal_map=normals,
         gt_depth_map=rng.uniform(0.5, 9, size).astype(np.float32),
-        gt_edge_map=(rng.random(size) < 0.2).astype(np.uint8))
+        gt_edge_map=(rng.random(size) < 0.2).astype(np.uint8),
+    )
     for field, void in zip(FIELDS, (255, 0, 0, 255), strict=True):
         labels[field][::5] = void
     return dict(
-        img=rng.integers(0, 256, (*size, 3)).astype(np.uint8), img_path='a.png', frame_id='a', ori_shape=size,
-        img_shape=size, cam2img=CAMERA.copy(), tasks=build_tasks(('semseg', 'depth', 'normals', 'edge')),
-        rng=np.random.default_rng(seed), **{key: value for key, value in labels.items() if key not in lacking})
+        img=rng.integers(0, 256, (*size, 3)).astype(np.uint8),
+        img_path='a.png',
+        frame_id='a',
+        ori_shape=size,
+        img_shape=size,
+        cam2img=CAMERA.copy(),
+        tasks=build_tasks(('semseg', 'depth', 'normals', 'edge')),
+        rng=np.random.default_rng(seed),
+        **{key: value for key, value in labels.items() if key not in lacking},
+    )
 
 
 def plane_frame(size=SIZE, normal=(0.5, -0.3, -0.8), distance=3.0):
@@ -49,7 +58,7 @@ def plane_frame(size=SIZE, normal=(0.5, -0.3, -0.8), distance=3.0):
 
 
 def rays(camera, size):
-    rows, columns = np.mgrid[:size[0], :size[1]]
+    rows, columns = np.mgrid[: size[0], : size[1]]
     return np.stack([columns, rows, np.ones(size)], axis=-1) @ np.linalg.inv(camera).T
 
 
@@ -61,41 +70,57 @@ def plane_normal(depth, camera):
 
 
 GEOMETRIC = {
-    'zoom in': RandomZoom((1.7, 1.7)), 'zoom out': RandomZoom((0.6, 0.6)), 'zoom': RandomZoom((0.5, 2.0)),
-    'resize': Resize(size=(30, 70)), 'scale': Resize(scale=2.0), 'crop': RandomCrop((20, 31)),
-    'flip': RandomFlip(1.0), 'pad': Pad(size=(57, 70)), 'divisor': Pad(size_divisor=14),
+    'zoom in': RandomZoom((1.7, 1.7)),
+    'zoom out': RandomZoom((0.6, 0.6)),
+    'zoom': RandomZoom((0.5, 2.0)),
+    'resize': Resize(size=(30, 70)),
+    'scale': Resize(scale=2.0),
+    'crop': RandomCrop((20, 31)),
+    'flip': RandomFlip(1.0),
+    'pad': Pad(size=(57, 70)),
+    'divisor': Pad(size_divisor=14),
 }
 geometric = pytest.mark.parametrize('transform', GEOMETRIC.values(), ids=GEOMETRIC)
 
 
-# ---- all of them -----------------------------------------------------------------------------------------------------
+# ---- all of them
+# -----------------------------------------------------------------------------------------------------
 @geometric
 def test_maps_keep_one_size(transform):
     results = transform(frame())
     assert results['img'].shape[:2] == results['img_shape']
     assert results['img'].dtype in (np.uint8, np.float32) and results['ori_shape'] == SIZE
     for field, before in zip(FIELDS, (frame()[field] for field in FIELDS), strict=True):
-        assert results[field].shape[:2] == results['img_shape'] and results[field].dtype == before.dtype
+        assert (
+            results[field].shape[:2] == results['img_shape']
+            and results[field].dtype == before.dtype
+        )
 
 
 @geometric
 def test_points_project_where_their_pixels_went(transform):
-    """The source pixel travels in the normals' place; its 3-D point must land on the pixel it came to."""
+    """The source pixel travels in the normals' place; its 3-D point must land on the pixel it came
+    to.
+    """
     start = frame()
-    rows, columns = np.mgrid[:SIZE[0], :SIZE[1]]
-    start['gt_normal_map'] = np.stack([columns + 1, rows + 1, np.ones(SIZE)], axis=-1).astype(np.float32)
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    start['gt_normal_map'] = np.stack([columns + 1, rows + 1, np.ones(SIZE)], axis=-1).astype(
+        np.float32
+    )
     start['gt_depth_map'] = np.random.default_rng(1).uniform(1, 5, SIZE).astype(np.float32)
     depth_before = start['gt_depth_map'].copy()
     results = transform(start)
     carried = results['gt_normal_map']
     inside = carried[..., 2] == 1
-    x, y = (np.abs(carried[..., axis][inside]).astype(int) - 1 for axis in (0, 1))  # a flip negates x
+    x, y = (
+        np.abs(carried[..., axis][inside]).astype(int) - 1 for axis in (0, 1)
+    )  # a flip negates x
     mirror = -1 if results.get('flip') else 1
     z = results['gt_depth_map'][inside]
     shrink = z / depth_before[y, x]
     points = rays(CAMERA, SIZE)[y, x] * (depth_before[y, x] * shrink)[:, None] * (mirror, 1, 1)
     projected = points @ results['cam2img'].T
-    offset = (projected[:, :2] / projected[:, 2:] - np.argwhere(inside)[:, ::-1])
+    offset = projected[:, :2] / projected[:, 2:] - np.argwhere(inside)[:, ::-1]
     step = max(results['cam2img'][0, 0] / CAMERA[0, 0], results['cam2img'][1, 1] / CAMERA[1, 1])
     resampled = isinstance(transform, RandomZoom | Resize)
     assert np.abs(offset).max() <= (step / 2 + 1e-3 if resampled else 1e-3)
@@ -108,7 +133,9 @@ def test_points_project_where_their_pixels_went(transform):
 @pytest.mark.parametrize('lacking', [('gt_sem_seg',), ('gt_normal_map', 'gt_edge_map'), FIELDS])
 def test_partial_labels_pass(transform, lacking):
     whole, part = transform(frame()), transform(frame(lacking=lacking))
-    assert [field for field in FIELDS if field in part] == [field for field in FIELDS if field not in lacking]
+    assert [field for field in FIELDS if field in part] == [
+        field for field in FIELDS if field not in lacking
+    ]
     if not isinstance(transform, RandomCrop):  # the window depends on the segmentation
         np.testing.assert_array_equal(whole['img'], part['img'])
     packed = PackMultiTaskInputs()(part)
@@ -123,7 +150,9 @@ def test_no_value_is_invented(transform):
     length = np.linalg.norm(after['gt_normal_map'], axis=-1)
     assert (np.isclose(length, 1, atol=1e-6) | (length == 0)).all() and (length == 0).any()
     assert (after['gt_depth_map'] == 0).any() and (length > 0).any()
-    if isinstance(transform, RandomZoom | Resize):  # what is void is void for all tasks, before and after
+    if isinstance(
+        transform, RandomZoom | Resize
+    ):  # what is void is void for all tasks, before and after
         void = after['gt_sem_seg'] == 255
         for field, value in (('gt_edge_map', 255), ('gt_depth_map', 0), ('gt_normal_map', 0)):
             same = after[field] == value
@@ -143,7 +172,12 @@ def test_image_stays_aligned_with_labels():
     ramp = np.arange(96)[None].repeat(64, 0)
     results['img'] = (2 * ramp)[..., None].repeat(3, 2).astype(np.uint8)
     results['gt_edge_map'] = ramp.astype(np.uint8)
-    for step in (RandomZoom((1.5, 1.5)), RandomCrop((70, 100), cat_max_ratio=1), RandomFlip(1.0), Pad((80, 120))):
+    for step in (
+        RandomZoom((1.5, 1.5)),
+        RandomCrop((70, 100), cat_max_ratio=1),
+        RandomFlip(1.0),
+        Pad((80, 120)),
+    ):
         results = step(results)
     inside = results['gt_edge_map'] != 255
     assert inside.sum() == 70 * 100
@@ -151,12 +185,15 @@ def test_image_stays_aligned_with_labels():
     assert np.abs(difference).max() <= 0.5 and abs(difference.mean()) < 0.05
 
 
-# ---- zoom and resize -------------------------------------------------------------------------------------------------
+# ---- zoom and resize
+# -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize('scale', [0.5, 2.0])
 def test_zoom_divides_depth_and_keeps_normals(scale):
     before, after = plane_frame(), RandomZoom((scale, scale))(plane_frame())
     assert after['img_shape'] == tuple(round(length * scale) for length in SIZE)
-    np.testing.assert_allclose(np.median(after['gt_depth_map']), np.median(before['gt_depth_map']) / scale, rtol=0.02)
+    np.testing.assert_allclose(
+        np.median(after['gt_depth_map']), np.median(before['gt_depth_map']) / scale, rtol=0.02
+    )
     np.testing.assert_allclose(after['cam2img'][:2, :2], CAMERA[:2, :2] * scale)
     truth = after['gt_normal_map'][0, 0]
     np.testing.assert_array_equal(truth, before['gt_normal_map'][0, 0])
@@ -185,12 +222,15 @@ def test_resize_keeps_depth():
     np.testing.assert_allclose(after['cam2img'], [[120, 0, 75.1], [0, 124, 44.1], [0, 0, 1]])
 
 
-# ---- flip ------------------------------------------------------------------------------------------------------------
+# ---- flip
+# ------------------------------------------------------------------------------------------------------------
 def test_flip_twice_is_identity():
     flip, before = RandomFlip(1.0), frame()
     once = flip(frame())
     assert not np.array_equal(once['gt_normal_map'], before['gt_normal_map'][:, ::-1])
-    np.testing.assert_array_equal(once['gt_normal_map'][..., 0], -before['gt_normal_map'][:, ::-1, 0])
+    np.testing.assert_array_equal(
+        once['gt_normal_map'][..., 0], -before['gt_normal_map'][:, ::-1, 0]
+    )
     twice = flip(once)
     for key in ('img', 'cam2img', *FIELDS):
         np.testing.assert_array_equal(twice[key], before[key])
@@ -203,7 +243,8 @@ def test_flip_happens_with_its_probability():
     assert kept['flip'] is False and np.array_equal(kept['img'], frame()['img'])
 
 
-# ---- crop ------------------------------------------------------------------------------------------------------------
+# ---- crop
+# ------------------------------------------------------------------------------------------------------------
 def test_crop_limits_the_largest_class():
     """One class fills the left three quarters: only windows on the right are varied enough."""
     label = np.zeros(SIZE, np.uint8)
@@ -212,15 +253,22 @@ def test_crop_limits_the_largest_class():
     for seed in range(40):
         results = frame(seed)
         results['gt_sem_seg'] = label
-        shares.append(np.bincount(RandomCrop((48, 24), 0.75, tries=200)(results)['gt_sem_seg'].ravel()).max())
+        shares.append(
+            np.bincount(RandomCrop((48, 24), 0.75, tries=200)(results)['gt_sem_seg'].ravel()).max()
+        )
     assert max(shares) <= 0.75 * 48 * 24
-    free = [RandomCrop((48, 24), 1.0)(frame(seed) | {'gt_sem_seg': label})['gt_sem_seg'].mean() for seed in range(40)]
+    free = [
+        RandomCrop((48, 24), 1.0)(frame(seed) | {'gt_sem_seg': label})['gt_sem_seg'].mean()
+        for seed in range(40)
+    ]
     assert free.count(0) > 5
 
 
 def test_crop_ignores_void_and_gives_up():
     results = frame()
-    results['gt_sem_seg'] = np.where(np.arange(64) < 60, 255, np.arange(64) % 2).astype(np.uint8)[None].repeat(48, 0)
+    results['gt_sem_seg'] = (
+        np.where(np.arange(64) < 60, 255, np.arange(64) % 2).astype(np.uint8)[None].repeat(48, 0)
+    )
     cropped = RandomCrop((48, 30), 0.75, tries=300)(results)['gt_sem_seg']
     assert set(np.unique(cropped)) == {0, 1, 255}
     plain = frame()
@@ -229,7 +277,10 @@ def test_crop_ignores_void_and_gives_up():
 
 
 def test_crop_reaches_every_corner():
-    windows = {tuple(RandomCrop((47, 63), cat_max_ratio=1)(frame(seed))['cam2img'][:2, 2]) for seed in range(40)}
+    windows = {
+        tuple(RandomCrop((47, 63), cat_max_ratio=1)(frame(seed))['cam2img'][:2, 2])
+        for seed in range(40)
+    }
     assert len(windows) == 4
 
 
@@ -238,7 +289,8 @@ def test_crop_of_a_smaller_frame_is_the_frame():
     assert results['img_shape'] == (48, 20) and results['cam2img'][1, 2] == CAMERA[1, 2]
 
 
-# ---- pad -------------------------------------------------------------------------------------------------------------
+# ---- pad
+# -------------------------------------------------------------------------------------------------------------
 def test_pad_centres_and_is_void():
     before, after = frame(), Pad((57, 70))(frame())
     inside = (slice(4, 52), slice(3, 67))  # the odd row goes to the bottom
@@ -261,11 +313,14 @@ def test_pad_leaves_what_fits():
 
 
 def test_pad_refuses_larger_frames():
-    with pytest.raises(ValueError, match=r'Pad\.size \(40, 70\).*a\.png.*\(48, 64\).*crop or resize'):
+    with pytest.raises(
+        ValueError, match=r'Pad\.size \(40, 70\).*a\.png.*\(48, 64\).*crop or resize'
+    ):
         Pad((40, 70))(frame())
 
 
-# ---- colour ----------------------------------------------------------------------------------------------------------
+# ---- colour
+# ----------------------------------------------------------------------------------------------------------
 def test_distortion_touches_colours_only():
     before, after = frame(), PhotometricDistortion(prob=1.0)(frame())
     assert after['img'].dtype == np.uint8 and not np.array_equal(after['img'], before['img'])
@@ -278,22 +333,38 @@ def test_distortion_touches_colours_only():
 def test_brightness_and_contrast():
     grey = np.full((8, 8, 3), 100, np.uint8)
     still = dict(saturation=(1, 1), hue=0, prob=1.0)
-    bright = [int(PhotometricDistortion(32, (1, 1), **still)(frame(seed) | {'img': grey})['img'][0, 0, 0])
-              for seed in range(50)]
+    bright = [
+        int(PhotometricDistortion(32, (1, 1), **still)(frame(seed) | {'img': grey})['img'][0, 0, 0])
+        for seed in range(50)
+    ]
     assert 68 <= min(bright) < 75 and 125 < max(bright) <= 132
-    contrast = [int(PhotometricDistortion(0, (0.5, 1.5), **still)(frame(seed) | {'img': grey})['img'][0, 0, 0])
-                for seed in range(50)]
+    contrast = [
+        int(
+            PhotometricDistortion(0, (0.5, 1.5), **still)(frame(seed) | {'img': grey})['img'][
+                0, 0, 0
+            ]
+        )
+        for seed in range(50)
+    ]
     assert 50 <= min(contrast) < 60 and 140 < max(contrast) <= 150
 
 
 def test_saturation_and_hue():
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 0] = 200
-    pale = PhotometricDistortion(0, (1, 1), (0.5, 0.5), 0, prob=1.0)(frame() | {'img': red})['img'][0, 0]
+    pale = PhotometricDistortion(0, (1, 1), (0.5, 0.5), 0, prob=1.0)(frame() | {'img': red})['img'][
+        0, 0
+    ]
     assert pale[0] == 200 and 98 <= pale[1] <= 102 and pale[1] == pale[2]
-    turned = [PhotometricDistortion(0, (1, 1), (1, 1), 18, prob=1.0)(frame(seed) | {'img': red})['img'][0, 0]
-              for seed in range(50)]
-    assert all(colour[0] == 200 and min(colour) == 0 for colour in turned)  # red stays the strongest, up to 36 degrees
+    turned = [
+        PhotometricDistortion(0, (1, 1), (1, 1), 18, prob=1.0)(frame(seed) | {'img': red})['img'][
+            0, 0
+        ]
+        for seed in range(50)
+    ]
+    assert all(
+        colour[0] == 200 and min(colour) == 0 for colour in turned
+    )  # red stays the strongest, up to 36 degrees
     green, blue = max(colour[1] for colour in turned), max(colour[2] for colour in turned)
     assert 90 < green <= 121 and 90 < blue <= 121
 
@@ -303,21 +374,32 @@ def test_distortion_wants_bytes():
         PhotometricDistortion()(Pad((50, 70))(frame()))
 
 
-# ---- pack and the whole recipe ---------------------------------------------------------------------------------------
+# ---- pack and the whole recipe
+# ---------------------------------------------------------------------------------------
 def test_packed_frame():
     packed = PackMultiTaskInputs()(RandomFlip(1.0)(frame()))
     sample = packed['data_samples']
     assert packed['inputs'].shape == (3, 48, 64) and packed['inputs'].is_contiguous()
     np.testing.assert_array_equal(packed['inputs'].permute(1, 2, 0), frame()['img'][:, ::-1])
     assert [sample.get(field).data.dtype for field in FIELDS] == [
-        torch.uint8, torch.float32, torch.float32, torch.uint8]
+        torch.uint8,
+        torch.float32,
+        torch.float32,
+        torch.uint8,
+    ]
     assert sample.flip is True and sample.frame_id == 'a' and sample.cam2img[0, 2] == 63 - 37.3
     assert 'rng' not in sample.metainfo
 
 
 def test_training_recipe_gives_one_size():
-    recipe = [RandomZoom(), RandomCrop((40, 56)), RandomFlip(), PhotometricDistortion(), Pad((40, 56)),
-              PackMultiTaskInputs()]
+    recipe = [
+        RandomZoom(),
+        RandomCrop((40, 56)),
+        RandomFlip(),
+        PhotometricDistortion(),
+        Pad((40, 56)),
+        PackMultiTaskInputs(),
+    ]
     for seed in range(12):
         results = plane_frame()
         results['rng'] = np.random.default_rng(seed)
@@ -330,20 +412,23 @@ def test_training_recipe_gives_one_size():
         assert plane_normal(depth, sample.cam2img) @ truth > np.cos(np.deg2rad(1))
 
 
-@pytest.mark.parametrize(('config', 'message'), [
-    (dict(type='RandomZoom', scale_range=(0, 2)), r'RandomZoom\.scale_range'),
-    (dict(type='RandomZoom', scale_range=(2, 1)), r'RandomZoom\.scale_range'),
-    (dict(type='Resize'), 'either size or scale'),
-    (dict(type='Resize', size=(4, 4), scale=2), 'either size or scale'),
-    (dict(type='Resize', scale=-1), r'Resize\.scale'),
-    (dict(type='RandomCrop', size=448), r'RandomCrop\.size.*\(height, width\)'),
-    (dict(type='RandomCrop', size=(0, 4)), r'RandomCrop\.size'),
-    (dict(type='RandomCrop', size=(4, 4), cat_max_ratio=0), 'cat_max_ratio'),
-    (dict(type='RandomCrop', size=(4, 4), tries=0), 'tries'),
-    (dict(type='RandomFlip', prob=2), r'RandomFlip\.prob'),
-    (dict(type='Pad'), 'either size or size_divisor'),
-    (dict(type='Pad', size_divisor=0), 'size_divisor'),
-])
+@pytest.mark.parametrize(
+    ('config', 'message'),
+    [
+        (dict(type='RandomZoom', scale_range=(0, 2)), r'RandomZoom\.scale_range'),
+        (dict(type='RandomZoom', scale_range=(2, 1)), r'RandomZoom\.scale_range'),
+        (dict(type='Resize'), 'either size or scale'),
+        (dict(type='Resize', size=(4, 4), scale=2), 'either size or scale'),
+        (dict(type='Resize', scale=-1), r'Resize\.scale'),
+        (dict(type='RandomCrop', size=448), r'RandomCrop\.size.*\(height, width\)'),
+        (dict(type='RandomCrop', size=(0, 4)), r'RandomCrop\.size'),
+        (dict(type='RandomCrop', size=(4, 4), cat_max_ratio=0), 'cat_max_ratio'),
+        (dict(type='RandomCrop', size=(4, 4), tries=0), 'tries'),
+        (dict(type='RandomFlip', prob=2), r'RandomFlip\.prob'),
+        (dict(type='Pad'), 'either size or size_divisor'),
+        (dict(type='Pad', size_divisor=0), 'size_divisor'),
+    ],
+)
 def test_wrong_arguments_are_named(config, message):
     with pytest.raises(ValueError, match=message):
         TRANSFORMS.build(config)

@@ -12,6 +12,7 @@ DEMO = Path(__file__).resolve().parents[2] / 'demo'
 @pytest.fixture
 def run(monkeypatch, capsys):
     """``run(program, *arguments)``: exit status, and what it printed."""
+
     def run(program: str, *arguments: object) -> tuple[int, str]:
         monkeypatch.setattr(sys, 'argv', [program, *map(str, arguments)])
         status = 0
@@ -21,4 +22,5 @@ def run(monkeypatch, capsys):
             status = stopped.code or 0
         captured = capsys.readouterr()
         return status, captured.out + captured.err
+
     return run

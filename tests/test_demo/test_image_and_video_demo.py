@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m2h_mm.apis.video import VideoReader, VideoWriter
+from m2h_mm.inference.video import VideoReader, VideoWriter
 
 FRAME = np.random.default_rng(0).integers(0, 256, (30, 44, 3), dtype=np.uint8)
 
@@ -12,8 +12,17 @@ def test_a_folder_of_images_carries_on_past_a_broken_one(run, tiny, tmp_path):
     folder.mkdir()
     Image.fromarray(FRAME).save(folder / 'a.png')
     (folder / 'b.png').write_text('no image')
-    status, said = run('image_demo.py', folder, *tiny, '--out-dir', tmp_path / 'out', '--tasks', 'depth',
-                       '--size', '28x42')
+    status, said = run(
+        'image_demo.py',
+        folder,
+        *tiny,
+        '--out-dir',
+        tmp_path / 'out',
+        '--tasks',
+        'depth',
+        '--size',
+        '28x42',
+    )
     assert status == 1 and '1 images failed' in said and 'b.png is no image' in said
     assert {path.name for path in (tmp_path / 'out').rglob('*.*')} == {'a.png', 'a.npy'}
 
@@ -21,20 +30,38 @@ def test_a_folder_of_images_carries_on_past_a_broken_one(run, tiny, tmp_path):
 def test_mistakes_are_one_message(run, tiny, tmp_path):
     status, said = run('image_demo.py', tmp_path / 'nothing', *tiny, '--out-dir', tmp_path / 'out')
     assert status == 1 and 'there is no file or folder' in said and 'Traceback' not in said
-    status, said = run('image_demo.py', tmp_path, 'official', tiny[1], '--out-dir', tmp_path / 'out')
+    status, said = run(
+        'image_demo.py', tmp_path, 'official', tiny[1], '--out-dir', tmp_path / 'out'
+    )
     assert status == 1 and 'give the config' in said and 'Traceback' not in said
     assert run('image_demo.py', tmp_path, *tiny, '--out-dir', tmp_path, '--size', 'big')[0] == 2
 
 
-@pytest.mark.parametrize(('options', 'size'), [
-    ((), (2 * 44, 3 * 64)), (('--tasks', 'depth', '--no-image'), (44, 64)), (('--tasks', 'edge'), (44, 128))])
+@pytest.mark.parametrize(
+    ('options', 'size'),
+    [
+        ((), (2 * 44, 3 * 64)),
+        (('--tasks', 'depth', '--no-image'), (44, 64)),
+        (('--tasks', 'edge'), (44, 128)),
+    ],
+)
 def test_a_video_of_maps(run, tiny, tmp_path, options, size):
     with VideoWriter(tmp_path / 'in.mp4', 10) as writer:
         for shift in range(4):
             writer.write(np.roll(FRAME, shift, axis=1))
     out = tmp_path / 'out.mp4'
-    status, said = run('video_demo.py', tmp_path / 'in.mp4', *tiny, '--out', out, '--panel-width', '64',
-                       '--max-frames', '3', *options)
+    status, said = run(
+        'video_demo.py',
+        tmp_path / 'in.mp4',
+        *tiny,
+        '--out',
+        out,
+        '--panel-width',
+        '64',
+        '--max-frames',
+        '3',
+        *options,
+    )
     assert status == 0 and '3 frames, ' in said and 'frames/s' in said
     frames = list(VideoReader(out))
     assert len(frames) == 3 and frames[0].shape == (*size, 3)

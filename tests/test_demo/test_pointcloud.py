@@ -6,24 +6,44 @@ from PIL import Image
 @pytest.fixture
 def image(tmp_path):
     path = tmp_path / 'room.png'
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 44, 3), dtype=np.uint8)).save(path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 44, 3), dtype=np.uint8)).save(
+        path
+    )
     return path
 
 
-@pytest.mark.parametrize(('options', 'camera'), [
-    ((), 'fx 38.1, fy 38.1, cx 21.5, cy 14.5, from an assumed view of 60 degrees'),
-    (('--fov', '90', '--colour', 'semseg'), 'fx 22.0, fy 22.0'),
-    (('--intrinsics', '30', '31', '20', '15'), 'fx 30.0, fy 31.0, cx 20.0, cy 15.0, from --intrinsics')])
+@pytest.mark.parametrize(
+    ('options', 'camera'),
+    [
+        ((), 'fx 38.1, fy 38.1, cx 21.5, cy 14.5, from an assumed view of 60 degrees'),
+        (('--fov', '90', '--colour', 'semseg'), 'fx 22.0, fy 22.0'),
+        (
+            ('--intrinsics', '30', '31', '20', '15'),
+            'fx 30.0, fy 31.0, cx 20.0, cy 15.0, from --intrinsics',
+        ),
+    ],
+)
 def test_the_camera_is_chosen_and_said(run, tiny, image, tmp_path, options, camera):
-    status, said = run('pointcloud.py', image, *tiny, '--out', tmp_path / 'room.ply', '--max-edge', '1', *options)
+    status, said = run(
+        'pointcloud.py', image, *tiny, '--out', tmp_path / 'room.ply', '--max-edge', '1', *options
+    )
     assert status == 0 and camera in said and 'of 1320 pixels' in said
     assert (tmp_path / 'room.ply').read_bytes().startswith(b'ply\n')
 
 
 def test_a_picture_is_drawn_when_asked_for(run, tiny, image, tmp_path):
     picture = tmp_path / 'new' / 'room.png'
-    status, _ = run('pointcloud.py', image, *tiny, '--out', tmp_path / 'room.ply', '--max-edge', '1',
-                    '--picture', picture)
+    status, _ = run(
+        'pointcloud.py',
+        image,
+        *tiny,
+        '--out',
+        tmp_path / 'room.ply',
+        '--max-edge',
+        '1',
+        '--picture',
+        picture,
+    )
     assert status == 0 and Image.open(picture).size == (640, 480)
 
 

@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 DEMO = Path(__file__).resolve().parents[2] / 'demo' / 'web_demo.py'
-CHROMIUM = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome'))), None
+)
 TASKS = ['semseg', 'depth', 'normals', 'edge']
 # Spread of the brightest-lit channel over a picture, what the browser has really drawn.
 SPREAD = """image => {
@@ -29,31 +31,54 @@ SPREAD = """image => {
 
 def test_without_gradio_there_is_a_message(run, tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, 'gradio', None)
-    monkeypatch.delitem(sys.modules, 'm2h_mm.apis.web_page', raising=False)
+    monkeypatch.delitem(sys.modules, 'm2h_mm.cli.web.page', raising=False)
     config, checkpoint = tiny
     status, _ = run('web_demo.py', '--config', config, '--checkpoint', checkpoint)
     assert status.startswith('error: ') and 'pip install -r requirements/web.txt' in status
 
 
 def test_a_model_that_cannot_be_loaded_is_one_message(run, tiny, tmp_path):
-    pytest.importorskip('gradio', reason='Gradio is not installed: pip install -r requirements/web.txt')
+    pytest.importorskip(
+        'gradio', reason='Gradio is not installed: pip install -r requirements/web.txt'
+    )
     status, said = run('web_demo.py', '--config', tiny[0], '--checkpoint', tmp_path / 'lost.pth')
-    assert status == 1 and f'Model {tiny[0]} with {tmp_path / "lost.pth"}' in said and 'Traceback' not in said
+    assert (
+        status == 1
+        and f'Model {tiny[0]} with {tmp_path / "lost.pth"}' in said
+        and 'Traceback' not in said
+    )
 
 
 @pytest.fixture
 def address(tiny, tmp_path):
     """Of the page, served by the program as a user starts it; ended as a service manager ends it."""
-    pytest.importorskip('gradio', reason='Gradio is not installed: pip install -r requirements/web.txt')
+    pytest.importorskip(
+        'gradio', reason='Gradio is not installed: pip install -r requirements/web.txt'
+    )
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         port = probe.getsockname()[1]
     temporary = tmp_path / 'temporary'
     temporary.mkdir()
     process = subprocess.Popen(
-        [sys.executable, str(DEMO), '--config', str(tiny[0]), '--checkpoint', str(tiny[1]), '--port', str(port),
-         '--device', 'cpu'], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path,
-        env={**os.environ, 'TMPDIR': str(temporary), 'OMP_NUM_THREADS': '1'})
+        [
+            sys.executable,
+            str(DEMO),
+            '--config',
+            str(tiny[0]),
+            '--checkpoint',
+            str(tiny[1]),
+            '--port',
+            str(port),
+            '--device',
+            'cpu',
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, 'TMPDIR': str(temporary), 'OMP_NUM_THREADS': '1'},
+    )
     said = []
     for line in process.stdout:
         said.append(line)
@@ -72,13 +97,16 @@ def address(tiny, tmp_path):
 
 @pytest.fixture
 def browser():
-    playwright = pytest.importorskip('playwright.sync_api',
-                                     reason='Playwright is not installed: pip install playwright')
+    playwright = pytest.importorskip(
+        'playwright.sync_api', reason='Playwright is not installed: pip install playwright'
+    )
     if CHROMIUM is None:
         pytest.skip('there is no Chromium: apt install chromium')
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM,
-                                         args=['--use-angle=swiftshader', '--enable-unsafe-swiftshader'])
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM,
+            args=['--use-angle=swiftshader', '--enable-unsafe-swiftshader'],
+        )
         yield browser
         browser.close()
 
@@ -89,31 +117,43 @@ def test_it_may_end_as_soon_as_it_serves(address):
 
 def test_a_visit(browser, address, tmp_path):
     photo, bad = tmp_path / 'room.png', tmp_path / 'bad.png'
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (37, 50, 3), dtype=np.uint8)).save(photo)
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (37, 50, 3), dtype=np.uint8)).save(
+        photo
+    )
     bad.write_text('no image')
     page, elsewhere, mistakes = browser.new_page(), [], []
     page.set_default_timeout(60_000)
-    page.on('request', lambda request: None if request.url.startswith((address, 'blob:', 'data:'))
-            else elsewhere.append(request.url))
+    page.on(
+        'request',
+        lambda request: (
+            None
+            if request.url.startswith((address, 'blob:', 'data:'))
+            else elsewhere.append(request.url)
+        ),
+    )
     page.on('pageerror', lambda mistake: mistakes.append(mistake))
     page.goto(address)
     choose = '#upload input[type=file]'
     page.set_input_files(choose, bad)
     page.wait_for_selector('#note .problem')
     assert 'bad.png is no image that can be read' in page.inner_text('#note')
-    # So small that even the depth of a random model is smooth enough for a surface, once its edges are not asked for.
+    # So small that even the depth of a random model is smooth enough for a surface, once its edges
+    # are not asked for.
     page.fill('#size input', '14x14')
     page.press('#size input', 'Enter')
     page.set_input_files(choose, photo)
     for task in TASKS:
         width, spread = page.wait_for_selector(f'#map-{task} img').evaluate(
-            f'async image => {{ await image.decode(); return ({SPREAD})(image); }}')
+            f'async image => {{ await image.decode(); return ({SPREAD})(image); }}'
+        )
         assert width > 900 and spread > 30
     assert 'saw 14 × 14' in page.inner_text('#note')
     other = browser.new_context().new_page()
     other.goto(address)
     other.wait_for_selector('#upload')
-    assert 'Drop an image' in other.inner_text('#note') and not other.query_selector('#map-depth img')
+    assert 'Drop an image' in other.inner_text('#note') and not other.query_selector(
+        '#map-depth img'
+    )
 
     for label in ('Semantic segmentation', 'Surface normals', 'Edges'):
         page.get_by_label(label, exact=True).uncheck()

@@ -17,7 +17,13 @@ RUNS = count()
 @pytest.fixture(scope='session')
 def toy_rooms(tmp_path_factory) -> dict:
     """Settings of a data set of six rooms and three to test on, rendered once per test process."""
-    return dict(data_root=str(tmp_path_factory.mktemp('rooms')), num_train=6, num_val=3, size=(30, 44), num_workers=1)
+    return dict(
+        data_root=str(tmp_path_factory.mktemp('rooms')),
+        num_train=6,
+        num_val=3,
+        size=(30, 44),
+        num_workers=1,
+    )
 
 
 class Recorder(Hook):
@@ -32,7 +38,10 @@ class Recorder(Hook):
 
 @pytest.fixture
 def toy_runner(tmp_path, toy_rooms) -> Callable[..., Runner]:
-    """``toy_runner(options, validate, **more)``: a Runner of the toy model, whose config the options change."""
+    """``toy_runner(options, validate, **more)``: a Runner of the toy model, whose config the
+    options change.
+    """
+
     def build(options: dict | None = None, validate: bool = False, **more) -> Runner:
         cfg = Config.fromfile(TOY)
         for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
@@ -42,20 +51,27 @@ def toy_runner(tmp_path, toy_rooms) -> Callable[..., Runner]:
         if not validate:
             cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.train_cfg.max_iters = 8
-        cfg.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=1000, save_last=False)
+        cfg.default_hooks.checkpoint = dict(
+            type='CheckpointHook', by_epoch=False, interval=1000, save_last=False
+        )
         cfg.default_hooks.pop('visualization')
         cfg.work_dir = str(tmp_path / 'work')
         cfg.merge_from_dict({**(options or {}), **more, 'experiment_name': f'toy_{next(RUNS)}'})
         return Runner.from_cfg(cfg)
+
     return build
 
 
 @pytest.fixture
 def train(toy_runner) -> Callable[..., SimpleNamespace]:
-    """``train(options, **more)``: ``losses`` of every iteration, ``model`` and ``runner`` of such a training."""
+    """``train(options, **more)``: ``losses`` of every iteration, ``model`` and ``runner`` of such a
+    training.
+    """
+
     def train(options: dict | None = None, **more) -> SimpleNamespace:
         runner, recorder = toy_runner(options, **more), Recorder()
         runner.register_hook(recorder)
         runner.train()
         return SimpleNamespace(losses=recorder.losses, model=runner.model, runner=runner)
+
     return train

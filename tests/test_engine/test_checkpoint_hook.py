@@ -15,10 +15,10 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+from m2h_mm import system as files
+from m2h_mm.engine.checkpoints import read_checkpoint
 from m2h_mm.engine.hooks.checkpoint_hook import CheckpointHook
 from m2h_mm.registry import HOOKS
-from m2h_mm.utils import files
-from m2h_mm.utils.checkpoint import read_checkpoint
 
 names = map('run_{}'.format, itertools.count())
 
@@ -89,17 +89,34 @@ class Validations(Hook):
 def make(work_dir, iters=6, hooks=(), validate=0, rule='greater', **options):
     torch.manual_seed(0)
     checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=2, max_keep_ckpts=2)
-    loader = dict(dataset=Numbers(), batch_size=2, num_workers=0, collate_fn=dict(type='pseudo_collate'))
-    val = dict(val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)), val_cfg=dict(),
-               val_evaluator=Score()) if validate else {}
+    loader = dict(
+        dataset=Numbers(), batch_size=2, num_workers=0, collate_fn=dict(type='pseudo_collate')
+    )
+    val = (
+        dict(
+            val_dataloader=dict(loader, sampler=dict(type='DefaultSampler', shuffle=False)),
+            val_cfg=dict(),
+            val_evaluator=Score(),
+        )
+        if validate
+        else {}
+    )
     if validate:
         checkpoint.update(save_best='score', rule=rule)
     runner = Runner(
-        Dropping(), str(work_dir), experiment_name=next(names), default_scope='m2h_mm', log_level='WARNING',
+        Dropping(),
+        str(work_dir),
+        experiment_name=next(names),
+        default_scope='m2h_mm',
+        log_level='WARNING',
         train_dataloader=dict(loader, sampler=dict(type='SeededInfiniteSampler')),
-        train_cfg=dict(by_epoch=False, max_iters=iters, val_interval=validate or 100), randomness=dict(seed=0),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)), **val,
-        default_hooks=dict(checkpoint=checkpoint, random_state=dict(type='RandomStateHook')), **options)
+        train_cfg=dict(by_epoch=False, max_iters=iters, val_interval=validate or 100),
+        randomness=dict(seed=0),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
+        **val,
+        default_hooks=dict(checkpoint=checkpoint, random_state=dict(type='RandomStateHook')),
+        **options,
+    )
     for hook in hooks:
         runner.register_hook(hook)
     return runner
@@ -158,8 +175,11 @@ class FullDisk:
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, pattern):
     with monkeypatch.context() as patch:
         FullDisk(patch, pattern, 5 if pattern == 'iter_.*' else 3)
-        with pytest.raises(OSError, match='MiB.*could not be written: No space left.*Make room'
-                           + ('' if pattern == 'last_checkpoint' else '.*--resume')):
+        with pytest.raises(
+            OSError,
+            match='MiB.*could not be written: No space left.*Make room'
+            + ('' if pattern == 'last_checkpoint' else '.*--resume'),
+        ):
             train(tmp_path / 'full', iters=20, validate=2)
     left = checkpoints(tmp_path / 'full')
     assert not [name for name in left if name.endswith('.tmp')]
@@ -179,6 +199,7 @@ def test_an_old_one_is_removed_after_the_new_one_is_whole(tmp_path, monkeypatch)
     def replace(source, target):
         write(source, target)
         seen.append(checkpoints(tmp_path))
+
     monkeypatch.setattr(files.os, 'replace', replace)
     train(tmp_path, iters=8)
     assert ['iter_2.pth', 'iter_4.pth', 'iter_6.pth'] in seen
@@ -193,9 +214,15 @@ def test_what_a_killed_process_left_is_removed_at_the_next_start(tmp_path, monke
             if paths:
                 raise KeyboardInterrupt
             remove(self, paths)
+
         patch.setattr(CheckpointHook, '_remove', killed_at_the_third)
         train(tmp_path, iters=8)
-    for name in ('iter_8.pth.4711.tmp', 'best_score_iter_8.pth.4711.tmp', 'last_checkpoint.4711.tmp', 'mine.tmp'):
+    for name in (
+        'iter_8.pth.4711.tmp',
+        'best_score_iter_8.pth.4711.tmp',
+        'last_checkpoint.4711.tmp',
+        'mine.tmp',
+    ):
         (tmp_path / name).touch()
     assert {'iter_2.pth', 'iter_4.pth', 'iter_6.pth'} <= set(checkpoints(tmp_path))
     train(tmp_path, iters=6, resume=True)
@@ -208,7 +235,9 @@ def test_the_best_of_another_work_dir_is_not_removed(tmp_path):
     checkpoint = read_checkpoint(tmp_path / 'one' / 'iter_2.pth')
     precious = tmp_path / 'precious.txt'
     precious.touch()
-    checkpoint['message_hub']['runtime_info'].update(best_ckpt=str(precious), outdated_ckpts=[str(precious)])
+    checkpoint['message_hub']['runtime_info'].update(
+        best_ckpt=str(precious), outdated_ckpts=[str(precious)]
+    )
     (tmp_path / 'two').mkdir()
     torch.save(checkpoint, tmp_path / 'two' / 'iter_2.pth')
     train(tmp_path / 'two', iters=6, validate=2, resume=True)
@@ -221,17 +250,27 @@ def test_resuming_skips_damaged_ones_and_says_so(tmp_path, capfd):
     spoil(tmp_path / 'damaged' / 'iter_6.pth')
     resumed = train(tmp_path / 'damaged', resume=True)
     said = ''.join(capfd.readouterr())
-    assert re.search(r'Skipped, though newer than .*iter_4.pth:\s+.*iter_6.pth: it is cut off', said)
+    assert re.search(
+        r'Skipped, though newer than .*iter_4.pth:\s+.*iter_6.pth: it is cut off', said
+    )
     assert torch.equal(whole.model.layer.weight, resumed.model.layer.weight)
 
 
 def test_a_damaged_file_by_name_is_refused_with_another_offered(tmp_path):
     train(tmp_path)
     spoil(tmp_path / 'iter_6.pth')
-    with pytest.raises(ValueError, match=r'iter_6.pth.*cut off.*newest valid one beside it is .*iter_4.pth'):
+    with pytest.raises(
+        ValueError,
+        match=r'iter_6.pth.*cut off.*newest valid one beside it is '
+        r'.*iter_4.pth',
+    ):
         train(tmp_path, resume=True, load_from=str(tmp_path / 'iter_6.pth'))
     spoil(tmp_path / 'iter_4.pth')
-    with pytest.raises(ValueError, match=r'(?s)any checkpoint.*iter_6.pth: .*iter_4.pth: .*Move them'):
+    with pytest.raises(
+        ValueError,
+        match=r'(?s)any checkpoint.*iter_6.pth: .*iter_4.pth: .*Move '
+        r'them',
+    ):
         train(tmp_path, resume=True)
     with pytest.raises(ValueError, match='no valid one beside it'):
         train(tmp_path, resume=True, load_from=str(tmp_path / 'iter_6.pth'))
@@ -240,7 +279,9 @@ def test_a_damaged_file_by_name_is_refused_with_another_offered(tmp_path):
 @pytest.mark.parametrize('cut', [2, 4, 6])
 @pytest.mark.parametrize('rule', ['greater', 'less'])
 def test_a_validation_that_was_cut_off_is_made_up_for(tmp_path, cut, rule):
-    """By ``less`` only the first one is the best so far, and the others leave the checkpoint as it is."""
+    """By ``less`` only the first one is the best so far, and the others leave the checkpoint as it
+    is.
+    """
     whole = train(tmp_path / 'whole', validate=2, rule=rule)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / 'cut', validate=2, rule=rule, hooks=[Validations(cut)])

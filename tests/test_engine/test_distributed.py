@@ -9,10 +9,10 @@ from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.distributed.fsdp import FullyShardedDataParallel
 
 from m2h_mm.engine import DistributedModel, ShardedModel, ShardedStrategy, leave_processes
+from m2h_mm.engine.config import load_config
 from m2h_mm.engine.distributed import join_processes
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import MultiTaskDataSample
-from m2h_mm.utils.cli import load_config
 
 SIZE = (28, 42)
 TORCHRUN = dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0')
@@ -37,10 +37,12 @@ def build(tiny, frozen):
 
 def batch(tasks) -> dict:
     """A frame with all labels."""
-    sample = MultiTaskDataSample(metainfo=dict(cam2img=[[30., 0, 14], [0, 30., 14], [0, 0, 1]]))
+    sample = MultiTaskDataSample(metainfo=dict(cam2img=[[30.0, 0, 14], [0, 30.0, 14], [0, 0, 1]]))
     for task in tasks.values():
-        label = torch.ones(task.label_channels, *SIZE) / task.label_channels ** 0.5
-        sample.set_field(PixelData(data=label if label.shape[0] > 1 else label.byte()), task.gt_field)
+        label = torch.ones(task.label_channels, *SIZE) / task.label_channels**0.5
+        sample.set_field(
+            PixelData(data=label if label.shape[0] > 1 else label.byte()), task.gt_field
+        )
     return dict(inputs=torch.randint(0, 256, (1, 3, *SIZE)), data_samples=[sample])
 
 
@@ -75,7 +77,9 @@ def test_trained_blocks_are_units_and_frozen_parameters_in_none(alone, tiny, fro
     count = trained(model)
     sharded = ShardedModel(model, device_id=0)
     units = FullyShardedDataParallel.fsdp_modules(sharded)
-    assert [unit for unit in units if unit is not sharded] == [model.backbone.blocks[index] for index in blocks]
+    assert [unit for unit in units if unit is not sharded] == [
+        model.backbone.blocks[index] for index in blocks
+    ]
     padded = sum(unit._handle.flat_param.numel() for unit in units)
     assert units[0] is sharded and count <= padded < count + 100  # a block has thousands
 
@@ -85,9 +89,13 @@ def test_trained_blocks_are_units_and_frozen_parameters_in_none(alone, tiny, fro
 def test_gradients_of_shares_are_clipped_together(alone, tiny, monkeypatch):
     model = ShardedModel(build(tiny, 2), device_id=0)
     clipped = []
-    monkeypatch.setattr(model, 'clip_grad_norm_', lambda **limits: clipped.append(limits) or torch.tensor(1.))
+    monkeypatch.setattr(
+        model, 'clip_grad_norm_', lambda **limits: clipped.append(limits) or torch.tensor(1.0)
+    )
     for clip_grad in (dict(max_norm=0.5), dict(type='value', clip_value=0.5), None):
-        optimizer = build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.1), clip_grad=clip_grad))
+        optimizer = build_optim_wrapper(
+            model, dict(optimizer=dict(type='SGD', lr=0.1), clip_grad=clip_grad)
+        )
         model.train_step(batch(model.module.tasks), optimizer)
     assert clipped == [dict(max_norm=0.5)]
 
@@ -102,13 +110,18 @@ def test_sharing_out_needs_processes():
         ShardedStrategy()
 
 
-@pytest.mark.parametrize(('launcher', 'unset', 'message'), [
-    ('torchrun', (), "'none', 'pytorch', 'slurm', 'mpi'.*'torchrun'"),
-    ('pytorch', ('RANK', 'WORLD_SIZE'), 'no RANK, WORLD_SIZE.*dist_train.sh'),
-    ('slurm', ('SLURM_PROCID',), 'no SLURM_PROCID'),
-    ('pytorch', ('MASTER_PORT',), 'MASTER_ADDR and MASTER_PORT'),
-])
-def test_a_process_that_was_not_started_by_the_launcher_is_told(monkeypatch, launcher, unset, message):
+@pytest.mark.parametrize(
+    ('launcher', 'unset', 'message'),
+    [
+        ('torchrun', (), "'none', 'pytorch', 'slurm', 'mpi'.*'torchrun'"),
+        ('pytorch', ('RANK', 'WORLD_SIZE'), 'no RANK, WORLD_SIZE.*dist_train.sh'),
+        ('slurm', ('SLURM_PROCID',), 'no SLURM_PROCID'),
+        ('pytorch', ('MASTER_PORT',), 'MASTER_ADDR and MASTER_PORT'),
+    ],
+)
+def test_a_process_that_was_not_started_by_the_launcher_is_told(
+    monkeypatch, launcher, unset, message
+):
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
     for name in unset:
@@ -127,7 +140,9 @@ def two_gpus(monkeypatch) -> list:
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     monkeypatch.setattr(torch.cuda, 'set_device', asked.append)
-    monkeypatch.setattr(torch.distributed, 'init_process_group', lambda *args, **options: asked.append(args))
+    monkeypatch.setattr(
+        torch.distributed, 'init_process_group', lambda *args, **options: asked.append(args)
+    )
     return asked
 
 

@@ -26,16 +26,29 @@ class Backbone(nn.Module):
         tokens = torch.cat([patches.mean(1, keepdim=True), patches], dim=1)
         outputs = tokens, 2 * tokens
         maps = tuple(output[:, 1:].transpose(1, 2).unflatten(2, grid) for output in outputs)
-        return Features(maps, tuple(output[:, 0] for output in outputs)) if self.with_tokens else list(maps)
+        return (
+            Features(maps, tuple(output[:, 0] for output in outputs))
+            if self.with_tokens
+            else list(maps)
+        )
 
 
 @pytest.fixture
 def make_cache(tmp_path):
-    """``make_cache(backbone, ...)``: a cache in the test's folder, of a backbone with the same weights each time."""
+    """``make_cache(backbone, ...)``: a cache in the test's folder, of a backbone with the same
+    weights each time.
+    """
+
     def make(backbone=None, description='', dtype=None, max_bytes=2**30):
         torch.manual_seed(0)
-        return FeatureCache(Backbone() if backbone is None else backbone, description, tmp_path / 'cache', dtype,
-                            max_bytes)
+        return FeatureCache(
+            Backbone() if backbone is None else backbone,
+            description,
+            tmp_path / 'cache',
+            dtype,
+            max_bytes,
+        )
+
     return make
 
 
@@ -45,7 +58,9 @@ def images():
 
 
 def assert_equal(first, second, **tolerances):
-    for one, other in zip((*first.maps, *first.cls_tokens), (*second.maps, *second.cls_tokens), strict=True):
+    for one, other in zip(
+        (*first.maps, *first.cls_tokens), (*second.maps, *second.cls_tokens), strict=True
+    ):
         torch.testing.assert_close(one, other, **(tolerances or dict(rtol=0, atol=0)))
 
 
@@ -62,7 +77,9 @@ def test_what_is_read_is_what_was_computed(make_cache, images, batch):
     assert not found.maps[0].requires_grad
     # Convolutions choose their kernels by the layout.
     for kind in ('maps', 'cls_tokens'):
-        assert [t.stride() for t in getattr(found, kind)] == [t.stride() for t in getattr(expected, kind)]
+        assert [t.stride() for t in getattr(found, kind)] == [
+            t.stride() for t in getattr(expected, kind)
+        ]
 
 
 def test_batches_of_another_size_than_they_were_written_in(make_cache, images):
@@ -79,7 +96,10 @@ def test_only_what_is_missing_is_computed(make_cache, images):
     assert cache.backbone.seen == 2
     mixed = cache.forward(images)
     assert cache.backbone.seen == 3 and (cache.images, cache.found) == (5, 2)
-    assert all(torch.equal(map[[0, 2]], other) for map, other in zip(mixed.maps, expected.maps, strict=True))
+    assert all(
+        torch.equal(map[[0, 2]], other)
+        for map, other in zip(mixed.maps, expected.maps, strict=True)
+    )
     torch.testing.assert_close(mixed.maps[0], cache.backbone.conv(images))
 
 
@@ -91,7 +111,9 @@ def test_a_backbone_that_yields_a_list(make_cache, images):
     assert len(found.maps) == 2 and torch.equal(found.maps[1], expected.maps[1])
 
 
-@pytest.mark.parametrize('change', ['image', 'size', 'weight', 'buffer', 'config', 'dtype', 'autocast'])
+@pytest.mark.parametrize(
+    'change', ['image', 'size', 'weight', 'buffer', 'config', 'dtype', 'autocast']
+)
 def test_whatever_changes_the_features_is_computed(make_cache, images, change):
     make_cache().forward(images)
     backbone = make_cache().backbone
@@ -103,8 +125,11 @@ def test_whatever_changes_the_features_is_computed(make_cache, images, change):
         backbone.conv.bias.data[0] += 1e-6
     elif change == 'buffer':
         backbone.register_buffer('mean', torch.zeros(1))
-    cache = make_cache(backbone, description='other' if change == 'config' else '',
-                       dtype=torch.float16 if change == 'dtype' else None)
+    cache = make_cache(
+        backbone,
+        description='other' if change == 'config' else '',
+        dtype=torch.float16 if change == 'dtype' else None,
+    )
     with torch.autocast('cpu', torch.bfloat16, enabled=change == 'autocast'):
         cache.forward(images)
     assert cache.images - cache.found == (1 if change == 'image' else 3)
@@ -154,7 +179,12 @@ def test_a_disk_that_refuses_does_not_stop_the_training(make_cache, images):
 
 
 def cached(tmp_path, **more):
-    return {**FROZEN, 'default_hooks.features': dict(type='FeatureCacheHook', folder=str(tmp_path / 'cache'), **more)}
+    return {
+        **FROZEN,
+        'default_hooks.features': dict(
+            type='FeatureCacheHook', folder=str(tmp_path / 'cache'), **more
+        ),
+    }
 
 
 def test_losses_are_those_of_a_training_without_a_cache(train, tmp_path):
@@ -170,10 +200,14 @@ def test_losses_are_those_of_a_training_without_a_cache(train, tmp_path):
 def test_another_run_of_the_same_draws_never_runs_the_backbone(train, toy_runner, tmp_path):
     weights = tmp_path / 'backbone.pth'
     torch.save(toy_runner().model.backbone.state_dict(), weights)
-    options = {**cached(tmp_path), 'model.backbone.init_cfg': dict(_delete_=True, type='Pretrained',
-                                                                   checkpoint=str(weights))}
+    options = {
+        **cached(tmp_path),
+        'model.backbone.init_cfg': dict(_delete_=True, type='Pretrained', checkpoint=str(weights)),
+    }
     train(options)
-    runner = toy_runner({**options, 'model.decoder.interaction': dict(_delete_=True, type='NoInteraction')})
+    runner = toy_runner(
+        {**options, 'model.decoder.interaction': dict(_delete_=True, type='NoInteraction')}
+    )
     for block in runner.model.backbone.blocks:
         block.register_forward_pre_hook(lambda *_: pytest.fail('the backbone ran'))
     runner.train()

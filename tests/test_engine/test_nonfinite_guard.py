@@ -13,20 +13,24 @@ from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import nn
 
+from m2h_mm.engine.checkpoints import read_checkpoint
 from m2h_mm.engine.snapshot import replay
 from m2h_mm.registry import MODELS, OPTIM_WRAPPERS
-from m2h_mm.utils.checkpoint import read_checkpoint
 
 REPLAY = Path(__file__).parents[2] / 'tools' / 'misc' / 'replay_step.py'
-LAST = {'optim_wrapper.optimizer.lr': 1e-3, 'train_cfg.max_iters': 6, 'train_dataloader.num_workers': 0}
+LAST = {
+    'optim_wrapper.optimizer.lr': 1e-3,
+    'train_cfg.max_iters': 6,
+    'train_dataloader.num_workers': 0,
+}
 
 
 @MODELS.register_module()
 class Poisoned(nn.Module):
     """An L1 loss that is not what it should be in some calls.
 
-    ``kind``: 'loss' is NaN, so is its gradient; 'constant' is NaN with a finite gradient; 'gradient' is finite, its
-    gradient is not.
+    ``kind``: 'loss' is NaN, so is its gradient; 'constant' is NaN with a finite gradient;
+    'gradient' is finite, its gradient is not.
     """
 
     def __init__(self, at=(), kind='loss'):
@@ -38,8 +42,11 @@ class Poisoned(nn.Module):
         loss = ((pred - target).abs() * valid).sum() / valid.sum().clamp(min=1)
         if self.calls not in self.at:
             return loss
-        return dict(loss=loss * math.nan, constant=loss + math.nan,
-                    gradient=(loss - loss.detach()).abs().sqrt() + loss.detach())[self.kind]
+        return dict(
+            loss=loss * math.nan,
+            constant=loss + math.nan,
+            gradient=(loss - loss.detach()).abs().sqrt() + loss.detach(),
+        )[self.kind]
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -68,8 +75,11 @@ class Watcher(Hook):
 
 
 def poison(at, kind='loss', **guard):
-    return {'model.losses.depth': dict(_delete_=True, type='Poisoned', at=list(at), kind=kind),
-            **{f'default_hooks.guard.{key}': value for key, value in guard.items()}, **LAST}
+    return {
+        'model.losses.depth': dict(_delete_=True, type='Poisoned', at=list(at), kind=kind),
+        **{f'default_hooks.guard.{key}': value for key, value in guard.items()},
+        **LAST,
+    }
 
 
 @pytest.fixture
@@ -84,6 +94,7 @@ def guarded(toy_runner):
                 runner.train()
             runner.said = str(raised.value)
         return runner, watcher
+
     return run
 
 
@@ -91,25 +102,43 @@ def same(one, two):
     return all(torch.equal(value, two[key]) for key, value in one.items())
 
 
-@pytest.mark.parametrize(('kind', 'what'), [
-    ('loss', 'Iteration 3: the loss is not finite: loss_depth, raw_depth'),
-    ('constant', 'Iteration 3: the loss is not finite: loss_depth, raw_depth'),
-    ('gradient', 'Iteration 3: the losses are finite, but the gradient of .* parameters is not')])
+@pytest.mark.parametrize(
+    ('kind', 'what'),
+    [
+        ('loss', 'Iteration 3: the loss is not finite: loss_depth, raw_depth'),
+        ('constant', 'Iteration 3: the loss is not finite: loss_depth, raw_depth'),
+        (
+            'gradient',
+            'Iteration 3: the losses are finite, but the gradient of .* parameters is not',
+        ),
+    ],
+)
 def test_it_stops_names_the_task_and_frames_and_leaves_the_weights_alone(guarded, kind, what):
     runner, watcher = guarded(poison([3], kind), fails=what)
     assert re.search(r'tasks: depth\n', runner.said)
     batch = [line for line in runner.said.splitlines() if 'images' in line]
-    assert len(batch) == runner.train_dataloader.batch_size and all('.png)' in line for line in batch)
+    assert len(batch) == runner.train_dataloader.batch_size and all(
+        '.png)' in line for line in batch
+    )
     assert same(watcher.weights[-1], runner.model.state_dict()) and len(watcher.weights) == 3
     assert not same(watcher.weights[1], watcher.weights[2])
 
 
 def test_a_skipped_step_leaves_no_trace(guarded):
-    """As if its batch had never been drawn, but for the sampler: with a data set of one batch, as one step less."""
-    one = {'train_dataloader.sampler.shuffle': False, 'train_dataloader.dataset.indices': 2,
-           'train_dataloader.batch_size': 2, 'model.weighting': dict(_delete_=True, type='RandomLossWeighting'),
-           'train_dataloader.dataset.pipeline': [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'),
-                                                 dict(type='PackMultiTaskInputs')]}
+    """As if its batch had never been drawn, but for the sampler: with a data set of one batch, as
+    one step less.
+    """
+    one = {
+        'train_dataloader.sampler.shuffle': False,
+        'train_dataloader.dataset.indices': 2,
+        'train_dataloader.batch_size': 2,
+        'model.weighting': dict(_delete_=True, type='RandomLossWeighting'),
+        'train_dataloader.dataset.pipeline': [
+            dict(type='LoadMultiTaskImage'),
+            dict(type='LoadMultiTaskLabels'),
+            dict(type='PackMultiTaskInputs'),
+        ],
+    }
     skipped, watcher = guarded({**poison([2, 5], action='skip'), **one})
     clean, _ = guarded({**poison([]), **one, 'train_cfg.max_iters': 4})
     assert same(skipped.model.state_dict(), clean.model.state_dict())
@@ -125,14 +154,20 @@ def test_running_statistics_are_those_before(guarded):
     statistics = [key for key in watcher.weights[0] if 'running_' in key]
     assert statistics, 'the toy model has no BatchNorm'
     assert all(torch.equal(watcher.weights[1][key], watcher.weights[2][key]) for key in statistics)
-    assert not all(torch.equal(watcher.weights[2][key], watcher.weights[3][key]) for key in statistics)
+    assert not all(
+        torch.equal(watcher.weights[2][key], watcher.weights[3][key]) for key in statistics
+    )
 
 
 def test_too_many_in_a_row_stop_it_all_the_same(guarded):
-    runner, watcher = guarded(poison([1, 3, 4, 5], action='skip', max_skips=2, max_snapshots=2), fails='Iteration 5')
+    runner, watcher = guarded(
+        poison([1, 3, 4, 5], action='skip', max_skips=2, max_snapshots=2), fails='Iteration 5'
+    )
     assert 'step 3 in a row, and at most 2 may be skipped' in runner.said
     assert [path.name for path in sorted(Path(runner.work_dir).glob('*.pt'))] == [
-        'nonfinite_iter_1.pt', 'nonfinite_iter_3.pt']
+        'nonfinite_iter_1.pt',
+        'nonfinite_iter_3.pt',
+    ]
 
 
 @pytest.mark.parametrize('bad', [3, 4])
@@ -142,25 +177,43 @@ def test_accumulated_gradients_are_kept_or_dropped_together(guarded, bad):
     # Steps are taken after iterations 2, 4 and 6: weights before iteration 5 are those before 3.
     parameters = dict(runner.model.named_parameters())
     before = [{key: weights[key] for key in parameters} for weights in watcher.weights]
-    assert not same(before[1], before[2]) and same(before[2], before[4]) and not same(before[4], parameters)
+    assert (
+        not same(before[1], before[2])
+        and same(before[2], before[4])
+        and not same(before[4], parameters)
+    )
     snapshot = read_checkpoint(Path(runner.work_dir, 'nonfinite_iter_4.pt'))
-    assert [math.isfinite(losses['raw_depth']) for losses in snapshot['losses']] == [bad != 3, bad != 4]
+    assert [math.isfinite(losses['raw_depth']) for losses in snapshot['losses']] == [
+        bad != 3,
+        bad != 4,
+    ]
 
 
 def test_overflow_under_loss_scaling_is_the_scalers_business(guarded):
-    scaled = {'optim_wrapper.type': 'ScaledOnCPU', 'optim_wrapper.init_scale': 2.0 ** 127}
+    scaled = {'optim_wrapper.type': 'ScaledOnCPU', 'optim_wrapper.init_scale': 2.0**127}
     overflowing = guarded({**poison([]), **scaled, 'train_cfg.max_iters': 20})[0]
-    assert overflowing.optim_wrapper.loss_scaler.get_scale() < 2.0 ** 126
+    assert overflowing.optim_wrapper.loss_scaler.get_scale() < 2.0**126
     assert not list(Path(overflowing.work_dir).glob('*.pt'))
-    guarded({**poison([], max_skips=2), **scaled}, fails='overflows however small the scale|gradient of .* parameters')
+    guarded(
+        {**poison([], max_skips=2), **scaled},
+        fails='overflows however small the scale|gradient of .* parameters',
+    )
     # A loss that is not finite is not.
-    guarded({**poison([2]), **scaled, 'optim_wrapper.init_scale': 1.0}, fails='Iteration 2: the loss is not finite')
+    guarded(
+        {**poison([2]), **scaled, 'optim_wrapper.init_scale': 1.0},
+        fails='Iteration 2: the loss is not finite',
+    )
 
 
 def test_the_step_can_be_taken_again(guarded):
-    """In another model, from tensors alone: the same losses to the last bit, random weights and dropout included."""
-    options = {**poison([3], 'gradient'), 'model.weighting': dict(_delete_=True, type='RandomLossWeighting'),
-               'model.backbone.drop_path_rate': 0.5}
+    """In another model, from tensors alone: the same losses to the last bit, random weights and
+    dropout included.
+    """
+    options = {
+        **poison([3], 'gradient'),
+        'model.weighting': dict(_delete_=True, type='RandomLossWeighting'),
+        'model.backbone.drop_path_rate': 0.5,
+    }
     runner, _ = guarded(options, fails='Iteration 3')
     path = Path(runner.work_dir, 'nonfinite_iter_3.pt')
     snapshot = read_checkpoint(path)
@@ -184,21 +237,38 @@ def test_the_replay_finds_the_module_the_parameters_and_the_frame(guarded):
     healthy = replay(model, snapshot, context)
     assert healthy.module is None and not healthy.parameters and not any(map(any, healthy.frames))
     frame = snapshot['steps'][0]['batch']['inputs'][1]
-    snapshot['steps'][0]['batch']['inputs'][1] = torch.full_like(frame, math.nan, dtype=torch.float32)
+    snapshot['steps'][0]['batch']['inputs'][1] = torch.full_like(
+        frame, math.nan, dtype=torch.float32
+    )
     broken = replay(model, snapshot, context)
     assert broken.module.startswith(('data_preprocessor', 'backbone.'))
     assert not broken.frames[0][0] and 'raw_semseg' in broken.frames[0][1]
 
 
 def test_the_command_of_the_message(guarded, tmp_path):
-    runner, _ = guarded({**poison([2]), 'model.losses.depth': dict(_delete_=True, type='L1Loss', loss_weight=1e39)},
-                        fails='Iteration 1')
+    runner, _ = guarded(
+        {**poison([2]), 'model.losses.depth': dict(_delete_=True, type='L1Loss', loss_weight=1e39)},
+        fails='Iteration 1',
+    )
     command = re.search(r'python (tools/misc/replay_step.py) (\S+) (\S+)', runner.said)
     runner.cfg.dump(tmp_path / 'config.py')
-    done = subprocess.run([sys.executable, REPLAY, tmp_path / 'config.py', command[3], '--cfg-options',
-                           'model.losses.depth.loss_weight=1.0'], capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            REPLAY,
+            tmp_path / 'config.py',
+            command[3],
+            '--cfg-options',
+            'model.losses.depth.loss_weight=1.0',
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 1, done.stderr
-    assert re.search(r'raw_depth *│ *inf *│ *[\d.]+ ', done.stdout) and 'The step is finite now.' in done.stdout
+    assert (
+        re.search(r'raw_depth *│ *inf *│ *[\d.]+ ', done.stdout)
+        and 'The step is finite now.' in done.stdout
+    )
 
 
 def test_wrong_arguments(guarded):

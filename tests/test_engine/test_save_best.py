@@ -13,24 +13,39 @@ from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from torch.utils.data import Dataset
 
-from m2h_mm.evaluation.metrics import (
-    DepthMetric,
-    DisparityMetric,
-    EdgeMetric,
-    HumanPartsMetric,
-    NormalsMetric,
-    PooledMetric,
-    SaliencyMetric,
-    SemSegMetric,
-)
-from m2h_mm.evaluation.metrics.depth import MEASURES
 from m2h_mm.registry import METRICS
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.tasks.depth.metric import MEASURES, DepthMetric
+from m2h_mm.tasks.disparity.metric import DisparityMetric
+from m2h_mm.tasks.edge.metric import EdgeMetric
+from m2h_mm.tasks.human_parts.metric import HumanPartsMetric
+from m2h_mm.tasks.normals.metric import NormalsMetric
+from m2h_mm.tasks.pooled_metric import PooledMetric
+from m2h_mm.tasks.saliency.metric import SaliencyMetric
+from m2h_mm.tasks.semseg.metric import SemSegMetric
 
 RUNTIME = Path(__file__).parents[2] / 'configs' / '_base_' / 'default_runtime.py'
-BUILT = [SemSegMetric(3, per_class=False), DepthMetric(image_mean=MEASURES), NormalsMetric(), EdgeMetric(),
-         SaliencyMetric(), HumanPartsMetric(per_class=False), DisparityMetric()]
-LESS = {'rmse', 'rmse_log', 'abs_rel', 'sq_rel', 'silog', 'log10', 'mean', 'median', 'abs_err', 'rel_err'}
+BUILT = [
+    SemSegMetric(3, per_class=False),
+    DepthMetric(image_mean=MEASURES),
+    NormalsMetric(),
+    EdgeMetric(),
+    SaliencyMetric(),
+    HumanPartsMetric(per_class=False),
+    DisparityMetric(),
+]
+LESS = {
+    'rmse',
+    'rmse_log',
+    'abs_rel',
+    'sq_rel',
+    'silog',
+    'log10',
+    'mean',
+    'median',
+    'abs_err',
+    'rel_err',
+}
 
 
 def rule_of(key):
@@ -39,12 +54,16 @@ def rule_of(key):
     return CheckpointHook(**{**settings, 'save_best': key}).rules
 
 
-@pytest.mark.parametrize('key', ['depth_far/rmse', 'surface_normals/mean', 'again_top_heatmap/rmse_image_mean'])
+@pytest.mark.parametrize(
+    'key', ['depth_far/rmse', 'surface_normals/mean', 'again_top_heatmap/rmse_image_mean']
+)
 def test_a_prefix_does_not_change_the_rule(key):
     assert rule_of(key) == ['less']
 
 
-@pytest.mark.parametrize('key', ['flow/epe', 'brightness_diff/l1', 'depth/new', 'colour/delta_e', 'depth/mean'])
+@pytest.mark.parametrize(
+    'key', ['flow/epe', 'brightness_diff/l1', 'depth/new', 'colour/delta_e', 'depth/mean']
+)
 def test_a_measure_of_a_user_needs_a_rule(key):
     with pytest.raises(ValueError, match=f'Cannot infer the rule for key {key}'):
         rule_of(key)
@@ -54,13 +73,18 @@ def keys():
     for metric in BUILT:
         nothing = torch.zeros(metric.task.label_channels, 0, 0)
         for name in metric.summarise(metric.statistics(nothing, nothing)):
-            yield f'{metric.prefix}/{name}', 'less' if name.removesuffix('_image_mean') in LESS else 'greater'
+            yield (
+                f'{metric.prefix}/{name}',
+                'less' if name.removesuffix('_image_mean') in LESS else 'greater',
+            )
 
 
 def test_every_metric_is_here():
     METRICS.import_from_location()
     registered = {cls for cls in METRICS.module_dict.values() if issubclass(cls, PooledMetric)}
-    assert {type(metric) for metric in BUILT} >= {cls for cls in registered if cls.__module__.startswith('m2h_mm.')}
+    assert {type(metric) for metric in BUILT} >= {
+        cls for cls in registered if cls.__module__.startswith('m2h_mm.')
+    }
 
 
 @pytest.mark.parametrize('key, rule', [*keys(), ('delta_m', 'greater'), ('gain/depth', 'greater')])
@@ -70,7 +94,9 @@ def test_the_rule_of_every_measure_is_known(key, rule):
 
 @pytest.mark.parametrize('metric', BUILT, ids=lambda metric: metric.prefix)
 def test_the_rule_agrees_with_the_task(metric):
-    assert rule_of(f'{metric.prefix}/{metric.task.metric}') == ['greater' if metric.task.higher_is_better else 'less']
+    assert rule_of(f'{metric.prefix}/{metric.task.metric}') == [
+        'greater' if metric.task.higher_is_better else 'less'
+    ]
 
 
 class Frames(Dataset):
@@ -104,22 +130,43 @@ class Scripted(BaseModel):
             self.trained += 1
             return dict(loss=self.weight.sum())
         for sample in data_samples:
-            sample.pred_depth_map = PixelData(data=torch.full((1, 4, 6), 2 + self.errors[self.trained - 1]))
+            sample.pred_depth_map = PixelData(
+                data=torch.full((1, 4, 6), 2 + self.errors[self.trained - 1])
+            )
         return data_samples
 
 
 def best_checkpoints(work_dir, labelled=True, **checkpoint):
     def loader(dataset):
-        return dict(dataset=dataset, batch_size=1, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False),
-                    collate_fn=dict(type='pseudo_collate'))
+        return dict(
+            dataset=dataset,
+            batch_size=1,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='pseudo_collate'),
+        )
+
     hook = dict(Config.fromfile(RUNTIME).default_hooks.checkpoint, interval=1)
     runner = Runner(
-        Scripted(), str(work_dir), experiment_name=work_dir.name, default_scope='m2h_mm', log_level='WARNING',
-        train_dataloader=loader(Frames()), train_cfg=dict(by_epoch=False, max_iters=4, val_interval=1),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), val_dataloader=loader(Frames(labelled)),
-        val_cfg=dict(), val_evaluator=dict(type='MultiTaskEvaluator', metrics=dict(depth=dict(type='DepthMetric')),
-                                           reference={'depth/rmse': 0.5}),
-        default_hooks=dict(checkpoint={**hook, **checkpoint}, logger=dict(type='LoggerHook', interval=1)))
+        Scripted(),
+        str(work_dir),
+        experiment_name=work_dir.name,
+        default_scope='m2h_mm',
+        log_level='WARNING',
+        train_dataloader=loader(Frames()),
+        train_cfg=dict(by_epoch=False, max_iters=4, val_interval=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        val_dataloader=loader(Frames(labelled)),
+        val_cfg=dict(),
+        val_evaluator=dict(
+            type='MultiTaskEvaluator',
+            metrics=dict(depth=dict(type='DepthMetric')),
+            reference={'depth/rmse': 0.5},
+        ),
+        default_hooks=dict(
+            checkpoint={**hook, **checkpoint}, logger=dict(type='LoggerHook', interval=1)
+        ),
+    )
     runner.train()
     return runner, sorted(path.name for path in work_dir.glob('best_*.pth'))
 
@@ -127,7 +174,10 @@ def best_checkpoints(work_dir, labelled=True, **checkpoint):
 def test_the_checkpoint_of_the_highest_gain_is_kept(tmp_path):
     runner, found = best_checkpoints(tmp_path, save_best='delta_m')
     assert found == ['best_delta_m_iter_2.pth']
-    logged = [json.loads(line) for line in next(tmp_path.glob('*/vis_data/scalars.json')).read_text().splitlines()]
+    logged = [
+        json.loads(line)
+        for line in next(tmp_path.glob('*/vis_data/scalars.json')).read_text().splitlines()
+    ]
     gains = [line['delta_m'] for line in logged if 'delta_m' in line]
     assert gains[:3] == pytest.approx([-20, 60, 20], rel=1e-4) and math.isnan(gains[3])
     assert runner.message_hub.get_info('best_score') == pytest.approx(60, rel=1e-4)
@@ -136,9 +186,12 @@ def test_the_checkpoint_of_the_highest_gain_is_kept(tmp_path):
 def test_the_lowest_error_is_kept_unless_the_rule_says_otherwise(tmp_path):
     both = dict(save_best=['depth/rmse', 'depth/delta1'])
     assert best_checkpoints(tmp_path / 'guessed', **both)[1] == [
-        'best_depth_delta1_iter_2.pth', 'best_depth_rmse_iter_2.pth']
+        'best_depth_delta1_iter_2.pth',
+        'best_depth_rmse_iter_2.pth',
+    ]
     assert best_checkpoints(tmp_path / 'told', save_best='depth/rmse', rule='greater')[1] == [
-        'best_depth_rmse_iter_1.pth']
+        'best_depth_rmse_iter_1.pth'
+    ]
 
 
 def test_nan_is_never_the_best(tmp_path):

@@ -51,14 +51,31 @@ class Count(BaseMetric):
 def make_runner(tmp_path):
     def make(hook: dict, visualizer: str = 'MultiTaskVisualizer') -> Runner:
         def loader():
-            return dict(dataset=Frames(), batch_size=3, num_workers=0,
-                        sampler=dict(type='DefaultSampler', shuffle=False), collate_fn=dict(type='pseudo_collate'))
+            return dict(
+                dataset=Frames(),
+                batch_size=3,
+                num_workers=0,
+                sampler=dict(type='DefaultSampler', shuffle=False),
+                collate_fn=dict(type='pseudo_collate'),
+            )
+
         size = dict(panel_size=64) if visualizer == 'MultiTaskVisualizer' else {}
         return Runner(
-            Constant(), str(tmp_path), experiment_name=f'hook{id(hook)}', default_scope='m2h_mm', log_level='WARNING',
-            val_dataloader=loader(), val_cfg=dict(), val_evaluator=[Count()], test_dataloader=loader(), test_cfg=dict(),
-            test_evaluator=[Count()], default_hooks=dict(visualization=dict(type='MultiTaskVisualizationHook', **hook)),
-            visualizer=dict(type=visualizer, vis_backends=[dict(type='LocalVisBackend')], **size))
+            Constant(),
+            str(tmp_path),
+            experiment_name=f'hook{id(hook)}',
+            default_scope='m2h_mm',
+            log_level='WARNING',
+            val_dataloader=loader(),
+            val_cfg=dict(),
+            val_evaluator=[Count()],
+            test_dataloader=loader(),
+            test_cfg=dict(),
+            test_evaluator=[Count()],
+            default_hooks=dict(visualization=dict(type='MultiTaskVisualizationHook', **hook)),
+            visualizer=dict(type=visualizer, vis_backends=[dict(type='LocalVisBackend')], **size),
+        )
+
     return make
 
 
@@ -76,7 +93,10 @@ def test_validation_draws_the_same_spread_frames(tmp_path, make_runner, caplog):
         runner.val_loop.run()
     assert len(pictures(tmp_path)) == 3
     said = {record.getMessage() for record in caplog.records if 'Pictures' in record.getMessage()}
-    assert said == {f'Pictures of 3 validation frames: {(tmp_path / runner.timestamp / "vis_data" / "vis_image")}'}
+    assert said == {
+        'Pictures of 3 validation frames: '
+        f'{(tmp_path / runner.timestamp / "vis_data" / "vis_image")}'
+    }
     assert list(runner.visualizer.tasks) == ['semseg', 'depth'], "the model's tasks"
 
 
@@ -84,7 +104,9 @@ def test_validation_draws_the_same_spread_frames(tmp_path, make_runner, caplog):
 def test_interval_counts_validations(make_runner, monkeypatch, interval, drawn):
     runner = make_runner(dict(num_frames=1, interval=interval))
     calls = []
-    monkeypatch.setattr(type(runner.visualizer), 'add_datasample', lambda *args, **kwargs: calls.append(args))
+    monkeypatch.setattr(
+        type(runner.visualizer), 'add_datasample', lambda *args, **kwargs: calls.append(args)
+    )
     runner.val()
     for _ in range(3):
         runner.val_loop.run()
@@ -99,7 +121,9 @@ def test_only_the_main_process_draws_a_validation(tmp_path, make_runner, monkeyp
 
 def test_a_test_draws_every_frame_where_it_is_told(tmp_path, make_runner):
     make_runner(dict(show_dir=str(tmp_path / 'shown'))).test()
-    assert sorted(path.name for path in (tmp_path / 'shown' / 'room').iterdir()) == [f'{i}.png' for i in range(7)]
+    assert sorted(path.name for path in (tmp_path / 'shown' / 'room').iterdir()) == [
+        f'{i}.png' for i in range(7)
+    ]
     assert pictures(tmp_path) == []
 
 
@@ -111,9 +135,14 @@ def test_a_test_draws_nothing_by_default(tmp_path, make_runner):
 def test_class_names_reach_the_pictures_of_a_test(tmp_path, make_runner, monkeypatch):
     runner = make_runner(dict(show_dir=str(tmp_path / 'shown')))
     draw, seen = type(runner.visualizer).draw_frame, []
-    monkeypatch.setattr(type(runner.visualizer), 'draw_frame',
-                        lambda self, image, sample, tasks, classes: (seen.append(classes),
-                                                                     draw(self, image, sample, tasks, classes))[1])
+    monkeypatch.setattr(
+        type(runner.visualizer),
+        'draw_frame',
+        lambda self, image, sample, tasks, classes: (
+            seen.append(classes),
+            draw(self, image, sample, tasks, classes),
+        )[1],
+    )
     runner.test()
     assert seen == [('floor', 'wall')] * 7
 

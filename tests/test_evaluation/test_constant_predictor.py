@@ -20,9 +20,14 @@ def frame(depth, classes):
 def test_majority_class_and_mean_depth_are_scored():
     train = [frame([1.0, 3.0], [2, 2]), frame([0.0, 5.0], []), frame([3.0, 3.0], [1, 255])]
     test = [frame([4.0, 0.0], [2, 1])]
-    loader = DataLoader(test, collate_fn=lambda batch: dict(data_samples=[item['data_samples'] for item in batch]))
+    loader = DataLoader(
+        test, collate_fn=lambda batch: dict(data_samples=[item['data_samples'] for item in batch])
+    )
     metrics = evaluate_constant_predictor(
-        build_tasks(['semseg', 'depth', 'normals']), train, loader,
-        Evaluator([dict(type='SemSegMetric', num_classes=3), dict(type='DepthMetric')]))
+        build_tasks(['semseg', 'depth', 'normals']),
+        train,
+        loader,
+        Evaluator([dict(type='SemSegMetric', num_classes=3), dict(type='DepthMetric')]),
+    )
     assert metrics['depth/rmse'] == pytest.approx(1.0)  # mean 3 m
     assert metrics['semseg/aAcc'] == pytest.approx(50.0)  # majority class 2

@@ -9,11 +9,15 @@ from mmengine.evaluator import BaseMetric
 from mmengine.structures import PixelData
 
 from m2h_mm.evaluation import MultiTaskEvaluator
-from m2h_mm.evaluation.metrics import DepthMetric, EdgeMetric, SemSegMetric
 from m2h_mm.registry import EVALUATOR
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.tasks.depth.metric import DepthMetric
+from m2h_mm.tasks.edge.metric import EdgeMetric
+from m2h_mm.tasks.semseg.metric import SemSegMetric
 
-METRICS = dict(semseg=dict(type='SemSegMetric', num_classes=4, per_class=False), depth=dict(type='DepthMetric'))
+METRICS = dict(
+    semseg=dict(type='SemSegMetric', num_classes=4, per_class=False), depth=dict(type='DepthMetric')
+)
 REFERENCE = {'semseg/mIoU': 50.0, 'depth/rmse': 0.5}
 
 
@@ -34,7 +38,9 @@ def evaluate(evaluator, samples):
 
 
 def test_metrics_are_merged_and_the_gain_added():
-    evaluator = EVALUATOR.build(dict(type='MultiTaskEvaluator', metrics=METRICS, reference=REFERENCE))
+    evaluator = EVALUATOR.build(
+        dict(type='MultiTaskEvaluator', metrics=METRICS, reference=REFERENCE)
+    )
     metrics = evaluate(evaluator, [sample(0.4)])
     miou = 100 * (2 / 3 + 1 / 2) / 2
     assert metrics['semseg/mIoU'] == pytest.approx(miou)
@@ -50,8 +56,14 @@ def test_without_a_reference_there_is_no_gain():
     assert {name.split('/')[0] for name in metrics} == {'semseg', 'depth'}
 
 
-@pytest.mark.parametrize('metrics', [
-    list(METRICS.values()), {**METRICS, 'edge': None}, [SemSegMetric(4, per_class=False), DepthMetric()]])
+@pytest.mark.parametrize(
+    'metrics',
+    [
+        list(METRICS.values()),
+        {**METRICS, 'edge': None},
+        [SemSegMetric(4, per_class=False), DepthMetric()],
+    ],
+)
 def test_metrics_may_be_a_list_or_a_dict_with_gaps(metrics):
     assert list(MultiTaskEvaluator(metrics, REFERENCE).headlines) == ['semseg/mIoU', 'depth/rmse']
 
@@ -61,7 +73,9 @@ def test_one_metric_alone():
 
 
 def test_the_reference_may_be_files_as_test_writes_them(tmp_path):
-    (tmp_path / 'semseg.json').write_text(json.dumps(dict(metrics={'semseg/mIoU': 50.0, 'semseg/aAcc': 1}, config='x')))
+    (tmp_path / 'semseg.json').write_text(
+        json.dumps(dict(metrics={'semseg/mIoU': 50.0, 'semseg/aAcc': 1}, config='x'))
+    )
     (tmp_path / 'depth.json').write_text(json.dumps({'depth/rmse': 0.5}))
     files = [str(tmp_path / 'semseg.json'), str(tmp_path / 'depth.json')]
     assert MultiTaskEvaluator(METRICS, files).reference == REFERENCE
@@ -74,11 +88,18 @@ def test_a_task_without_labels_makes_the_gain_nan():
     assert metrics['gain/semseg'] > 0
 
 
-@pytest.mark.parametrize('reference, message', [
-    ({'semseg/mIoU': 50}, r"'depth/rmse'.*got None.*\['semseg/mIoU'\]"), ({**REFERENCE, 'depth/rmse': 0}, 'got 0'),
-    ({**REFERENCE, 'depth/rmse': math.nan}, 'got nan'), ({**REFERENCE, 'depth/rmse': 'good'}, "got 'good'"),
-    ({**REFERENCE, 'depth/rmse': None}, 'got None'), ({**REFERENCE, 'depth/rmse': True}, 'got True'),
-    ([], "evaluator.reference: expected .*'semseg/mIoU'")])
+@pytest.mark.parametrize(
+    'reference, message',
+    [
+        ({'semseg/mIoU': 50}, r"'depth/rmse'.*got None.*\['semseg/mIoU'\]"),
+        ({**REFERENCE, 'depth/rmse': 0}, 'got 0'),
+        ({**REFERENCE, 'depth/rmse': math.nan}, 'got nan'),
+        ({**REFERENCE, 'depth/rmse': 'good'}, "got 'good'"),
+        ({**REFERENCE, 'depth/rmse': None}, 'got None'),
+        ({**REFERENCE, 'depth/rmse': True}, 'got True'),
+        ([], "evaluator.reference: expected .*'semseg/mIoU'"),
+    ],
+)
 def test_a_reference_that_lacks_a_task_is_refused_when_built(reference, message):
     with pytest.raises(ValueError, match=message):
         MultiTaskEvaluator(METRICS, reference)
@@ -99,9 +120,15 @@ def test_bad_reference_files_are_named(tmp_path):
 
 def test_files_may_disagree_on_what_is_not_needed(tmp_path):
     for name, value in (('one', 1.0), ('two', 2.0)):
-        (tmp_path / f'{name}.json').write_text(json.dumps({**REFERENCE, 'delta_m': value, 'edge/odsF': None}))
-    assert MultiTaskEvaluator(METRICS, [str(tmp_path / f'{name}.json') for name in ('one', 'two')]
-                              ).reference == REFERENCE
+        (tmp_path / f'{name}.json').write_text(
+            json.dumps({**REFERENCE, 'delta_m': value, 'edge/odsF': None})
+        )
+    assert (
+        MultiTaskEvaluator(
+            METRICS, [str(tmp_path / f'{name}.json') for name in ('one', 'two')]
+        ).reference
+        == REFERENCE
+    )
 
 
 class Outliers(DepthMetric):
@@ -112,18 +139,32 @@ class Outliers(DepthMetric):
 
 
 def test_a_task_counts_once():
-    several = [Outliers(prefix='depth_outliers'), DepthMetric(), DepthMetric(max_depth=10, prefix='depth_near'),
-               SemSegMetric(4, per_class=False), Outliers()]
+    several = [
+        Outliers(prefix='depth_outliers'),
+        DepthMetric(),
+        DepthMetric(max_depth=10, prefix='depth_near'),
+        SemSegMetric(4, per_class=False),
+        Outliers(),
+    ]
     evaluator = MultiTaskEvaluator(several, REFERENCE)
     assert list(evaluator.headlines) == ['depth/rmse', 'semseg/mIoU']
     metrics = evaluate(evaluator, [sample(0.4)])
     assert {'depth_outliers/outliers', 'depth_near/rmse', 'depth/outliers'} <= metrics.keys()
-    assert metrics['delta_m'] == evaluate(MultiTaskEvaluator(METRICS, REFERENCE), [sample(0.4)])['delta_m']
+    assert (
+        metrics['delta_m']
+        == evaluate(MultiTaskEvaluator(METRICS, REFERENCE), [sample(0.4)])['delta_m']
+    )
 
 
 def test_two_metrics_of_one_key_are_refused_when_built():
-    with pytest.raises(ValueError, match=r"DepthMetric and DepthMetric .*'depth/abs_rel'.*another prefix"):
-        MultiTaskEvaluator([DepthMetric(), SemSegMetric(4, per_class=False), DepthMetric(max_depth=10)])
+    with pytest.raises(
+        ValueError,
+        match=r"DepthMetric and DepthMetric .*'depth/abs_rel'.*another "
+        r'prefix',
+    ):
+        MultiTaskEvaluator(
+            [DepthMetric(), SemSegMetric(4, per_class=False), DepthMetric(max_depth=10)]
+        )
     MultiTaskEvaluator([DepthMetric(), Outliers(), DepthMetric(prefix='depth_near')])
 
 
@@ -147,4 +188,6 @@ def test_other_metrics_are_merged_without_a_gain():
 
 
 def test_the_protocols_are_collected():
-    assert MultiTaskEvaluator([DepthMetric(), EdgeMetric('mtl')]).protocol() == dict(edge=EdgeMetric('mtl').protocol)
+    assert MultiTaskEvaluator([DepthMetric(), EdgeMetric('mtl')]).protocol() == dict(
+        edge=EdgeMetric('mtl').protocol
+    )

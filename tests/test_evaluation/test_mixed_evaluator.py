@@ -9,23 +9,29 @@ from mmengine.evaluator import BaseMetric
 from mmengine.structures import PixelData
 
 from m2h_mm.evaluation import MixedEvaluator, MultiTaskEvaluator, mixed
-from m2h_mm.evaluation.metrics import DepthMetric, EdgeMetric, pooled
 from m2h_mm.registry import EVALUATOR
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.tasks import pooled_metric as pooled
+from m2h_mm.tasks.depth.metric import DepthMetric
+from m2h_mm.tasks.edge.metric import EdgeMetric
 
 SEMSEG, DEPTH = dict(type='SemSegMetric', num_classes=3, per_class=False), dict(type='DepthMetric')
 CONFIG = dict(type='MixedEvaluator', metrics=dict(all=dict(semseg=SEMSEG, depth=DEPTH), far=DEPTH))
 
 
 def frames(near=4, far=3):
-    """``near`` frames with two labels, ``far`` ones with depth alone, in one order as of a MixedDataset."""
+    """``near`` frames with two labels, ``far`` ones with depth alone, in one order as of a
+    MixedDataset.
+    """
     made = []
     for index in range(near + far):
         rng = np.random.default_rng(index)
         sample = MultiTaskDataSample(metainfo=dict(dataset='all' if index < near else 'far'))
         depth = torch.from_numpy(rng.uniform(1, 9, (1, 6, 8)))
         sample.gt_depth_map = PixelData(data=depth)
-        sample.pred_depth_map = PixelData(data=depth + torch.from_numpy(rng.normal(0, 0.1 + index, (1, 6, 8))))
+        sample.pred_depth_map = PixelData(
+            data=depth + torch.from_numpy(rng.normal(0, 0.1 + index, (1, 6, 8)))
+        )
         sample.pred_sem_seg = PixelData(data=torch.from_numpy(rng.integers(0, 3, (1, 6, 8))))
         if index < near:
             sample.gt_sem_seg = PixelData(data=torch.from_numpy(rng.integers(0, 3, (1, 6, 8))))
@@ -41,17 +47,25 @@ def evaluate(evaluator, samples):
 
 def expected(samples):
     """Each data set's frames through a MultiTaskEvaluator of their own."""
-    return {f'{name}/{key}': value for name, metrics in CONFIG['metrics'].items()
-            for key, value in evaluate(MultiTaskEvaluator(metrics),
-                                       [sample for sample in samples if sample.dataset == name]).items()}
+    return {
+        f'{name}/{key}': value
+        for name, metrics in CONFIG['metrics'].items()
+        for key, value in evaluate(
+            MultiTaskEvaluator(metrics), [sample for sample in samples if sample.dataset == name]
+        ).items()
+    }
 
 
 def test_each_data_set_has_its_own_metrics():
     evaluator, samples = EVALUATOR.build(CONFIG), frames()
     metrics = evaluate(evaluator, [samples[index] for index in (5, 0, 3, 6, 1, 4, 2)])
     assert metrics == pytest.approx(expected(samples), rel=1e-12)
-    assert metrics['all/depth/rmse'] != metrics['far/depth/rmse'] and 'far/semseg/mIoU' not in metrics
-    assert evaluate(evaluator, samples) == pytest.approx(metrics, rel=1e-12), 'it does not start afresh'
+    assert (
+        metrics['all/depth/rmse'] != metrics['far/depth/rmse'] and 'far/semseg/mIoU' not in metrics
+    )
+    assert evaluate(evaluator, samples) == pytest.approx(metrics, rel=1e-12), (
+        'it does not start afresh'
+    )
 
 
 @pytest.mark.parametrize('processes', [2, 3, 4])
@@ -61,7 +75,7 @@ def test_frames_that_the_sampler_repeats_do_not_count(monkeypatch, sizes, proces
     truth = expected(samples)
     ranks = [EVALUATOR.build(CONFIG) for _ in range(processes)]
     rounds = -(-len(samples) // processes)
-    dealt = (samples * processes)[:rounds * processes]
+    dealt = (samples * processes)[: rounds * processes]
     assert len(dealt) > len(samples) or len(samples) % processes == 0
     sent: dict[int, list] = {}
     for rank, evaluator in enumerate(ranks):
@@ -84,11 +98,16 @@ def test_gain_protocol_and_headlines_are_named_by_the_data_set():
     reference = {'semseg/mIoU': 30.0, 'depth/rmse': 2.0}
     config = dict(all=[SEMSEG, DEPTH], edges=[EdgeMetric('mtl')])
     evaluator = MixedEvaluator(config, dict(all=reference))
-    assert evaluator.headlines == {'all/semseg/mIoU': ('all/semseg', True), 'all/depth/rmse': ('all/depth', False),
-                                   'edges/edge/odsF': ('edges/edge', True)}
+    assert evaluator.headlines == {
+        'all/semseg/mIoU': ('all/semseg', True),
+        'all/depth/rmse': ('all/depth', False),
+        'edges/edge/odsF': ('edges/edge', True),
+    }
     assert evaluator.protocol() == {'edges/edge': EdgeMetric('mtl').protocol}
     metrics = evaluate(evaluator, frames(near=3, far=0))
-    assert metrics['all/delta_m'] == pytest.approx((metrics['all/gain/semseg'] + metrics['all/gain/depth']) / 2)
+    assert metrics['all/delta_m'] == pytest.approx(
+        (metrics['all/gain/semseg'] + metrics['all/gain/depth']) / 2
+    )
     assert metrics['all/gain/depth'] == pytest.approx(100 * (2 - metrics['all/depth/rmse']) / 2)
     assert math.isnan(metrics['edges/edge/odsF']), 'a data set without frames'
 
@@ -115,14 +134,30 @@ def test_other_metrics_count_in_one_process_only(monkeypatch):
     metrics = evaluate(MixedEvaluator(dict(all=[Count()], far=[Count()])), frames())
     assert metrics == {'all/count/frames': 4, 'far/count/frames': 3}
     monkeypatch.setattr(mixed, 'get_world_size', lambda: 2)
-    with pytest.raises(ValueError, match=r"evaluator\.metrics: \['Count'\].*one process.*PooledMetric"):
+    with pytest.raises(
+        ValueError,
+        match=r"evaluator\.metrics: \['Count'\].*one "
+        r'process.*PooledMetric',
+    ):
         MixedEvaluator(dict(all=[Count(), DepthMetric()]))
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (dict(metrics={}), 'expected metrics of at least one data set'),
-    (dict(metrics=dict(all=DEPTH), references=dict(al={'depth/rmse': 1.0})), r"metrics for \['all'\].*for \['al'\]"),
-    (dict(metrics=dict(all=DEPTH), references=dict(all={'depth/mae': 1.0})), "'depth/rmse'.*got None")])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (dict(metrics={}), 'expected metrics of at least one data set'),
+        (
+            dict(metrics=dict(all=DEPTH), references=dict(al={'depth/rmse': 1.0})),
+            r'metrics for '
+            r"\['all'\].*for "
+            r"\['al'\]",
+        ),
+        (
+            dict(metrics=dict(all=DEPTH), references=dict(all={'depth/mae': 1.0})),
+            "'depth/rmse'.*got None",
+        ),
+    ],
+)
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         MixedEvaluator(**arguments)

@@ -10,7 +10,6 @@ import torch
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 
-from m2h_mm.evaluation.metrics import DepthMetric, SemSegMetric
 from m2h_mm.evaluation.prediction_files import (
     check_predictions,
     index_predictions,
@@ -21,6 +20,8 @@ from m2h_mm.evaluation.prediction_files import (
 from m2h_mm.evaluation.resumable import ResumableScoring
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.tasks import build_tasks
+from m2h_mm.tasks.depth.metric import DepthMetric
+from m2h_mm.tasks.semseg.metric import SemSegMetric
 
 TASKS = build_tasks(dict(semseg=dict(num_classes=4), depth={}, normals={}, edge={}))
 
@@ -38,7 +39,10 @@ def write(folder: Path, name: str, frame_id: str, suffix: str, size=(6, 8)) -> P
 
 @pytest.mark.parametrize('name', ['semseg', 'segmentation'])
 def test_both_names_of_a_folder_and_ids_with_slashes_and_dots(tmp_path, name):
-    paths = {frame_id: write(tmp_path, name, frame_id, '.png') for frame_id in ('0001', 'room/0002', 'a.b/0003.left')}
+    paths = {
+        frame_id: write(tmp_path, name, frame_id, '.png')
+        for frame_id in ('0001', 'room/0002', 'a.b/0003.left')
+    }
     (tmp_path / name / 'notes.txt').write_text('')
     (tmp_path / name / '.hidden.png').write_text('')
     assert index_predictions(tmp_path, TASKS) == dict(semseg=paths)
@@ -74,7 +78,11 @@ def test_no_folder_at_all_says_what_was_looked_for(tmp_path):
     with pytest.raises(FileNotFoundError, match='There is no folder'):
         index_predictions(tmp_path / 'nowhere', TASKS)
     (tmp_path / 'seg').mkdir()
-    with pytest.raises(FileNotFoundError, match=r"semseg/ or segmentation/, depth/.*it has \['seg'\]"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r'semseg/ or segmentation/, depth/.*it has '
+        r"\['seg'\]",
+    ):
         index_predictions(tmp_path, TASKS)
 
 
@@ -94,7 +102,7 @@ def test_every_label_is_looked_up(tmp_path):
     frames += [('unlabelled', (6, 8), []), ('ok', (6, 8), ['depth', 'edge', 'normals'])]
     scored, problems = check_predictions(frames, index_predictions(tmp_path, TASKS), npy_size)
 
-    frame, = scored
+    (frame,) = scored
     assert (frame.index, frame.frame_id, frame.size) == (4, 'ok', (6, 8))
     assert frame.files == {name: tmp_path / name / 'ok.npy' for name in ('depth', 'edge')}
     assert set(problems) == {'depth', 'edge'} and not problems['edge']
@@ -128,7 +136,11 @@ def test_classes_counted_from_one(tmp_path):
         read_prediction(task, path)
     task.write_prediction(ids, path)
     np.testing.assert_array_equal(read_prediction(task, path), ids)
-    with pytest.raises(ValueError, match=r'a\.png.*expected integer class ids 1\.\.4.*--class-offset 1'):
+    with pytest.raises(
+        ValueError,
+        match=r'a\.png.*expected integer class ids '
+        r'1\.\.4.*--class-offset 1',
+    ):
         read_prediction(task, path, class_offset=1)
     task.write_prediction(ids + 100, path)
     with pytest.raises(ValueError, match=r'0\.\.3, got uint8 100\.\.103\.$'):
@@ -138,10 +150,13 @@ def test_classes_counted_from_one(tmp_path):
 def test_the_offset_is_for_semantic_classes_only(tmp_path):
     parts = build_tasks(['human_parts'])['human_parts']
     parts.write_prediction(np.array([[0, 6]]), tmp_path / 'a.png')
-    np.testing.assert_array_equal(read_prediction(parts, tmp_path / 'a.png', class_offset=1), [[0, 6]])
+    np.testing.assert_array_equal(
+        read_prediction(parts, tmp_path / 'a.png', class_offset=1), [[0, 6]]
+    )
 
 
-# ---- scoring -------------------------------------------------------------------------------------------------------
+# ---- scoring
+# -------------------------------------------------------------------------------------------------------
 COUNT = 7
 
 
@@ -149,18 +164,31 @@ def sample(position: int) -> MultiTaskDataSample:
     generator = torch.Generator().manual_seed(position)
     depth = torch.rand(2, 1, 6, 8, generator=generator) * 5 + 0.1
     classes = torch.randint(0, 4, (2, 1, 6, 8), generator=generator)
-    return MultiTaskDataSample(gt_depth_map=PixelData(data=depth[0]), pred_depth_map=PixelData(data=depth[1]),
-                               gt_sem_seg=PixelData(data=classes[0]), pred_sem_seg=PixelData(data=classes[1]))
+    return MultiTaskDataSample(
+        gt_depth_map=PixelData(data=depth[0]),
+        pred_depth_map=PixelData(data=depth[1]),
+        gt_sem_seg=PixelData(data=classes[0]),
+        pred_sem_seg=PixelData(data=classes[1]),
+    )
 
 
 class Run:
     """One start of a program that scores ``COUNT`` frames; it fails at one of them."""
 
-    def __init__(self, path: Path, fails_at: int | None = None, error: type[BaseException] = ValueError,
-                 settings: str = 'a', files: dict | None = None, save_seconds: float = 20) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fails_at: int | None = None,
+        error: type[BaseException] = ValueError,
+        settings: str = 'a',
+        files: dict | None = None,
+        save_seconds: float = 20,
+    ) -> None:
         self.fails_at, self.error, self.files, self.loaded = fails_at, error, files or {}, []
         evaluator = Evaluator([SemSegMetric(4, per_class=False), DepthMetric(image_mean=['rmse'])])
-        self.scoring = ResumableScoring(evaluator, COUNT, self.load, self.stamp, settings, path, save_seconds)
+        self.scoring = ResumableScoring(
+            evaluator, COUNT, self.load, self.stamp, settings, path, save_seconds
+        )
 
     def stamp(self, position: int) -> str:
         return self.files.get(position, f'frame {position}')
@@ -239,7 +267,9 @@ def test_a_kill_loses_no_more_than_what_came_after_the_last_save(tmp_path, whole
     path = tmp_path / 'state'
     run = Run(path, save_seconds=0)
     seen = []
-    run.scoring.run(lambda: seen.append(torch.load(path, weights_only=True)['done'] if path.exists() else 0))
+    run.scoring.run(
+        lambda: seen.append(torch.load(path, weights_only=True)['done'] if path.exists() else 0)
+    )
     assert seen == list(range(COUNT)), 'saved after every frame, and readable without running code'
     again = Run(path)
     assert again.scoring.done == COUNT and again.scoring.run() == whole

@@ -9,37 +9,71 @@ from m2h_mm.registry import MODELS
 from m2h_mm.structures import MultiTaskDataSample
 
 STAGE = dict(num_modules=1, block='BASIC')
-RESNET = dict(type='mmseg.ResNetV1c', depth=18, num_stages=4, out_indices=(0, 1, 2, 3), base_channels=8)
-HRNET = dict(type='mmseg.HRNet', norm_cfg=dict(type='BN', requires_grad=True), extra=dict(
-    stage1=dict(num_modules=1, num_branches=1, block='BOTTLENECK', num_blocks=(1,), num_channels=(8,)),
-    stage2=dict(STAGE, num_branches=2, num_blocks=(1, 1), num_channels=(8, 16)),
-    stage3=dict(STAGE, num_branches=3, num_blocks=(1, 1, 1), num_channels=(8, 16, 24)),
-    stage4=dict(STAGE, num_branches=4, num_blocks=(1, 1, 1, 1), num_channels=(8, 16, 24, 32))))
+RESNET = dict(
+    type='mmseg.ResNetV1c', depth=18, num_stages=4, out_indices=(0, 1, 2, 3), base_channels=8
+)
+HRNET = dict(
+    type='mmseg.HRNet',
+    norm_cfg=dict(type='BN', requires_grad=True),
+    extra=dict(
+        stage1=dict(
+            num_modules=1, num_branches=1, block='BOTTLENECK', num_blocks=(1,), num_channels=(8,)
+        ),
+        stage2=dict(STAGE, num_branches=2, num_blocks=(1, 1), num_channels=(8, 16)),
+        stage3=dict(STAGE, num_branches=3, num_blocks=(1, 1, 1), num_channels=(8, 16, 24)),
+        stage4=dict(STAGE, num_branches=4, num_blocks=(1, 1, 1, 1), num_channels=(8, 16, 24, 32)),
+    ),
+)
 BACKBONES = dict(
-    hrnet=HRNET, resnet=RESNET,
-    swin=dict(type='mmseg.SwinTransformer', embed_dims=16, depths=(1, 1, 1, 1), num_heads=(1, 2, 4, 8), window_size=4,
-              drop_path_rate=0.5),
-    dinov2=dict(type='DINOv2', arch=dict(embed_dims=24, depth=4, num_heads=3, stem_channels=(4,)), img_size=56,
-                out_indices=(0, 1, 2, 3), drop_path_rate=0.5))
+    hrnet=HRNET,
+    resnet=RESNET,
+    swin=dict(
+        type='mmseg.SwinTransformer',
+        embed_dims=16,
+        depths=(1, 1, 1, 1),
+        num_heads=(1, 2, 4, 8),
+        window_size=4,
+        drop_path_rate=0.5,
+    ),
+    dinov2=dict(
+        type='DINOv2',
+        arch=dict(embed_dims=24, depth=4, num_heads=3, stem_channels=(4,)),
+        img_size=56,
+        out_indices=(0, 1, 2, 3),
+        drop_path_rate=0.5,
+    ),
+)
 
 
 def build(backbone, **options):
     torch.manual_seed(0)
-    return MODELS.build(dict(
-        type='MultiTaskModel', tasks=dict(depth=dict()), backbone=backbone, decoder=dict(type='SharedDecoder'),
-        heads=dict(depth=dict(type='LinearHead')), losses=dict(depth=dict(type='L1Loss')),
-        data_preprocessor=dict(type='MultiTaskDataPreprocessor', size_divisor=224), **options))
+    return MODELS.build(
+        dict(
+            type='MultiTaskModel',
+            tasks=dict(depth=dict()),
+            backbone=backbone,
+            decoder=dict(type='SharedDecoder'),
+            heads=dict(depth=dict(type='LinearHead')),
+            losses=dict(depth=dict(type='L1Loss')),
+            data_preprocessor=dict(type='MultiTaskDataPreprocessor', size_divisor=224),
+            **options,
+        )
+    )
 
 
 def changed_by_training(model):
     """Names of parameters and buffers that three steps change."""
-    optimizer = build_optim_wrapper(model, dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3)))
+    optimizer = build_optim_wrapper(
+        model, dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
+    )
     before = {key: value.clone() for key, value in model.state_dict().items()}
     model.train()
     for _ in range(3):
         sample = MultiTaskDataSample()
         sample.set_field(PixelData(data=torch.rand(1, 64, 64) + 1), 'gt_depth_map')
-        model.train_step(dict(inputs=torch.randint(0, 256, (1, 3, 64, 64)), data_samples=[sample]), optimizer)
+        model.train_step(
+            dict(inputs=torch.randint(0, 256, (1, 3, 64, 64)), data_samples=[sample]), optimizer
+        )
     return [key for key, value in model.state_dict().items() if not torch.equal(value, before[key])]
 
 
@@ -75,7 +109,10 @@ def test_freezing_changes_no_prediction_and_no_key():
 def test_the_options_of_mmseg_freeze_parts():
     """What ``frozen_stages`` and ``norm_eval`` leave over is what ``freeze_backbone`` is for."""
     resnet = changed_by_training(build(dict(RESNET, frozen_stages=2, norm_eval=True)))
-    assert {key.split('.')[1] for key in resnet if key.startswith('backbone.')} == {'layer3', 'layer4'}
+    assert {key.split('.')[1] for key in resnet if key.startswith('backbone.')} == {
+        'layer3',
+        'layer4',
+    }
     assert not any('running_' in key for key in resnet if key.startswith('backbone.'))
     hrnet = changed_by_training(build(dict(HRNET, norm_eval=True)))
     assert any(key.startswith('backbone.') for key in hrnet)

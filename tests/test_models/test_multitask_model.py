@@ -51,14 +51,22 @@ class Linear1x1(nn.Module):
 
 
 def config(**changes):
-    return dict(dict(
-        type='MultiTaskModel',
-        tasks=dict(semseg=dict(num_classes=5), depth=dict(), normals=dict(), edge=dict()),
-        backbone=dict(type='BlockMeans'),
-        decoder=dict(type='SameForAll'),
-        heads=dict.fromkeys(('semseg', 'depth', 'normals', 'edge'), dict(type='Linear1x1')),
-        losses=dict(semseg=dict(type='CrossEntropyLoss'), depth=dict(type='L1Loss'), normals=dict(type='CosineLoss'),
-                    edge=dict(type='BalancedBCELoss', pos_weight=0.95))), **changes)
+    return dict(
+        dict(
+            type='MultiTaskModel',
+            tasks=dict(semseg=dict(num_classes=5), depth=dict(), normals=dict(), edge=dict()),
+            backbone=dict(type='BlockMeans'),
+            decoder=dict(type='SameForAll'),
+            heads=dict.fromkeys(('semseg', 'depth', 'normals', 'edge'), dict(type='Linear1x1')),
+            losses=dict(
+                semseg=dict(type='CrossEntropyLoss'),
+                depth=dict(type='L1Loss'),
+                normals=dict(type='CosineLoss'),
+                edge=dict(type='BalancedBCELoss', pos_weight=0.95),
+            ),
+        ),
+        **changes,
+    )
 
 
 def sample(height, width, without=(), seed=0):
@@ -71,8 +79,11 @@ def sample(height, width, without=(), seed=0):
         'gt_edge_map': torch.from_numpy(rng.integers(0, 2, (1, height, width)).astype(np.uint8)),
     }
     camera = np.array([[50.0, 0, width / 2], [0, 50, height / 2], [0, 0, 1]])
-    result = MultiTaskDataSample(metainfo=dict(ori_shape=(height, width), img_shape=(height, width), img_path='a.png',
-                                               cam2img=camera))
+    result = MultiTaskDataSample(
+        metainfo=dict(
+            ori_shape=(height, width), img_shape=(height, width), img_path='a.png', cam2img=camera
+        )
+    )
     for field, data in labels.items():
         if field not in without:
             result.set_field(PixelData(data=data), field)
@@ -81,8 +92,12 @@ def sample(height, width, without=(), seed=0):
 
 def batch(*sizes, without=()):
     images = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for size in sizes]
-    return dict(inputs=images, data_samples=[sample(*size, without=without, seed=index)
-                                             for index, size in enumerate(sizes)])
+    return dict(
+        inputs=images,
+        data_samples=[
+            sample(*size, without=without, seed=index) for index, size in enumerate(sizes)
+        ],
+    )
 
 
 def test_preprocessor_centres_and_normalises():
@@ -103,10 +118,22 @@ def test_modes_give_what_they_promise():
     data = model.data_preprocessor(batch((21, 35), (28, 30)))
     outputs = model(**data, mode='tensor')
     assert {name: tuple(o.shape) for name, o in outputs.items()} == {
-        'semseg': (2, 5, 4, 6), 'depth': (2, 1, 4, 6), 'normals': (2, 3, 4, 6), 'edge': (2, 1, 4, 6)}
+        'semseg': (2, 5, 4, 6),
+        'depth': (2, 1, 4, 6),
+        'normals': (2, 3, 4, 6),
+        'edge': (2, 1, 4, 6),
+    }
     losses = model(**data, mode='loss')
-    assert {key for key in losses if 'loss' in key} == {'loss_semseg', 'loss_depth', 'loss_normals', 'loss_edge'}
-    assert all(losses[f'w_{name}'] == 1 and losses[f'raw_{name}'] == losses[f'loss_{name}'] for name in outputs)
+    assert {key for key in losses if 'loss' in key} == {
+        'loss_semseg',
+        'loss_depth',
+        'loss_normals',
+        'loss_edge',
+    }
+    assert all(
+        losses[f'w_{name}'] == 1 and losses[f'raw_{name}'] == losses[f'loss_{name}']
+        for name in outputs
+    )
     predicted = model(**data, mode='predict')
     assert [tuple(p.pred_sem_seg.data.shape) for p in predicted] == [(1, 21, 35), (1, 28, 30)]
     assert predicted[0].pred_normal_map.data.norm(dim=0).sub(1).abs().max() < 1e-5
@@ -115,7 +142,9 @@ def test_modes_give_what_they_promise():
 
 
 def test_predictions_stay_aligned_with_the_image():
-    """Padding is cropped, not squeezed: what stands at a pixel is predicted at that pixel, for any image size."""
+    """Padding is cropped, not squeezed: what stands at a pixel is predicted at that pixel, for any
+    image size.
+    """
     model = MODELS.build(config())
     model.backbone.forward = lambda image: Features(maps=(image,))
     head = model.heads['depth'].conv
@@ -136,9 +165,13 @@ def test_padding_does_not_change_the_loss():
     model = MODELS.build(config())
     image, label = torch.randint(0, 256, (3, 28, 28), dtype=torch.uint8), sample(28, 28)
     model.backbone.forward = lambda x: Features(maps=(x,))
-    alone = model(**model.data_preprocessor(dict(inputs=[image], data_samples=[label])), mode='loss')
+    alone = model(
+        **model.data_preprocessor(dict(inputs=[image], data_samples=[label])), mode='loss'
+    )
     model.data_preprocessor.size_divisor = 56
-    padded = model(**model.data_preprocessor(dict(inputs=[image], data_samples=[label])), mode='loss')
+    padded = model(
+        **model.data_preprocessor(dict(inputs=[image], data_samples=[label])), mode='loss'
+    )
     for name in ('semseg', 'depth', 'normals', 'edge'):
         torch.testing.assert_close(alone[f'loss_{name}'], padded[f'loss_{name}'])
 
@@ -159,7 +192,7 @@ def test_frames_without_a_camera_count_only_where_none_is_needed(uses_camera):
     model = MODELS.build(config(consistency=[dict(type=name)])).eval()
     data = model.data_preprocessor(batch((28, 28), (28, 28)))
     key, images, samples = f'loss_{name}', data['inputs'], data['data_samples']
-    first, second = (model.loss(images[i:i + 1], samples[i:i + 1])[key] for i in range(2))
+    first, second = (model.loss(images[i : i + 1], samples[i : i + 1])[key] for i in range(2))
     assert first != second
     samples[1].set_metainfo(dict(cam2img=None))
     both = model.loss(images, samples)[key]
@@ -195,30 +228,60 @@ def test_only_the_tasks_asked_for_are_computed():
 
 
 def test_mmseg_backbones_are_described_by_running_them():
-    model = MODELS.build(config(
-        backbone=dict(type='mmseg.ResNetV1c', depth=18, num_stages=4, out_indices=(0, 1, 2, 3), base_channels=8,
-                      norm_cfg=dict(type='BN')),
-        data_preprocessor=dict(type='MultiTaskDataPreprocessor', size_divisor=32)))
+    model = MODELS.build(
+        config(
+            backbone=dict(
+                type='mmseg.ResNetV1c',
+                depth=18,
+                num_stages=4,
+                out_indices=(0, 1, 2, 3),
+                base_channels=8,
+                norm_cfg=dict(type='BN'),
+            ),
+            data_preprocessor=dict(type='MultiTaskDataPreprocessor', size_divisor=32),
+        )
+    )
     assert model.decoder.out_channels['depth'] == 8
     data = model.data_preprocessor(batch((40, 64)))
     assert data['inputs'].shape[-2:] == (64, 64)
     assert set(model(**data)) == {'semseg', 'depth', 'normals', 'edge'}
 
 
-@pytest.mark.parametrize(('changes', 'message'), [
-    (dict(heads=dict(semseg=dict(type='Linear1x1'))),
-     r"model.heads: nothing for task\(s\) \['depth', 'normals', 'edge'\]"),
-    (dict(losses=dict(config()['losses'], albedo=dict(type='L1Loss'))),
-     r"model.losses: unknown task\(s\) \['albedo'\]"),
-    (dict(heads=dict(config()['heads'], depth=dict(type='Linear1x1', in_channels=7))),
-     r'model.heads.depth.in_channels is 7, but model.decoder \(SameForAll\) yields 3'),
-    (dict(decoder=dict(type='SameForAll', in_channels=[64])),
-     r'model.decoder.in_channels is \(64,\), but model.backbone \(BlockMeans\) yields \(3,\)'),
-    (dict(decoder=dict(type='SameForNone')), "model.decoder.type: 'SameForNone' is not registered"),
-    (dict(decoder=dict(type='SameForAll', window_size=7)), r"model.decoder: SameForAll has no .*window_size.*_delete_"),
-    (dict(weighting='equal'), "model.weighting: expected a dict with a 'type'"),
-    (dict(tasks=dict(config()['tasks'], nromals=dict())), "unknown task 'nromals'.*Did you mean 'normals'"),
-])
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (
+            dict(heads=dict(semseg=dict(type='Linear1x1'))),
+            r"model.heads: nothing for task\(s\) \['depth', 'normals', 'edge'\]",
+        ),
+        (
+            dict(losses=dict(config()['losses'], albedo=dict(type='L1Loss'))),
+            r"model.losses: unknown task\(s\) \['albedo'\]",
+        ),
+        (
+            dict(heads=dict(config()['heads'], depth=dict(type='Linear1x1', in_channels=7))),
+            r'model.heads.depth.in_channels is 7, but model.decoder \(SameForAll\) yields 3',
+        ),
+        (
+            dict(decoder=dict(type='SameForAll', in_channels=[64])),
+            r'model.decoder.in_channels is \(64,\), but model.backbone \(BlockMeans\) yields \(3,\)',
+        ),
+        (
+            dict(decoder=dict(type='SameForNone')),
+            "model.decoder.type: 'SameForNone' is not registered",
+        ),
+        (
+            dict(decoder=dict(type='SameForAll', window_size=7)),
+            r'model.decoder: SameForAll has no '
+            r'.*window_size.*_delete_',
+        ),
+        (dict(weighting='equal'), "model.weighting: expected a dict with a 'type'"),
+        (
+            dict(tasks=dict(config()['tasks'], nromals=dict())),
+            "unknown task 'nromals'.*Did you mean 'normals'",
+        ),
+    ],
+)
 def test_parts_that_do_not_fit_are_refused_by_name(changes, message):
     with pytest.raises(ValueError, match=message):
         MODELS.build(config(**changes))
@@ -233,7 +296,9 @@ def test_a_label_of_another_size_is_refused():
 
 
 def test_labels_and_cameras_are_taken_before_the_network_runs(monkeypatch):
-    """A GPU would otherwise have to finish the forward pass before the losses can be queued behind it."""
+    """A GPU would otherwise have to finish the forward pass before the losses can be queued behind
+    it.
+    """
     model = MODELS.build(config(consistency=[dict(type='DepthNormalConsistency')]))
     done = []
 

@@ -15,8 +15,17 @@ PIXELS = np.array([[0, 0, 1 / 256], [1, 20, 65534 / 256]], np.float32)
 def test_contract():
     assert TASKS.get('disparity') is Disparity
     task, depth = build_tasks(['disparity', 'depth']).values()
-    assert (task.name, task.folder, task.metric, task.higher_is_better) == ('disparity', 'disparity', 'rmse', False)
-    assert not {task.gt_field, task.pred_field, task.folder} & {depth.gt_field, depth.pred_field, depth.folder}
+    assert (task.name, task.folder, task.metric, task.higher_is_better) == (
+        'disparity',
+        'disparity',
+        'rmse',
+        False,
+    )
+    assert not {task.gt_field, task.pred_field, task.folder} & {
+        depth.gt_field,
+        depth.pred_field,
+        depth.folder,
+    }
 
 
 def test_the_official_files_are_read(tmp_path):
@@ -31,7 +40,11 @@ def test_the_official_files_are_read(tmp_path):
 def test_arrays_hold_pixels(tmp_path):
     np.save(tmp_path / 'd.npy', np.array([[1.5, -1.0, np.nan, np.inf, 0.0]]))
     np.testing.assert_array_equal(Disparity().read(tmp_path / 'd.npy'), [[1.5, 0, 0, 0, 0]])
-    with pytest.raises(ValueError, match=r"d\.npy of task 'disparity': expected finite numbers \(px\), got NaN"):
+    with pytest.raises(
+        ValueError,
+        match=r"d\.npy of task 'disparity': expected finite numbers "
+        r'\(px\), got NaN',
+    ):
         Disparity().read_prediction(tmp_path / 'd.npy')
 
 
@@ -47,7 +60,9 @@ def test_a_written_prediction_is_read_back(tmp_path, suffix, tolerance):
     prediction = np.random.default_rng(0).uniform(0, 200, (6, 9)).astype(np.float32)
     prediction[0, 0] = 0
     Disparity().write_prediction(prediction, tmp_path / f'd{suffix}')
-    np.testing.assert_allclose(Disparity().read_prediction(tmp_path / f'd{suffix}'), prediction, atol=tolerance, rtol=0)
+    np.testing.assert_allclose(
+        Disparity().read_prediction(tmp_path / f'd{suffix}'), prediction, atol=tolerance, rtol=0
+    )
 
 
 def test_a_png_holds_no_more_than_its_range(tmp_path):
@@ -60,7 +75,9 @@ def test_a_zoom_multiplies_where_it_divides_depth():
         zoomed = Disparity().zoom(PIXELS, scale, (4, 6))
         np.testing.assert_array_equal(zoomed, Disparity().resize(PIXELS, (4, 6)) * scale)
         depth = Depth().zoom(PIXELS, scale, (4, 6))
-        np.testing.assert_allclose(depth * zoomed, Disparity().resize(PIXELS, (4, 6)) ** 2, rtol=1e-6)
+        np.testing.assert_allclose(
+            depth * zoomed, Disparity().resize(PIXELS, (4, 6)) ** 2, rtol=1e-6
+        )
 
 
 def test_predictions_are_not_negative():

@@ -20,11 +20,14 @@ PARTS = RNG.integers(0, 7, (6, 9)).astype(np.uint8)
 
 def logits_of(target, channels):
     """Outputs that are right, each by its own margin."""
-    return torch.nn.functional.one_hot(target[:, 0], channels).permute(0, 3, 1, 2) * (5 + torch.rand(target.shape))
+    return torch.nn.functional.one_hot(target[:, 0], channels).permute(0, 3, 1, 2) * (
+        5 + torch.rand(target.shape)
+    )
 
 
-@pytest.mark.parametrize(('name', 'cls', 'label'), [('saliency', Saliency, SALIENT),
-                                                    ('human_parts', HumanParts, PARTS)])
+@pytest.mark.parametrize(
+    ('name', 'cls', 'label'), [('saliency', Saliency, SALIENT), ('human_parts', HumanParts, PARTS)]
+)
 def test_contract(name, cls, label):
     assert TASKS.get(name) is cls
     task = build_tasks([name])[name]
@@ -39,11 +42,18 @@ def test_contract(name, cls, label):
 
 def test_fields_differ_from_those_of_semseg():
     tasks = build_tasks(dict(semseg=dict(num_classes=21), human_parts={}, saliency={}, edge={}))
-    assert len({task.gt_field for task in tasks.values()} | {task.pred_field for task in tasks.values()}) == 8
+    assert (
+        len(
+            {task.gt_field for task in tasks.values()}
+            | {task.pred_field for task in tasks.values()}
+        )
+        == 8
+    )
     assert [task.channels for task in tasks.values()] == [21, 7, 2, 1]
 
 
-# ---- saliency ------------------------------------------------------------------------------------------------------
+# ---- saliency
+# ------------------------------------------------------------------------------------------------------
 def test_saliency_labels_are_thresholded(tmp_path):
     grey = np.array([[0, 126, 127], [128, 129, 255]], np.uint8)
     cv2.imwrite(str(tmp_path / 'l.png'), grey)
@@ -94,14 +104,18 @@ def test_saliency_predictions_of_other_programs(tmp_path):
 def test_saliency_is_the_softmax_of_the_second_channel():
     output = torch.randn(2, 2, 5, 7) * 8
     torch.testing.assert_close(Saliency().decode(output), output.softmax(dim=1)[:, 1:])
-    torch.testing.assert_close(Saliency().decode(output.half()), output.half().float().softmax(dim=1)[:, 1:])
+    torch.testing.assert_close(
+        Saliency().decode(output.half()), output.half().float().softmax(dim=1)[:, 1:]
+    )
     one = output[:, :1]
     torch.testing.assert_close(Saliency(channels=1).decode(one), one.sigmoid())
     assert Saliency().decode(output).shape == Saliency(channels=1).decode(one).shape == (2, 1, 5, 7)
 
 
-@pytest.mark.parametrize(('channels', 'loss'), [(1, BalancedBCELoss()), (2, BalancedCrossEntropyLoss()),
-                                               (2, CrossEntropyLoss())])
+@pytest.mark.parametrize(
+    ('channels', 'loss'),
+    [(1, BalancedBCELoss()), (2, BalancedCrossEntropyLoss()), (2, CrossEntropyLoss())],
+)
 def test_a_loss_and_the_prediction_mean_the_same_pixels(channels, loss):
     task = Saliency(channels)
     label = torch.from_numpy(SALIENT)[None, None].clone()
@@ -122,21 +136,34 @@ def test_number_of_saliency_channels_is_checked(channels):
 
 def test_saliency_error_and_constant_prediction():
     task = Saliency()
-    np.testing.assert_allclose(task.error(np.array([[0.2, 0.2, 0.2]]), np.array([[0, 1, 255]])),
-                               [[0.2, 0.8, np.nan]], atol=1e-6)
-    statistics = sum(task.label_statistics(torch.tensor([[label]])) for label in ([1, 255, 0], [0, 0, 255]))
+    np.testing.assert_allclose(
+        task.error(np.array([[0.2, 0.2, 0.2]]), np.array([[0, 1, 255]])),
+        [[0.2, 0.8, np.nan]],
+        atol=1e-6,
+    )
+    statistics = sum(
+        task.label_statistics(torch.tensor([[label]])) for label in ([1, 255, 0], [0, 0, 255])
+    )
     assert task.constant_prediction(statistics).item() == 0.25
 
 
 def test_saliency_picture():
-    np.testing.assert_array_equal(Saliency().draw(np.array([[0, 1, 255]], np.uint8))[..., 0], [[0, 255, 128]])
-    np.testing.assert_array_equal(Saliency().draw(np.array([[0.2, 0.5]], np.float32))[..., 1], [[51, 128]])
+    np.testing.assert_array_equal(
+        Saliency().draw(np.array([[0, 1, 255]], np.uint8))[..., 0], [[0, 255, 128]]
+    )
+    np.testing.assert_array_equal(
+        Saliency().draw(np.array([[0.2, 0.5]], np.float32))[..., 1], [[51, 128]]
+    )
 
 
-# ---- human parts ---------------------------------------------------------------------------------------------------
+# ---- human parts
+# ---------------------------------------------------------------------------------------------------
 SOMEBODY = torch.tensor([[[0, 3], [255, 0]]])
-NOBODY = {'void': torch.full((1, 2, 2), 255), 'background': torch.zeros(1, 2, 2, dtype=torch.long),
-          'both': torch.tensor([[[0, 255], [0, 0]]])}
+NOBODY = {
+    'void': torch.full((1, 2, 2), 255),
+    'background': torch.zeros(1, 2, 2, dtype=torch.long),
+    'both': torch.tensor([[[0, 255], [0, 0]]]),
+}
 nobody = pytest.mark.parametrize('label', NOBODY.values(), ids=NOBODY)
 
 
@@ -181,7 +208,9 @@ def test_human_parts_is_a_segmentation(tmp_path):
     assert torch.equal(task.decode(output), semseg.decode(output))
     target, valid = task.target(SOMEBODY[None])
     assert target.dtype == torch.int64 and torch.equal(target, semseg.target(SOMEBODY[None])[0])
-    assert torch.equal(task.decode(logits_of(target.masked_fill(~valid, 0), 7))[valid], target[valid])
+    assert torch.equal(
+        task.decode(logits_of(target.masked_fill(~valid, 0), 7))[valid], target[valid]
+    )
     for suffix in ('.png', '.npy'):
         task.write_prediction(PARTS, tmp_path / f'p{suffix}')
         np.testing.assert_array_equal(task.read_prediction(tmp_path / f'p{suffix}'), PARTS)
@@ -190,12 +219,16 @@ def test_human_parts_is_a_segmentation(tmp_path):
 
 def test_a_prediction_without_people_is_a_prediction(tmp_path):
     HumanParts().write_prediction(np.zeros((2, 3), np.int64), tmp_path / 'p.png')
-    np.testing.assert_array_equal(HumanParts().read_prediction(tmp_path / 'p.png'), np.zeros((2, 3)))
+    np.testing.assert_array_equal(
+        HumanParts().read_prediction(tmp_path / 'p.png'), np.zeros((2, 3))
+    )
 
 
 def test_human_parts_error_is_nan_where_nothing_counts():
     prediction = np.array([[0, 2], [1, 1]])
-    np.testing.assert_array_equal(HumanParts().error(prediction, SOMEBODY[0].numpy()), [[0, 1], [np.nan, 1]])
+    np.testing.assert_array_equal(
+        HumanParts().error(prediction, SOMEBODY[0].numpy()), [[0, 1], [np.nan, 1]]
+    )
     assert np.isnan(HumanParts().error(prediction, NOBODY['background'][0].numpy())).all()
 
 
@@ -215,14 +248,26 @@ def test_wrong_parts_are_named(tmp_path):
 def test_constant_human_part_is_that_of_the_frames_that_count():
     task = HumanParts()
     labels = [torch.tensor([[[2, 2, 0]]]), torch.zeros(1, 1, 30, dtype=torch.long)]
-    assert task.constant_prediction(sum(task.label_statistics(label) for label in labels)).item() == 2
+    assert (
+        task.constant_prediction(sum(task.label_statistics(label) for label in labels)).item() == 2
+    )
 
 
 def test_every_part_has_a_name_and_a_colour():
     task = HumanParts()
-    assert task.classes == ('background', 'head', 'torso', 'upper arms', 'lower arms', 'upper legs', 'lower legs')
+    assert task.classes == (
+        'background',
+        'head',
+        'torso',
+        'upper arms',
+        'lower arms',
+        'upper legs',
+        'lower legs',
+    )
     colours = task.draw(np.array([[*range(7), 255]], np.uint8))[0].astype(int)
     distances = np.abs(colours[:, None] - colours).sum(axis=2)
     assert distances[~np.eye(8, dtype=bool)].min() > 60
     assert HumanParts(5).classes == ()
-    assert not np.array_equal(Semseg(7).palette[0], task.palette[0]), 'the palette of semseg was changed'
+    assert not np.array_equal(Semseg(7).palette[0], task.palette[0]), (
+        'the palette of semseg was changed'
+    )

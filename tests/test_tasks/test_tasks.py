@@ -5,7 +5,7 @@ import scipy.io
 import torch
 
 from m2h_mm.tasks import Depth, Edge, Normals, Semseg, build_tasks
-from m2h_mm.tasks.io import write_array
+from m2h_mm.tasks.files import write_array
 
 RNG = np.random.default_rng(0)
 
@@ -43,7 +43,9 @@ def test_zoom_divides_only_depth():
     np.testing.assert_allclose(Depth().zoom(depth, 2.0, depth.shape), depth / 2)
     np.testing.assert_array_equal(Depth().resize(depth, depth.shape), depth)
     for name in ('semseg', 'edge', 'normals'):
-        np.testing.assert_array_equal(build_tasks([name])[name].zoom(LABELS[name], 2.0, (6, 9)), LABELS[name])
+        np.testing.assert_array_equal(
+            build_tasks([name])[name].zoom(LABELS[name], 2.0, (6, 9)), LABELS[name]
+        )
 
 
 def test_resizing_never_mixes_values():
@@ -73,7 +75,9 @@ def test_files_are_read_in_the_tasks_units(tmp_path):
     cv2.imwrite(str(tmp_path / 'n.png'), stored[..., ::-1])
     assert not Normals().read(tmp_path / 'n.png')[0, :2].any()
     np.save(tmp_path / 'n.npy', [[[np.nan, 0, 1], [np.inf, 0, 1]], [[0, 0, 2], [0.1, 0, 0]]])
-    np.testing.assert_array_equal(Normals().read(tmp_path / 'n.npy'), [[[0, 0, 0]] * 2, [[0, 0, 1], [0, 0, 0]]])
+    np.testing.assert_array_equal(
+        Normals().read(tmp_path / 'n.npy'), [[[0, 0, 0]] * 2, [[0, 0, 1], [0, 0, 0]]]
+    )
 
     cv2.imwrite(str(tmp_path / 'e.png'), LABELS['edge'] * 255)
     np.save(tmp_path / 'e.npy', LABELS['edge'].astype(np.float32))
@@ -131,14 +135,22 @@ def test_decoded_outputs_are_in_range():
 
 def test_constant_predictions():
     semseg = Semseg(5)
-    statistics = sum(semseg.label_statistics(torch.tensor([[label]])) for label in ([1, 1, 4], [4, 4, 255]))
+    statistics = sum(
+        semseg.label_statistics(torch.tensor([[label]])) for label in ([1, 1, 4], [4, 4, 255])
+    )
     assert semseg.constant_prediction(statistics).item() == 4
     depth = Depth()
-    statistics = sum(depth.label_statistics(torch.tensor([[label]])) for label in ([1.0, 0.0], [3.0, 5.0]))
+    statistics = sum(
+        depth.label_statistics(torch.tensor([[label]])) for label in ([1.0, 0.0], [3.0, 5.0])
+    )
     assert depth.constant_prediction(statistics).item() == 3
     normals = Normals()
-    statistics = normals.label_statistics(torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]).T.reshape(3, 1, 2))
-    assert torch.allclose(normals.constant_prediction(statistics).flatten(), torch.tensor([.5, .5, 0]).sqrt())
+    statistics = normals.label_statistics(
+        torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]).T.reshape(3, 1, 2)
+    )
+    assert torch.allclose(
+        normals.constant_prediction(statistics).flatten(), torch.tensor([0.5, 0.5, 0]).sqrt()
+    )
 
 
 @pytest.mark.parametrize('name', LABELS)
@@ -157,7 +169,11 @@ def test_unknown_task_is_named_with_a_suggestion():
 def random_prediction(name):
     if name == 'edge':
         return RNG.uniform(size=(6, 9)).astype(np.float32)
-    return np.where(LABELS[name] == 0, 1, LABELS[name]).astype(LABELS[name].dtype) if name == 'depth' else LABELS[name]
+    return (
+        np.where(LABELS[name] == 0, 1, LABELS[name]).astype(LABELS[name].dtype)
+        if name == 'depth'
+        else LABELS[name]
+    )
 
 
 @pytest.mark.parametrize('name', LABELS)
@@ -166,11 +182,18 @@ def test_a_written_prediction_is_read_back(name, suffix, tmp_path):
     task, prediction = build_tasks([name])[name], random_prediction(name)
     path = tmp_path / 'new folder' / f'frame{suffix}'
     task.write_prediction(prediction, path)
-    rounding = 0 if suffix == '.npy' else dict(semseg=0, depth=5.1e-4, normals=0.01, edge=0.5 / 255 + 1e-6)[name]
+    rounding = (
+        0
+        if suffix == '.npy'
+        else dict(semseg=0, depth=5.1e-4, normals=0.01, edge=0.5 / 255 + 1e-6)[name]
+    )
     read = task.read_prediction(path)
     assert read.shape == prediction.shape
     if name == 'normals':
-        read, prediction = read[1:], prediction[1:]  # row 0 has a missing vector, which 8 bits cannot hold
+        read, prediction = (
+            read[1:],
+            prediction[1:],
+        )  # row 0 has a missing vector, which 8 bits cannot hold
     np.testing.assert_allclose(read, prediction, atol=rounding + 1e-6 * (name == 'normals'))
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
@@ -213,10 +236,18 @@ def test_a_float_map_is_no_png(tmp_path):
 def test_error_is_in_the_tasks_unit_and_nan_without_a_label():
     depth = np.array([[1.0, 0.0]], np.float32)
     np.testing.assert_array_equal(Depth().error(depth + 0.5, depth), [[0.5, np.nan]])
-    np.testing.assert_array_equal(Semseg(3).error(np.array([[1, 1, 1]]), np.array([[1, 2, 255]])), [[0, 1, np.nan]])
+    np.testing.assert_array_equal(
+        Semseg(3).error(np.array([[1, 1, 1]]), np.array([[1, 2, 255]])), [[0, 1, np.nan]]
+    )
     up, left = np.array([0, 1, 0], np.float32), np.array([-1, 0, 0], np.float32)
     label = np.stack([up, up, up, np.zeros(3, np.float32)])[None]
-    np.testing.assert_allclose(Normals().error(np.stack([up, 2 * left, 0 * up, up])[None], label),
-                               [[0, 90, 90, np.nan]], atol=1e-5)
-    np.testing.assert_allclose(Edge().error(np.array([[0.2, 0.2, 0.2]]), np.array([[0, 1, 255]])),
-                               [[0.2, 0.8, np.nan]], atol=1e-6)
+    np.testing.assert_allclose(
+        Normals().error(np.stack([up, 2 * left, 0 * up, up])[None], label),
+        [[0, 90, 90, np.nan]],
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(
+        Edge().error(np.array([[0.2, 0.2, 0.2]]), np.array([[0, 1, 255]])),
+        [[0.2, 0.8, np.nan]],
+        atol=1e-6,
+    )

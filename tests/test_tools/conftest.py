@@ -30,21 +30,35 @@ def rooms_root(tmp_path_factory) -> Path:
 @pytest.fixture
 def toy_config(tmp_path, rooms_root):
     """``toy_config(extra)``: path of a config of toy size, with lines appended."""
+
     def write(extra: str = '', name: str = 'toy') -> Path:
         path = tmp_path / f'{name}.py'
         path.write_text(TOY.format(repository=REPOSITORY, data=rooms_root) + extra)
         return path
+
     return write
 
 
 def start(tool: str, *arguments: object, **environment: str) -> subprocess.Popen:
-    """Start ``tools/<tool>`` from outside the repository; configs may import what is beside the tests."""
+    """Start ``tools/<tool>`` from outside the repository; configs may import what is beside the
+    tests.
+    """
     interpreter = [sys.executable] if tool.endswith('.py') else []
     return subprocess.Popen(
-        [*interpreter, str(REPOSITORY / 'tools' / tool), *map(str, arguments)], cwd=Path(arguments[0]).parent,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, 'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': '-1', 'PYTHON': sys.executable,
-             'PYTHONPATH': str(Path(__file__).parent), **environment})
+        [*interpreter, str(REPOSITORY / 'tools' / tool), *map(str, arguments)],
+        cwd=Path(arguments[0]).parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={
+            **os.environ,
+            'OMP_NUM_THREADS': '1',
+            'CUDA_VISIBLE_DEVICES': '-1',
+            'PYTHON': sys.executable,
+            'PYTHONPATH': str(Path(__file__).parent),
+            **environment,
+        },
+    )
 
 
 def run_tool(tool: str, *arguments: object, status: int = 0, **environment: str) -> str:

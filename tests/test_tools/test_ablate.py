@@ -1,6 +1,7 @@
 """A sweep as its user lives through it: started, killed, gone on with, broken, changed.
 
-All but the last test replace the training and the test, not the sweep, by small programs that take no time.
+All but the last test replace the training and the test, not the sweep, by small programs that take
+no time.
 """
 
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from m2h_mm.utils.single_task import restrict_tasks
+from m2h_mm.experiments.single_task import restrict_tasks
 
 from .conftest import REPOSITORY, TOY
 
@@ -71,9 +72,23 @@ class Bench:
 
     def start(self, *flags: object) -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, str(self.tools / 'ablate.py'), 'spec.py', '--work-dir', 'out', '--repeats', '0',
-             *map(str, flags)], cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+            [
+                sys.executable,
+                str(self.tools / 'ablate.py'),
+                'spec.py',
+                '--work-dir',
+                'out',
+                '--repeats',
+                '0',
+                *map(str, flags),
+            ],
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        )
 
     def run(self, *flags: object, status: int = 0) -> str:
         process = self.start(*flags)
@@ -113,8 +128,14 @@ def test_a_killed_sweep_goes_on_and_loses_no_finished_run(bench):
     said = bench.run('--max-parallel', 2, status=1)
     assert '[1/12] wmca/seed0: finished before' in said
     assert len(bench.starts('wmca/seed0')) == 1
-    assert len(bench.starts('none/seed0')) == 2 and all('--resume' in line for line in bench.starts('none/seed0'))
-    assert re.search(r'none/seed1: FAILED \(exit status 1\).*run\.log:\n.*the loss is not finite', said, re.DOTALL)
+    assert len(bench.starts('none/seed0')) == 2 and all(
+        '--resume' in line for line in bench.starts('none/seed0')
+    )
+    assert re.search(
+        r'none/seed1: FAILED \(exit status 1\).*run\.log:\n.*the loss is not finite',
+        said,
+        re.DOTALL,
+    )
     assert said.count(': finished after') == NUM_RUNS - 2, 'the others ran all the same'
     assert 'Not finished: none/seed1' in said and 'none/seed1 (interrupted)' in said
 
@@ -155,7 +176,9 @@ def test_a_run_that_outlives_its_sweep_is_not_started_twice(bench):
     bench.wait_for(bench.folder / 'out' / 'wmca' / 'seed7' / 'training' / 'last_checkpoint')
     process.stdout.close()
     assert 'wmca/seed7: finished after' in bench.run('--only', 'wmca')
-    assert len(bench.starts('wmca/seed7')) == 1, 'the training had reached its end; only the test was left'
+    assert len(bench.starts('wmca/seed7')) == 1, (
+        'the training had reached its end; only the test was left'
+    )
     bench.write(SPEC)
 
 
@@ -165,26 +188,52 @@ def test_a_typo_fails_at_once_and_plans_are_printed(bench):
     assert "variant 'wmca': model.decoder.chanels" in said and "Did you mean 'channels'" in said
     assert 'Traceback' not in said and ': started' not in said
     bench.write(SPEC)
-    assert "no variant 'nothing'; it has ['wmca', 'none', 'single_task']" in bench.run('--only', 'nothing', status=1)
-    said = bench.run('--dry-run', '--launcher', 'slurm', '--srun-args', '--gres=gpu:1 -p long', '--work-dir', 'other')
+    assert "no variant 'nothing'; it has ['wmca', 'none', 'single_task']" in bench.run(
+        '--only', 'nothing', status=1
+    )
+    said = bench.run(
+        '--dry-run',
+        '--launcher',
+        'slurm',
+        '--srun-args',
+        '--gres=gpu:1 -p long',
+        '--work-dir',
+        'other',
+    )
     assert said.count(': new') == NUM_RUNS and not (bench.folder / 'other').exists()
-    assert re.search(r'srun --gres=gpu:1 -p long .*train\.py other/none/seed1/config\.py --work-dir '
-                     r'other/none/seed1/training --resume --launcher slurm', said)
+    assert re.search(
+        r'srun --gres=gpu:1 -p long .*train\.py other/none/seed1/config\.py '
+        r'--work-dir '
+        r'other/none/seed1/training --resume --launcher slurm',
+        said,
+    )
 
 
 def test_real_trainings_are_resumed_and_compared(toy_config, run, tmp_path):
     cfg = restrict_tasks(Config.fromfile(toy_config()), ['semseg', 'depth'])
     (tmp_path / 'two_tasks.py').write_text(cfg.pretty_text)
     spec = tmp_path / 'real.py'
-    spec.write_text("base = 'two_tasks.py'\nvariants = dict(wmca=dict())\nsingle_task = 'wmca'\n"
-                    "options = {'train_cfg.max_iters': 12, 'train_cfg.val_interval': 12, "
-                    "'default_hooks.checkpoint.interval': 2}\n")
+    spec.write_text(
+        "base = 'two_tasks.py'\nvariants = dict(wmca=dict())\nsingle_task = 'wmca'\n"
+        "options = {'train_cfg.max_iters': 12, 'train_cfg.val_interval': 12, "
+        "'default_hooks.checkpoint.interval': 2}\n"
+    )
     work_dir = tmp_path / 'out'
     # A session of its own, so that its process group is not this one.
     code = 'import os, sys; os.setsid(); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])'
     process = subprocess.Popen(
-        [sys.executable, '-c', code, str(REPOSITORY / 'tools' / 'ablate.py'), str(spec), '--work-dir', str(work_dir)],
-        stdout=subprocess.DEVNULL, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        [
+            sys.executable,
+            '-c',
+            code,
+            str(REPOSITORY / 'tools' / 'ablate.py'),
+            str(spec),
+            '--work-dir',
+            str(work_dir),
+        ],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
     while not (work_dir / 'wmca' / 'seed0' / 'training' / 'last_checkpoint').exists():
         assert process.poll() is None
         time.sleep(0.02)
@@ -192,12 +241,18 @@ def test_real_trainings_are_resumed_and_compared(toy_config, run, tmp_path):
     process.wait()
 
     said = run('ablate.py', spec, '--work-dir', work_dir, '--max-parallel', '2', '--repeats', '1')
-    assert re.search(r'resumed epoch: 0, iter: \d', (work_dir / 'wmca' / 'seed0' / 'run.log').read_text())
+    assert re.search(
+        r'resumed epoch: 0, iter: \d', (work_dir / 'wmca' / 'seed0' / 'run.log').read_text()
+    )
     assert said.count(': finished after') == 3 and 'Of one seed there is no spread' in said
     table = json.loads((work_dir / 'table.json').read_text())
     assert table['rows']['wmca']['costs']['latency'] > 0
     for name, row in table['rows'].items():
-        results = [json.loads(path.read_text())['metrics'] for path in (work_dir / name).rglob('results.json')]
-        assert row['cells']['depth/rmse']['values'] == [metrics['depth/rmse'] for metrics in results
-                                                        if 'depth/rmse' in metrics]
+        results = [
+            json.loads(path.read_text())['metrics']
+            for path in (work_dir / name).rglob('results.json')
+        ]
+        assert row['cells']['depth/rmse']['values'] == [
+            metrics['depth/rmse'] for metrics in results if 'depth/rmse' in metrics
+        ]
     assert (work_dir / 'single_task' / 'depth' / 'seed0' / 'training').is_dir()

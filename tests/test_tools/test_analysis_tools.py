@@ -28,12 +28,14 @@ def call(monkeypatch, capsys):
         monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
         runpy.run_path(str(TOOLS / f'{tool}.py'), run_name='__main__')
         return capsys.readouterr().out
+
     return call
 
 
 @pytest.fixture
 def refused(call, capsys):
     """``refused(tool, *arguments)``: the message of a tool that must not do it."""
+
     def refused(*arguments: object) -> str:
         with pytest.raises(SystemExit) as caught:
             call(*arguments)
@@ -41,6 +43,7 @@ def refused(call, capsys):
         error = capsys.readouterr().err
         assert 'Traceback' not in error
         return error
+
     return refused
 
 
@@ -53,14 +56,16 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
-# ---- get_flops -----------------------------------------------------------------------------------------------------
+# ---- get_flops
+# -----------------------------------------------------------------------------------------------------
 def test_complexity_of_two_configs(call, configs, tmp_path):
     said = call('get_flops', *configs, '--out', tmp_path / 'out.json')
     toy, none = read(tmp_path / 'out.json')['configs']
     assert toy['size'] == none['size'] == [42, 56]  # frames of 30x44, padded
     assert toy['by_part']['decoder'] > none['by_part']['decoder']
     assert [toy['by_part'][part] for part in ('backbone', 'neck', 'heads')] == [
-        none['by_part'][part] for part in ('backbone', 'neck', 'heads')]
+        none['by_part'][part] for part in ('backbone', 'neck', 'heads')
+    ]
     assert toy['parameters']['total'] > none['parameters']['total']
     for row in (toy, none):
         assert f'{row["flops"] / 1e9:.2f}' in said and f'{row["macs"] / 1e9:.2f}' in said
@@ -68,7 +73,17 @@ def test_complexity_of_two_configs(call, configs, tmp_path):
 
 
 def test_complexity_at_a_size_and_of_a_task(call, configs, tmp_path):
-    call('get_flops', configs[1], '--size', 80, 112, '--tasks', 'depth', '--out', tmp_path / 'one.json')
+    call(
+        'get_flops',
+        configs[1],
+        '--size',
+        80,
+        112,
+        '--tasks',
+        'depth',
+        '--out',
+        tmp_path / 'one.json',
+    )
     call('get_flops', configs[1], '--size', 84, 112, '--out', tmp_path / 'all.json')
     one, every = (read(tmp_path / name)['configs'][0] for name in ('one.json', 'all.json'))
     assert one['size'] == every['size'] == [84, 112]
@@ -82,14 +97,37 @@ def test_what_get_flops_refuses(refused, configs, tmp_path):
     assert '--size' in refused('get_flops', configs[0], '--size', 0, 14)
 
 
-# ---- benchmark -----------------------------------------------------------------------------------------------------
+# ---- benchmark
+# -----------------------------------------------------------------------------------------------------
 def test_benchmark(call, configs, tmp_path):
-    said = call('benchmark', *configs, '--sizes', '28x28', '50x56', '--batch-sizes', 1, 2, '--repeats', 3, '--device',
-                'cpu', '--out', tmp_path / 'out.json', '--plot', tmp_path / 'plots' / 'plot.png', '--warmup', 0)
+    said = call(
+        'benchmark',
+        *configs,
+        '--sizes',
+        '28x28',
+        '50x56',
+        '--batch-sizes',
+        1,
+        2,
+        '--repeats',
+        3,
+        '--device',
+        'cpu',
+        '--out',
+        tmp_path / 'out.json',
+        '--plot',
+        tmp_path / 'plots' / 'plot.png',
+        '--warmup',
+        0,
+    )
     report = read(tmp_path / 'out.json')
     cells = {(cell['config'], *cell['size'], cell['batch_size']): cell for cell in report['cells']}
-    assert set(cells) == {(config, *size, batch) for config in ('toy', 'toy_none') for size in ((28, 28), (56, 56))
-                          for batch in (1, 2)}
+    assert set(cells) == {
+        (config, *size, batch)
+        for config in ('toy', 'toy_none')
+        for size in ((28, 28), (56, 56))
+        for batch in (1, 2)
+    }
     for (config, *_, batch), cell in cells.items():
         assert 0 < cell['p10_s'] <= cell['median_s'] <= cell['p90_s']
         assert cell['images_per_s'] == pytest.approx(batch / cell['median_s'])
@@ -105,8 +143,21 @@ def test_benchmark(call, configs, tmp_path):
 def test_benchmark_of_training_in_half_precision(call, configs, tmp_path):
     seen = []
     for flags in ([], ['--train', '--dtype', 'bf16']):
-        call('benchmark', configs[0], '--sizes', '42x56', '--repeats', 1, '--warmup', 0, '--device', 'cpu',
-             '--out', tmp_path / 'out.json', *flags)
+        call(
+            'benchmark',
+            configs[0],
+            '--sizes',
+            '42x56',
+            '--repeats',
+            1,
+            '--warmup',
+            0,
+            '--device',
+            'cpu',
+            '--out',
+            tmp_path / 'out.json',
+            *flags,
+        )
         seen.append(read(tmp_path / 'out.json'))
     assert seen[1]['mode'] == 'training step'
     assert seen[1]['cells'][0]['peak_memory_bytes'] > seen[0]['cells'][0]['peak_memory_bytes']
@@ -126,8 +177,23 @@ def exhaust(monkeypatch, error: Exception, width: int) -> None:
 
 def test_a_cell_without_memory_is_marked(call, configs, tmp_path, monkeypatch):
     exhaust(monkeypatch, torch.cuda.OutOfMemoryError('CUDA out of memory.'), width=56)
-    said = call('benchmark', *configs, '--sizes', '28x28', '28x56', '--repeats', 1, '--warmup', 0, '--device', 'cpu',
-                '--out', tmp_path / 'out.json', '--plot', tmp_path / 'plot.png')
+    said = call(
+        'benchmark',
+        *configs,
+        '--sizes',
+        '28x28',
+        '28x56',
+        '--repeats',
+        1,
+        '--warmup',
+        0,
+        '--device',
+        'cpu',
+        '--out',
+        tmp_path / 'out.json',
+        '--plot',
+        tmp_path / 'plot.png',
+    )
     cells = read(tmp_path / 'out.json')['cells']
     assert [cell['out_of_memory'] for cell in cells] == [False, False, True, True]
     assert 'median_s' in cells[0] and 'median_s' not in cells[2]
@@ -151,19 +217,32 @@ def test_what_benchmark_refuses(refused, configs):
 def test_the_exponent_of_a_power_law(power):
     fitted_exponent = runpy.run_path(str(TOOLS / 'benchmark.py'))['fitted_exponent']
     areas = np.array([100.0, 400.0, 900.0])
-    assert fitted_exponent(areas, 3 * areas ** power) == pytest.approx(power)
+    assert fitted_exponent(areas, 3 * areas**power) == pytest.approx(power)
     assert fitted_exponent([100.0, 100.0], [1.0, 2.0]) is None
 
 
-# ---- analyze_logs --------------------------------------------------------------------------------------------------
+# ---- analyze_logs
+# --------------------------------------------------------------------------------------------------
 def log(run: Path, slope: float, begin: int = 0, stamp: str = '1') -> Path:
     """A log, written as mmengine writes it."""
     backend = LocalVisBackend(str(run / stamp / 'vis_data'))
     for step in range(begin + 10, begin + 41, 10):
-        backend.add_scalars(dict(lr=1e-4, loss=9 - slope * step, raw_depth=4 - slope * step, w_depth=1.0,
-                                 time=0.1, iter=step), step=step, file_path=f'{stamp}.json')
+        backend.add_scalars(
+            dict(
+                lr=1e-4,
+                loss=9 - slope * step,
+                raw_depth=4 - slope * step,
+                w_depth=1.0,
+                time=0.1,
+                iter=step,
+            ),
+            step=step,
+            file_path=f'{stamp}.json',
+        )
         if step % 20 == 0:
-            backend.add_scalars({'depth/rmse': slope * step, 'semseg/mIoU': slope * step, 'time': 3.0}, step=step)
+            backend.add_scalars(
+                {'depth/rmse': slope * step, 'semseg/mIoU': slope * step, 'time': 3.0}, step=step
+            )
     return run
 
 
@@ -172,21 +251,49 @@ def test_curves_of_two_runs(call, tmp_path):
     log(fast, 0.05, begin=40, stamp='2')
     said = call('analyze_logs', fast, slow, '--out-dir', tmp_path / 'curves')
     drawn = sorted(path.name for path in (tmp_path / 'curves').iterdir())
-    assert drawn == ['depth.png', 'losses.png', 'raw_losses.png', 'schedule.png', 'semseg.png', 'weights.png']
+    assert drawn == [
+        'depth.png',
+        'losses.png',
+        'raw_losses.png',
+        'schedule.png',
+        'semseg.png',
+        'weights.png',
+    ]
     assert all(cv2.imread(str(tmp_path / 'curves' / name)).std() > 0 for name in drawn)
-    lines = {line.split()[1]: line for line in said.splitlines() if line.startswith('│') and len(line.split()) > 3}
+    lines = {
+        line.split()[1]: line
+        for line in said.splitlines()
+        if line.startswith('│') and len(line.split()) > 3
+    }
     assert 'to 80' in said and 'to 40' in said
-    # Lower is better for the error, higher for the score; of both runs the last value is the highest.
-    assert '4.0000; 1.0000 @ 20' in lines['depth/rmse'] and '0.4000; 0.2000 @ 20' in lines['depth/rmse']
+    # Lower is better for the error, higher for the score; of both runs the last value is the
+    # highest.
+    assert (
+        '4.0000; 1.0000 @ 20' in lines['depth/rmse']
+        and '0.4000; 0.2000 @ 20' in lines['depth/rmse']
+    )
     assert '4.0000; 4.0000 @ 80' in lines['semseg/mIoU']
-    assert '5.0000; 5.0000 @ 80' in lines['loss'] and '@' not in lines['w_depth'] and 'lr' not in lines
+    assert (
+        '5.0000; 5.0000 @ 80' in lines['loss'] and '@' not in lines['w_depth'] and 'lr' not in lines
+    )
 
 
 def test_only_the_keys_asked_for(call, tmp_path):
-    said = call('analyze_logs', log(tmp_path / 'run', 0.1), '--keys', 'loss', 'depth/rmse', 'lr', '--out-dir',
-                tmp_path / 'curves')
+    said = call(
+        'analyze_logs',
+        log(tmp_path / 'run', 0.1),
+        '--keys',
+        'loss',
+        'depth/rmse',
+        'lr',
+        '--out-dir',
+        tmp_path / 'curves',
+    )
     assert sorted(path.name for path in (tmp_path / 'curves').iterdir()) == [
-        'depth.png', 'losses.png', 'schedule.png']
+        'depth.png',
+        'losses.png',
+        'schedule.png',
+    ]
     assert 'raw_depth' not in said and 'lr' in said
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from m2h_mm.tasks.io import write_array
+from m2h_mm.tasks.files import write_array
 
 from .conftest import REPOSITORY
 
@@ -21,6 +21,7 @@ test_dataloader = dict(dataset=dict(type='MultiTaskDataset', data_root={root!r},
 @pytest.fixture
 def check(monkeypatch, capsys):
     """``check(*arguments, status=0)``: what the tool printed."""
+
     def check(*arguments: object, status: int = 0) -> str:
         monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
         monkeypatch.setenv('COLUMNS', '160')
@@ -32,6 +33,7 @@ def check(monkeypatch, capsys):
         said = capsys.readouterr()
         assert ended == status, said
         return said.out + said.err
+
     return check
 
 
@@ -39,10 +41,15 @@ def check(monkeypatch, capsys):
 def root(tmp_path) -> Path:
     """Eight frames of train and two of val. Half of a map is class 0, half class 2."""
     for index in range(10):
-        name, half = f'{index}.png', np.repeat(np.array([[0], [2]], np.uint8), 8, axis=0).repeat(16, axis=1)
+        name, half = (
+            f'{index}.png',
+            np.repeat(np.array([[0], [2]], np.uint8), 8, axis=0).repeat(16, axis=1),
+        )
         write_array(np.zeros((16, 16, 3), np.uint8), tmp_path / 'images' / name)
         write_array(half, tmp_path / 'segmentation' / name)
-        write_array(np.where(half == 0, np.float32(2.5), np.float32(0)), tmp_path / 'depth' / f'{index}.npy')
+        write_array(
+            np.where(half == 0, np.float32(2.5), np.float32(0)), tmp_path / 'depth' / f'{index}.npy'
+        )
         write_array(half // 2 * np.uint8(255), tmp_path / 'edge' / name)
     (tmp_path / 'gt_sets').mkdir()
     (tmp_path / 'gt_sets' / 'train.txt').write_text('\n'.join('01234567'))
@@ -52,7 +59,11 @@ def root(tmp_path) -> Path:
 
 
 def rows(said: str) -> list[list[str]]:
-    return [[cell.strip() for cell in line.strip('│┃ ').split('│')] for line in said.split('\n') if '│' in line]
+    return [
+        [cell.strip() for cell in line.strip('│┃ ').split('│')]
+        for line in said.split('\n')
+        if '│' in line
+    ]
 
 
 def test_tables_and_warnings_end_well(check, root):
@@ -70,7 +81,9 @@ def test_errors_are_named_up_to_a_limit(check, root):
         (root / 'depth' / f'{index}.npy').write_bytes(b'')
     said = check('--config', root / 'config.py', status=1)
     assert '8 x depth label that cannot be used' in said and 'and 3 more' in said
-    assert said.count('zero bytes') == 5 and said.index('Warnings') < said.index('Errors: training fails')
+    assert said.count('zero bytes') == 5 and said.index('Warnings') < said.index(
+        'Errors: training fails'
+    )
     said = check('--config', root / 'config.py', '--limit', 0, status=1)
     assert all(f'{root / "depth" / str(index)}.npy cannot be read' in said for index in range(8))
 
@@ -87,12 +100,15 @@ def test_a_named_data_set(check, root, tmp_path):
     said = check(root, '--dataset', 'nyud', status=1)
     assert 'list of frames that is missing or empty' in said and 'train.txt' in said
     assert 'no frame of val has a label' in said and 'night stand' in said
-    assert "there are no images" in check(tmp_path / 'nowhere', '--dataset', 'nyud', status=1)
+    assert 'there are no images' in check(tmp_path / 'nowhere', '--dataset', 'nyud', status=1)
     assert 'needs ROOT' in check('--dataset', 'nyud', status=2)
 
 
 def test_a_mixture_is_checked_part_by_part(check, root):
     config = root / 'mixed.py'
-    config.write_text("part = dict(type='MultiTaskDataset', data_root='a', tasks=['depth'])\n"
-                      "test_dataloader = dict(dataset=dict(type='MixedDataset', datasets=dict(a=part)))\n")
+    config.write_text(
+        "part = dict(type='MultiTaskDataset', data_root='a', tasks=['depth'])\n"
+        "test_dataloader = dict(dataset=dict(type='MixedDataset', "
+        'datasets=dict(a=part)))\n'
+    )
     assert 'one by one' in check('--config', config, status=1)

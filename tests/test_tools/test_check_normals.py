@@ -15,12 +15,17 @@ TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'dataset_converters' / 'c
 
 @pytest.fixture
 def root(tmp_path) -> Path:
-    return Path(RoomsDataset(tmp_path / 'rooms', num_train=2, num_val=1, size=(120, 160), num_workers=0).data_root)
+    return Path(
+        RoomsDataset(
+            tmp_path / 'rooms', num_train=2, num_val=1, size=(120, 160), num_workers=0
+        ).data_root
+    )
 
 
 @pytest.fixture
 def run(monkeypatch, capsys):
     """``run(*arguments)``: exit status and what was printed."""
+
     def call(*arguments):
         monkeypatch.setattr(sys, 'argv', ['check_normals.py', *map(str, arguments)])
         status = 0
@@ -30,6 +35,7 @@ def run(monkeypatch, capsys):
             status = end.code
         captured = capsys.readouterr()
         return status, captured.out + captured.err
+
     return call
 
 

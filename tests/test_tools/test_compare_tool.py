@@ -24,6 +24,7 @@ TASKS = build_tasks(['semseg', 'depth'])
 @pytest.fixture
 def tool(monkeypatch, capsys):
     """``tool(*arguments, status=0)``: what the tool printed."""
+
     def tool(*arguments: object, status: int = 0) -> str:
         monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
         # An earlier test's logger writes to what pytest has closed.
@@ -36,6 +37,7 @@ def tool(monkeypatch, capsys):
         said = capsys.readouterr()
         assert ended == status, said
         return re.sub(r'\s+', ' ', said.out + said.err)
+
     return tool
 
 
@@ -57,7 +59,9 @@ def root(tmp_path) -> Path:
 def write(folder: Path, frame: str, off: float = 0, size: tuple[int, int] = SIZE) -> None:
     """A prediction whose depth is wrong by ``off`` metres."""
     TASKS['semseg'].write_prediction(np.full(size, 3), folder / 'semseg' / f'{frame}.png')
-    TASKS['depth'].write_prediction(np.full(size, 2 + off, np.float32), folder / 'depth' / f'{frame}.npy')
+    TASKS['depth'].write_prediction(
+        np.full(size, 2 + off, np.float32), folder / 'depth' / f'{frame}.npy'
+    )
 
 
 @pytest.fixture
@@ -73,16 +77,30 @@ def runs(tmp_path) -> dict[str, Path]:
 @pytest.fixture
 def compare(tool, root, tmp_path):
     """``compare(runs, *options)``: what was said, and the names of the pictures."""
+
     def compare(runs: dict[str, Path], *options: object, status: int = 0) -> tuple[str, list[str]]:
         out = tmp_path / 'out'
         shutil.rmtree(out, ignore_errors=True)
-        said = tool(root, '--dataset', 'nyud', '--out-dir', out, '--panel-size', 64, *options,
-                    '--preds', *(f'{name}={folder}' for name, folder in runs.items()), status=status)
+        said = tool(
+            root,
+            '--dataset',
+            'nyud',
+            '--out-dir',
+            out,
+            '--panel-size',
+            64,
+            *options,
+            '--preds',
+            *(f'{name}={folder}' for name, folder in runs.items()),
+            status=status,
+        )
         return said, sorted(path.stem for path in out.glob('*.png'))
+
     return compare
 
 
-# ---- which frames --------------------------------------------------------------------------------------------------
+# ---- which frames
+# --------------------------------------------------------------------------------------------------
 def test_all_frames_are_drawn_and_tasks_without_predictions_left_out(compare, runs, tmp_path):
     said, pictures = compare(runs)
     assert pictures == FRAMES
@@ -108,22 +126,37 @@ def test_frames_that_a_run_lacks_are_drawn_when_named_only(compare, runs):
 
 def test_tasks_are_chosen(compare, runs, root):
     assert 'frames, depth: ' in compare(runs, '--tasks', 'depth')[0]
-    assert "the data set has ['semseg', 'depth', 'normals', 'edge'], got ['detph']" in compare(
-        runs, '--tasks', 'detph', status=1)[0]
+    assert (
+        "the data set has ['semseg', 'depth', 'normals', 'edge'], got ['detph']"
+        in compare(runs, '--tasks', 'detph', status=1)[0]
+    )
 
 
 def test_a_config_names_the_data_set(tool, runs, root, tmp_path):
     config = tmp_path / 'mine.py'
-    config.write_text(f"_base_ = '{REPOSITORY}/configs/_base_/datasets/nyud.py'\n"
-                      f"test_dataloader = dict(dataset=dict(data_root='{root}'))\n")
-    said = tool('--config', config, '--out-dir', tmp_path / 'out', '--preds', f'A={runs["A"]}', '--num-frames', 2)
+    config.write_text(
+        f"_base_ = '{REPOSITORY}/configs/_base_/datasets/nyud.py'\n"
+        f"test_dataloader = dict(dataset=dict(data_root='{root}'))\n"
+    )
+    said = tool(
+        '--config',
+        config,
+        '--out-dir',
+        tmp_path / 'out',
+        '--preds',
+        f'A={runs["A"]}',
+        '--num-frames',
+        2,
+    )
     assert '2 of 5 frames' in said and len(list((tmp_path / 'out').glob('*.png'))) == 2
     config.write_text("default_scope = 'm2h_mm'\n")
-    assert 'mine.py: expected test_dataloader.dataset' in tool('--config', config, '--preds', f'A={runs["A"]}',
-                                                              status=1)
+    assert 'mine.py: expected test_dataloader.dataset' in tool(
+        '--config', config, '--preds', f'A={runs["A"]}', status=1
+    )
 
 
-# ---- files ---------------------------------------------------------------------------------------------------------
+# ---- files
+# ---------------------------------------------------------------------------------------------------------
 def test_classes_may_be_counted_from_1_in_some_runs(compare, runs, tmp_path):
     for frame in FRAMES:
         TASKS['semseg'].write_prediction(np.full(SIZE, 4), runs['B'] / 'semseg' / f'{frame}.png')
@@ -161,29 +194,50 @@ def test_a_long_list_of_damaged_files_is_cut(compare, runs):
     assert said.count('Left out: File') == 5 and '... and 5 files more' in said
 
 
-# ---- mistakes ------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(('item', 'message'), [
-    ('work_dirs/a', "--preds: expected NAME=DIR, such as M2H=work_dirs/m2h/preds, got 'work_dirs/a'"),
-    ('=work_dirs/a', "got '=work_dirs/a'"), ('C=', "got 'C='"),
-    ('A={B}', "the name 'A' is given twice, for {A} and {B}. Each run needs its own"),
-    ('C={A}', "'A' and 'C' are the same folder, {A}. Give each run once"),
-    ('C={A}/../A', "'A' and 'C' are the same folder"),
-    ('C=nowhere', 'There is no folder nowhere of predictions'),
-    ('C={gt}/gt_sets', 'gt_sets holds no predictions: looked for the folders semseg/ or segmentation/, depth/')])
+# ---- mistakes
+# ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ('item', 'message'),
+    [
+        (
+            'work_dirs/a',
+            "--preds: expected NAME=DIR, such as M2H=work_dirs/m2h/preds, got 'work_dirs/a'",
+        ),
+        ('=work_dirs/a', "got '=work_dirs/a'"),
+        ('C=', "got 'C='"),
+        ('A={B}', "the name 'A' is given twice, for {A} and {B}. Each run needs its own"),
+        ('C={A}', "'A' and 'C' are the same folder, {A}. Give each run once"),
+        ('C={A}/../A', "'A' and 'C' are the same folder"),
+        ('C=nowhere', 'There is no folder nowhere of predictions'),
+        (
+            'C={gt}/gt_sets',
+            'gt_sets holds no predictions: looked for the folders semseg/ or segmentation/, depth/',
+        ),
+    ],
+)
 def test_a_run_that_is_none_is_named(tool, runs, root, item, message):
     folders = dict(runs, gt=root)
-    said = tool(root, '--dataset', 'nyud', '--preds', f'A={runs["A"]}', item.format(**folders), status=1)
+    said = tool(
+        root, '--dataset', 'nyud', '--preds', f'A={runs["A"]}', item.format(**folders), status=1
+    )
     assert message.format(**folders) in said
 
 
 def test_a_run_of_other_frames_or_none_is_named(compare, runs, tmp_path):
     write(tmp_path / 'C', 'elsewhere')
     said, pictures = compare(dict(runs, C=tmp_path / 'C'), status=1)
-    assert re.search(r"/C \(C\): looked for .* of the split 'val' \(\['f0'.*they are of \['elsewhere'\]", said)
+    assert re.search(
+        r"/C \(C\): looked for .* of the split 'val' \(\['f0'.*they are of "
+        r"\['elsewhere'\]",
+        said,
+    )
     assert not pictures
     for path in (tmp_path / 'C').glob('*/*'):
         path.unlink()
-    assert "in the folders of ['semseg', 'depth']; they hold none" in compare(dict(C=tmp_path / 'C'), status=1)[0]
+    assert (
+        "in the folders of ['semseg', 'depth']; they hold none"
+        in compare(dict(C=tmp_path / 'C'), status=1)[0]
+    )
 
 
 def test_runs_without_a_common_frame_are_counted(compare, tmp_path):
@@ -192,7 +246,10 @@ def test_runs_without_a_common_frame_are_counted(compare, tmp_path):
     write(tmp_path / 'B', 'f2')
     runs = dict(A=tmp_path / 'A', B=tmp_path / 'B')
     said, _ = compare(runs, status=1)
-    assert "No frame has a prediction of every run. Frames of the split 'val': 5; with a prediction: A 2, B 1." in said
+    assert (
+        "No frame has a prediction of every run. Frames of the split 'val': 5; with a prediction: "
+        'A 2, B 1.' in said
+    )
     assert compare(runs, '--frames', 'f0')[1] == ['f0']  # the way out that the message names
 
 
@@ -202,16 +259,32 @@ def test_nothing_to_rank_by_is_said(compare, runs, tmp_path):
     said, _ = compare(runs, '--worst', 'depth', status=1)
     assert "No frame has a prediction of every run for 'depth'." in said and 'A 0, B 5' in said
     said, _ = compare(dict(B=runs['B']), '--worst', 'depth', status=1)
-    assert re.search(r"No frame of .*gt \(val\) has a label for 'depth' and a prediction of its size", said)
+    assert re.search(
+        r"No frame of .*gt \(val\) has a label for 'depth' and a prediction of its "
+        r'size',
+        said,
+    )
 
 
-@pytest.mark.parametrize(('options', 'status', 'message'), [
-    (('--frames', 'f0', 'f11'), 1, "--frames: ['f11'] are not in the split 'val' of {root}; it has ['f1'"),
-    (('--worst', 'detph'), 1, "--worst: expected one of ['semseg', 'depth'], the tasks that are drawn, got 'detph'"),
-    (('--differ', 'edge'), 1, "--differ: expected one of ['semseg', 'depth']"),
-    (('--worst', 'depth', '--frames', 'f0'), 2, 'not allowed with argument'),
-    (('--num-frames', 0), 2, '--num-frames: expected 1 or more, got 0'),
-    (('--panel-size', 63), 2, '--panel-size: expected 64 pixels or more, got 63')])
+@pytest.mark.parametrize(
+    ('options', 'status', 'message'),
+    [
+        (
+            ('--frames', 'f0', 'f11'),
+            1,
+            "--frames: ['f11'] are not in the split 'val' of {root}; it has ['f1'",
+        ),
+        (
+            ('--worst', 'detph'),
+            1,
+            "--worst: expected one of ['semseg', 'depth'], the tasks that are drawn, got 'detph'",
+        ),
+        (('--differ', 'edge'), 1, "--differ: expected one of ['semseg', 'depth']"),
+        (('--worst', 'depth', '--frames', 'f0'), 2, 'not allowed with argument'),
+        (('--num-frames', 0), 2, '--num-frames: expected 1 or more, got 0'),
+        (('--panel-size', 63), 2, '--panel-size: expected 64 pixels or more, got 63'),
+    ],
+)
 def test_options_that_do_not_fit_are_named(compare, runs, root, options, status, message):
     said, pictures = compare(runs, *options, status=status)
     assert message.format(root=root) in said and not pictures
@@ -224,4 +297,6 @@ def test_one_run_does_not_differ(compare, runs):
 
 
 def test_the_labels_must_be_named(tool, runs):
-    assert '--dataset needs GT_ROOT' in tool('--dataset', 'nyud', '--preds', f'A={runs["A"]}', status=2)
+    assert '--dataset needs GT_ROOT' in tool(
+        '--dataset', 'nyud', '--preds', f'A={runs["A"]}', status=2
+    )

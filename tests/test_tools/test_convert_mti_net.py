@@ -13,16 +13,16 @@ import torch
 from mmengine.config import Config
 from torch.testing import assert_close
 
-from m2h_mm.registry import MODELS
-from m2h_mm.structures import Features
-from m2h_mm.utils.checkpoint import load_weights
-from m2h_mm.utils.official_mti_net import (
+from m2h_mm.engine.checkpoints import load_weights
+from m2h_mm.methods.mti_net.checkpoint import (
     convert_official_mti_net,
     distillation_parts,
     official_tasks,
     translate_key,
     unwrap_state_dict,
 )
+from m2h_mm.registry import MODELS
+from m2h_mm.structures import Features
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOOL = REPOSITORY / 'tools' / 'model_converters' / 'mti_net.py'
@@ -36,6 +36,7 @@ def convert(monkeypatch, capsys) -> Callable[..., str]:
         monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
         runpy.run_path(str(TOOL), run_name='__main__')
         return capsys.readouterr().out
+
     return run
 
 
@@ -53,29 +54,55 @@ def build(method: str, **decoder) -> torch.nn.Module:
     return MODELS.build(cfg.model)
 
 
-@pytest.mark.parametrize(('name', 'method', 'main_tasks'), [
-    ('mti_net_hrnet18_nyud_4task', 'mti', None),
-    ('mti_net_hrnet18_nyud_2main_4aux', 'mti', ['semseg', 'depth']),
-    ('pad_net_hrnet18_nyud_4task', 'pad', None)])
-def test_a_full_size_checkpoint_is_converted_and_loaded(convert, listed, tmp_path, name, method, main_tasks):
-    """Every key and shape of the published architecture has its place, and nothing else is in the model."""
+@pytest.mark.parametrize(
+    ('name', 'method', 'main_tasks'),
+    [
+        ('mti_net_hrnet18_nyud_4task', 'mti', None),
+        ('mti_net_hrnet18_nyud_2main_4aux', 'mti', ['semseg', 'depth']),
+        ('pad_net_hrnet18_nyud_4task', 'pad', None),
+    ],
+)
+def test_a_full_size_checkpoint_is_converted_and_loaded(
+    convert, listed, tmp_path, name, method, main_tasks
+):
+    """Every key and shape of the published architecture has its place, and nothing else is in the
+    model.
+    """
     generator = torch.Generator().manual_seed(0)
-    official = {key: torch.randn(shape, generator=generator) if shape else torch.tensor(7)
-                for key, shape in listed[name]['state_dict']}
-    torch.save({f'module.{key}': value for key, value in official.items()}, tmp_path / 'official.pth.tar')
-    options = ['--cfg-options', f'model.decoder.main_tasks={",".join(main_tasks)}'] if main_tasks else []
-    printed = convert(tmp_path / 'official.pth.tar', tmp_path / 'ours.pth', '--config',
-                      REPOSITORY / 'configs' / CONFIGS[method], *options)
+    official = {
+        key: torch.randn(shape, generator=generator) if shape else torch.tensor(7)
+        for key, shape in listed[name]['state_dict']
+    }
+    torch.save(
+        {f'module.{key}': value for key, value in official.items()}, tmp_path / 'official.pth.tar'
+    )
+    options = (
+        ['--cfg-options', f'model.decoder.main_tasks={",".join(main_tasks)}'] if main_tasks else []
+    )
+    printed = convert(
+        tmp_path / 'official.pth.tar',
+        tmp_path / 'ours.pth',
+        '--config',
+        REPOSITORY / 'configs' / CONFIGS[method],
+        *options,
+    )
     assert f'{len(official)} tensors converted into' in printed
 
     model = build(method, **(dict(main_tasks=main_tasks) if main_tasks else {}))
     load_weights(model, tmp_path / 'ours.pth')
     assert sum(p.numel() for p in model.parameters()) == listed[name]['parameter_count']
     assert sum(b.numel() for b in model.state_dict().values()) == (
-        listed[name]['parameter_count'] + listed[name]['buffer_value_count'])
+        listed[name]['parameter_count'] + listed[name]['buffer_value_count']
+    )
     counts = listed[name]['parameter_count_by_child']
-    size = {child: sum(p.numel() for p in module.parameters()) for child, module in (
-        *model.named_children(), *model.decoder.named_children(), ('conv', model.heads))}
+    size = {
+        child: sum(p.numel() for p in module.parameters())
+        for child, module in (
+            *model.named_children(),
+            *model.decoder.named_children(),
+            ('conv', model.heads),
+        )
+    }
     if method == 'mti':
         assert size['backbone'] == counts['backbone']
         assert size['propagate'] == sum(counts[f'fpm_scale_{scale}'] for scale in (1, 2, 3))
@@ -105,35 +132,62 @@ def test_a_converted_checkpoint_predicts_the_official_numbers(convert, reference
         pytest.skip(f'{path.name} is only in the full set of reference vectors')
     with np.load(path, allow_pickle=False) as file:
         vectors = {key: torch.from_numpy(file[key]) for key in file.files}
-    stages = [f'stage{stage}=dict(num_channels={tuple(8 * 2 ** i for i in range(stage))})' for stage in (2, 3, 4)]
+    stages = [
+        f'stage{stage}=dict(num_channels={tuple(8 * 2**i for i in range(stage))})'
+        for stage in (2, 3, 4)
+    ]
     (tmp_path / 'config.py').write_text(
         f"_base_ = '{REPOSITORY}/configs/{CONFIGS['mti']}'\n"
-        f"model = dict(tasks=dict(semseg=dict(num_classes=5)), backbone=dict(extra=dict({', '.join(stages)})))\n")
+        'model = dict(tasks=dict(semseg=dict(num_classes=5)), '
+        f'backbone=dict(extra=dict({", ".join(stages)})))\n'
+    )
     model = MODELS.build(Config.fromfile(tmp_path / 'config.py').model).eval()
     official = {f'backbone.{key}': value for key, value in model.backbone.state_dict().items()}
-    official.update({key.removeprefix('weights/'): value for key, value in vectors.items()
-                     if key.startswith('weights/')})
+    official.update(
+        {
+            key.removeprefix('weights/'): value
+            for key, value in vectors.items()
+            if key.startswith('weights/')
+        }
+    )
     torch.save({'state_dict': official}, tmp_path / 'official.pth')
-    convert(tmp_path / 'official.pth', tmp_path / 'out' / 'ours.pth', '--config', tmp_path / 'config.py')
+    convert(
+        tmp_path / 'official.pth', tmp_path / 'out' / 'ours.pth', '--config', tmp_path / 'config.py'
+    )
     load_weights(model, tmp_path / 'out' / 'ours.pth')
-    model.backbone.forward = lambda image: Features(tuple(vectors[f'input/scale_{scale}'] for scale in range(4)))
+    model.backbone.forward = lambda image: Features(
+        tuple(vectors[f'input/scale_{scale}'] for scale in range(4))
+    )
     for task, output in model(torch.zeros(2, 3, 64, 96)).items():
         assert_close(output, vectors[f'output/head/{task}'], rtol=1e-5, atol=1e-5)
 
 
 @pytest.fixture(scope='module')
 def toy() -> tuple[dict, dict]:
-    """An official state dict of three tasks, one of them auxiliary, and what our model expects, made from its names."""
+    """An official state dict of three tasks, one of them auxiliary, and what our model expects,
+    made from its names.
+    """
     tasks, main = ('semseg', 'normals', 'depth'), ('semseg', 'depth')
     shapes = {f'scale_0.refinement.{task}.0.bn1.bias': (6,) for task in tasks}
     shapes.update({f'scale_0.decoders.{task}.bias': (1,) for task in tasks})
     shapes.update({f'heads.{task}.last_layer.3.bias': (1,) for task in main})
     shapes['fpm_scale_1.non_linear.2.bias'] = (18,)
-    shapes.update({f'distillation_scale_1.self_attention.{target}.{source}.{kind}.weight': (6, 6, 3, 3)
-                   for target in main for source in tasks if source != target for kind in ('conv', 'attention.0')})
+    shapes.update(
+        {
+            f'distillation_scale_1.self_attention.{target}.{source}.{kind}.weight': (6, 6, 3, 3)
+            for target in main
+            for source in tasks
+            if source != target
+            for kind in ('conv', 'attention.0')
+        }
+    )
     generator = torch.Generator().manual_seed(0)
     official = {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
-    expected = {translate_key(key, main): value for key, value in official.items() if 'self_attention' not in key}
+    expected = {
+        translate_key(key, main): value
+        for key, value in official.items()
+        if 'self_attention' not in key
+    }
     for source, partners in (('semseg', 1), ('normals', 2), ('depth', 1)):
         expected[f'decoder.distil.1.convs.{source}.weight'] = torch.zeros(2 * partners * 6, 6, 3, 3)
     return official, expected
@@ -145,24 +199,44 @@ def test_joined_and_reordered_tensors(toy):
     assert converted.keys() == expected.keys()
     begin = 'distillation_scale_1.self_attention'
     # Targets in the model's order, values before gates.
-    assert torch.equal(converted['decoder.distil.1.convs.normals.weight'], torch.cat([
-        official[f'{begin}.{target}.normals.{kind}.weight'] for kind in ('conv', 'attention.0')
-        for target in ('depth', 'semseg')]))
+    assert torch.equal(
+        converted['decoder.distil.1.convs.normals.weight'],
+        torch.cat(
+            [
+                official[f'{begin}.{target}.normals.{kind}.weight']
+                for kind in ('conv', 'attention.0')
+                for target in ('depth', 'semseg')
+            ]
+        ),
+    )
     semseg, normals, depth = official['fpm_scale_1.non_linear.2.bias'].chunk(3)
-    assert torch.equal(converted['decoder.propagate.0.mask.2.bias'], torch.cat([depth, semseg, normals]))
+    assert torch.equal(
+        converted['decoder.propagate.0.mask.2.bias'], torch.cat([depth, semseg, normals])
+    )
     # The auxiliary task's finest prediction is its head's.
-    assert torch.equal(converted['heads.normals.conv.bias'], official['scale_0.decoders.normals.bias'])
+    assert torch.equal(
+        converted['heads.normals.conv.bias'], official['scale_0.decoders.normals.bias']
+    )
     assert distillation_parts('decoder.distil.convs.saliency.weight', ['saliency', 'edge']) == [
         'multi_modal_distillation.self_attention.edge.sal.conv.weight',
-        'multi_modal_distillation.self_attention.edge.sal.attention.0.weight']
+        'multi_modal_distillation.self_attention.edge.sal.attention.0.weight',
+    ]
 
 
 def test_an_order_in_which_the_mask_would_compare_other_channels_is_refused(toy):
     official, expected = dict(toy[0]), dict(toy[1])
-    for state, key in ((official, 'fpm_scale_1.non_linear.2.bias'), (expected, 'decoder.propagate.0.mask.2.bias')):
+    for state, key in (
+        (official, 'fpm_scale_1.non_linear.2.bias'),
+        (expected, 'decoder.propagate.0.mask.2.bias'),
+    ):
         state[key] = torch.zeros(3 * 7)
-    assert convert_official_mti_net(official, expected, ('semseg', 'normals', 'depth')).keys() == expected.keys()
-    with pytest.raises(ValueError, match='groups of 3 channels .* do not divide the 7 channels.*same order'):
+    assert (
+        convert_official_mti_net(official, expected, ('semseg', 'normals', 'depth')).keys()
+        == expected.keys()
+    )
+    with pytest.raises(
+        ValueError, match='groups of 3 channels .* do not divide the 7 channels.*same order'
+    ):
         convert_official_mti_net(official, expected, ('depth', 'semseg', 'normals'))
 
 
@@ -170,43 +244,83 @@ def test_what_does_not_fit_is_named(toy):
     official, expected = toy
     tasks = ('semseg', 'normals', 'depth')
     pair = 'distillation_scale_1.self_attention.semseg.normals.attention.0.weight'
-    for extra in ('scale_0.gate.weight', 'backbone.head.weight', 'aux.weight', pair.replace('scale_1', 'scale_2'),
-                  'heads.semseg.last_layer.5.weight', pair.replace('attention.0', 'norm')):
-        with pytest.raises(ValueError, match=f'1 tensors of the checkpoint have no place in the model: {extra}'):
+    for extra in (
+        'scale_0.gate.weight',
+        'backbone.head.weight',
+        'aux.weight',
+        pair.replace('scale_1', 'scale_2'),
+        'heads.semseg.last_layer.5.weight',
+        pair.replace('attention.0', 'norm'),
+    ):
+        with pytest.raises(
+            ValueError, match=f'1 tensors of the checkpoint have no place in the model: {extra}'
+        ):
             convert_official_mti_net({**official, extra: torch.zeros(1)}, expected, tasks)
-    for key, named in ((pair, pair), ('scale_0.decoders.depth.bias', r'decoder\.predict\.0\.depth\.bias')):
+    for key, named in (
+        (pair, pair),
+        ('scale_0.decoders.depth.bias', r'decoder\.predict\.0\.depth\.bias'),
+    ):
         lacking = {name: value for name, value in official.items() if name != key}
-        with pytest.raises(ValueError, match=f'1 tensors of the model are not in the checkpoint: {named}'):
+        with pytest.raises(
+            ValueError, match=f'1 tensors of the model are not in the checkpoint: {named}'
+        ):
             convert_official_mti_net(lacking, expected, tasks)
     other = {**official, 'heads.depth.last_layer.3.bias': torch.zeros(5)}
-    with pytest.raises(ValueError, match=r"another shape .*heads\.depth\.conv\.bias \(5,\) for \(1,\).*\['semseg', 'd"):
+    with pytest.raises(
+        ValueError,
+        match=r'another shape .*heads\.depth\.conv\.bias \(5,\) for '
+        r"\(1,\).*\['semseg', 'd",
+    ):
         convert_official_mti_net(other, expected, tasks)
-    with pytest.raises(ValueError, match=re.escape("tasks ['semseg', 'normals', 'depth'], the config for ['depth']")):
+    with pytest.raises(
+        ValueError,
+        match=re.escape("tasks ['semseg', 'normals', 'depth'], the config for ['depth']"),
+    ):
         convert_official_mti_net(official, expected, ('depth',))
     with pytest.raises(ValueError, match="task.*'flow'"):
         official_tasks({'scale_0.refinement.flow.0.conv1.weight': 0})
 
 
-def test_a_checkpoint_of_the_other_method_or_other_main_tasks_is_refused(convert, listed, tmp_path, capsys):
-    official = {key: torch.zeros(shape) for key, shape in listed['mti_net_hrnet18_nyud_2main_4aux']['state_dict']}
+def test_a_checkpoint_of_the_other_method_or_other_main_tasks_is_refused(
+    convert, listed, tmp_path, capsys
+):
+    official = {
+        key: torch.zeros(shape)
+        for key, shape in listed['mti_net_hrnet18_nyud_2main_4aux']['state_dict']
+    }
     torch.save(official, tmp_path / 'official.pth')
     for method in ('pad', 'mti'):
         with pytest.raises(SystemExit):
-            convert(tmp_path / 'official.pth', tmp_path / 'ours.pth', '--config',
-                    REPOSITORY / 'configs' / CONFIGS[method])
+            convert(
+                tmp_path / 'official.pth',
+                tmp_path / 'ours.pth',
+                '--config',
+                REPOSITORY / 'configs' / CONFIGS[method],
+            )
         assert "main_tasks, which are ['semseg', 'depth']" in capsys.readouterr().err
     assert not (tmp_path / 'ours.pth').exists()
 
 
-@pytest.mark.parametrize('wrap', [
-    lambda state: state, lambda state: {'state_dict': state}, lambda state: {'model': state, 'epoch': 3},
-    lambda state: {f'module.{key}': value for key, value in state.items()}])
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda state: state,
+        lambda state: {'state_dict': state},
+        lambda state: {'model': state, 'epoch': 3},
+        lambda state: {f'module.{key}': value for key, value in state.items()},
+    ],
+)
 def test_wrappers_and_prefixes_are_taken_off(wrap):
-    state = {'backbone.conv1.weight': torch.zeros(1), 'distillation_scale_0.self_attention.a.b.conv.weight': 0}
+    state = {
+        'backbone.conv1.weight': torch.zeros(1),
+        'distillation_scale_0.self_attention.a.b.conv.weight': 0,
+    }
     assert unwrap_state_dict(wrap(state)) == state
 
 
-@pytest.mark.parametrize('content', [{'state_dict': {'mlt_head.bias': torch.zeros(1)}}, {}, [torch.zeros(1)]])
+@pytest.mark.parametrize(
+    'content', [{'state_dict': {'mlt_head.bias': torch.zeros(1)}}, {}, [torch.zeros(1)]]
+)
 def test_a_file_of_another_kind_is_refused(content):
     with pytest.raises(ValueError, match='distillation_scale_'):
         unwrap_state_dict(content)

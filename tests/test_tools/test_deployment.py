@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m2h_mm.apis import M2HInferencer
+from m2h_mm.inference.inferencer import M2HInferencer
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'deployment'
 TASKS = ('semseg', 'depth', 'normals', 'edge')
 
 
 def run(script, *args, **options):
-    return subprocess.run([sys.executable, str(script), *map(str, args)], capture_output=True, text=True, **options)
+    return subprocess.run(
+        [sys.executable, str(script), *map(str, args)], capture_output=True, text=True, **options
+    )
 
 
 def test_a_checkpoint_becomes_a_file_that_onnx_runtime_runs_alone(tiny, tmp_path):
@@ -37,7 +39,11 @@ def test_a_checkpoint_becomes_a_file_that_onnx_runtime_runs_alone(tiny, tmp_path
     (images / 'broken.png').write_bytes(b'no image')
     script = shutil.copy(TOOLS / 'run_onnx.py', tmp_path)
     finished = run(script, model, *sorted(images.iterdir()), '--out-dir', out, cwd=tmp_path)
-    assert finished.returncode == 1 and 'broken.png' in finished.stderr and 'Traceback' not in finished.stderr
+    assert (
+        finished.returncode == 1
+        and 'broken.png' in finished.stderr
+        and 'Traceback' not in finished.stderr
+    )
     expected = M2HInferencer(*tiny, device='cpu', show_progress=False)(pixels)['predictions'][0]
     for task in TASKS:
         map = np.load(out / task / 'same.npy')
@@ -48,7 +54,9 @@ def test_a_checkpoint_becomes_a_file_that_onnx_runtime_runs_alone(tiny, tmp_path
 
 def test_the_runner_needs_neither_the_package_nor_torch():
     tree = ast.parse((TOOLS / 'run_onnx.py').read_text())
-    modules = [name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names]
+    modules = [
+        name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
+    ]
     modules += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     imported = {module.split('.')[0] for module in modules}
     assert imported - set(sys.stdlib_module_names) == {'numpy', 'onnxruntime', 'PIL'}
@@ -61,16 +69,36 @@ def test_a_file_that_differs_takes_nobodys_place(tiny, tmp_path, monkeypatch):
     out = tmp_path / 'model.ts'
     out.write_text('the last good one')
     monkeypatch.setattr(tool, 'differences', lambda *args: dict(depth=0.1))
-    monkeypatch.setattr(sys, 'argv', ['export.py', *map(str, tiny), '--format', 'torchscript', '--size', '28', '42',
-                                      '--out', str(out)])
+    monkeypatch.setattr(
+        sys,
+        'argv',
+        [
+            'export.py',
+            *map(str, tiny),
+            '--format',
+            'torchscript',
+            '--size',
+            '28',
+            '42',
+            '--out',
+            str(out),
+        ],
+    )
     with pytest.raises(ValueError, match='differs.*depth'):
         tool.main()
-    assert out.read_text() == 'the last good one' and [file.name for file in tmp_path.iterdir()] == ['model.ts']
+    assert out.read_text() == 'the last good one' and [
+        file.name for file in tmp_path.iterdir()
+    ] == ['model.ts']
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    (('--format', 'torchscript', '--dynamic'), '--dynamic'), (('--dynamic', '--size', '37', '50'), 'multiples of 14'),
-    (('--tasks', 'flow'), "'flow'")])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (('--format', 'torchscript', '--dynamic'), '--dynamic'),
+        (('--dynamic', '--size', '37', '50'), 'multiples of 14'),
+        (('--tasks', 'flow'), "'flow'"),
+    ],
+)
 def test_bad_options_are_named(tiny, tmp_path, options, message):
     out = tmp_path / 'model'
     failed = run(TOOLS / 'export.py', *tiny, '--out', out, *options)

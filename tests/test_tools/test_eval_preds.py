@@ -28,6 +28,7 @@ SIZE = (12, 16)
 @pytest.fixture
 def evaluate(monkeypatch, capsys):
     """``evaluate(*arguments, status=0)``: what the tool printed."""
+
     def evaluate(*arguments: object, status: int = 0) -> str:
         monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
         # An earlier test's logger writes to what pytest has closed.
@@ -40,6 +41,7 @@ def evaluate(monkeypatch, capsys):
         said = capsys.readouterr()
         assert ended == status, said
         return re.sub(r'\s+', ' ', said.out + said.err)
+
     return evaluate
 
 
@@ -55,7 +57,9 @@ def frames(tmp_path) -> Path:
         (root / folder).mkdir(parents=True)
     for index in range(5):
         cv2.imwrite(str(root / 'images' / f'{index}.png'), np.zeros((*SIZE, 3), np.uint8))
-        cv2.imwrite(str(root / 'segmentation' / f'{index}.png'), rng.integers(1, 41, SIZE, dtype=np.uint8))
+        cv2.imwrite(
+            str(root / 'segmentation' / f'{index}.png'), rng.integers(1, 41, SIZE, dtype=np.uint8)
+        )
         if index < 4:
             np.save(root / 'depth' / f'{index}.npy', rng.uniform(1, 4, SIZE).astype(np.float32))
     (root / 'gt_sets' / 'val.txt').write_text('\n'.join(map(str, range(5))))
@@ -67,18 +71,35 @@ def preds(tmp_path) -> Path:
     """Random predictions of them, of all five."""
     rng, tasks = np.random.default_rng(1), build_tasks(['semseg', 'depth'])
     for index in range(5):
-        tasks['semseg'].write_prediction(rng.integers(0, 39, SIZE), tmp_path / 'preds' / 'semseg' / f'{index}.png')
-        tasks['depth'].write_prediction(rng.uniform(1, 4, SIZE), tmp_path / 'preds' / 'depth' / f'{index}.npy')
+        tasks['semseg'].write_prediction(
+            rng.integers(0, 39, SIZE), tmp_path / 'preds' / 'semseg' / f'{index}.png'
+        )
+        tasks['depth'].write_prediction(
+            rng.uniform(1, 4, SIZE), tmp_path / 'preds' / 'depth' / f'{index}.npy'
+        )
     return tmp_path / 'preds'
 
 
-# ---- the numbers ---------------------------------------------------------------------------------------------------
+# ---- the numbers
+# ---------------------------------------------------------------------------------------------------
 def test_files_of_a_test_give_the_metrics_of_the_test(toy_config, run, evaluate, tmp_path):
     config = toy_config()
     torch.manual_seed(0)
-    torch.save(dict(state_dict=MODELS.build(Config.fromfile(config).model).state_dict()), tmp_path / 'a.pth')
-    said = run('test.py', config, tmp_path / 'a.pth', '--out', tmp_path / 'test.json', '--save-preds',
-               tmp_path / 'exact', '--preds-format', 'npy')
+    torch.save(
+        dict(state_dict=MODELS.build(Config.fromfile(config).model).state_dict()),
+        tmp_path / 'a.pth',
+    )
+    said = run(
+        'test.py',
+        config,
+        tmp_path / 'a.pth',
+        '--out',
+        tmp_path / 'test.json',
+        '--save-preds',
+        tmp_path / 'exact',
+        '--preds-format',
+        'npy',
+    )
     assert f'Predictions: {tmp_path / "exact"}' in said
     report = json.loads((tmp_path / 'test.json').read_text())
     assert report['num_frames'] == 3 and len(report['checkpoint_sha256']) == 64
@@ -89,7 +110,9 @@ def test_files_of_a_test_give_the_metrics_of_the_test(toy_config, run, evaluate,
     assert tested.keys() == exact.keys()
     for name, value in tested.items():
         # Normals are made unit vectors once more when they are read.
-        assert exact[name] == (pytest.approx(value, rel=1e-6) if name.startswith('normals') else value), name
+        assert exact[name] == (
+            pytest.approx(value, rel=1e-6) if name.startswith('normals') else value
+        ), name
 
     for name, task in build_tasks(['semseg', 'depth', 'normals', 'edge']).items():
         for path in (tmp_path / 'exact' / name).iterdir():
@@ -101,7 +124,9 @@ def test_files_of_a_test_give_the_metrics_of_the_test(toy_config, run, evaluate,
         assert rounded[name] == tested[name]
     # A mean changes by no more than the largest change of a pixel.
     assert rounded['depth/rmse'] == pytest.approx(tested['depth/rmse'], abs=0.5e-3 + 1e-6)
-    assert rounded['normals/mean'] == pytest.approx(tested['normals/mean'], abs=np.degrees(3**0.5 / 255))
+    assert rounded['normals/mean'] == pytest.approx(
+        tested['normals/mean'], abs=np.degrees(3**0.5 / 255)
+    )
     for name in ('depth/rmse', 'normals/mean'):
         assert rounded[name] != tested[name]
 
@@ -112,44 +137,70 @@ def test_labels_are_perfect_predictions(nyud_sample, evaluate, tmp_path):
     for folder in ('semseg', 'depth'):
         (preds / folder).mkdir(parents=True)
     for frame_id in ('000433', '000464'):
-        ids = cv2.imread(str(nyud_sample / 'segmentation' / f'{frame_id}.png'), cv2.IMREAD_UNCHANGED)
+        ids = cv2.imread(
+            str(nyud_sample / 'segmentation' / f'{frame_id}.png'), cv2.IMREAD_UNCHANGED
+        )
         cv2.imwrite(str(preds / 'semseg' / f'{frame_id}.png'), np.maximum(ids, 1) - 1)
         depth = np.load(nyud_sample / 'depth' / f'{frame_id}.npy')
         scipy.io.savemat(preds / 'depth' / f'{frame_id}.mat', dict(depth=depth))
     shutil.copytree(nyud_sample / 'normals', preds / 'normals')
     shutil.copytree(nyud_sample / 'edge', preds / 'edge')
-    said = evaluate(preds, nyud_sample, '--dataset', 'nyud', '--tasks', 'semseg', 'depth', 'normals')
-    assert 'semseg semseg/, 2 .png' in said and 'depth depth/, 2 .mat' in said and 'normals normals/, 1 .png' in said
+    said = evaluate(
+        preds, nyud_sample, '--dataset', 'nyud', '--tasks', 'semseg', 'depth', 'normals'
+    )
+    assert (
+        'semseg semseg/, 2 .png' in said
+        and 'depth depth/, 2 .mat' in said
+        and 'normals normals/, 1 .png' in said
+    )
     metrics = metrics_of(preds / 'results.json')
-    assert metrics['semseg/mIoU'] == 100 and metrics['depth/rmse'] == 0 and metrics['normals/mean'] == 0
-    assert metrics['normals/within_11_25'] == 100 and not any(name.startswith('edge') for name in metrics)
+    assert (
+        metrics['semseg/mIoU'] == 100
+        and metrics['depth/rmse'] == 0
+        and metrics['normals/mean'] == 0
+    )
+    assert metrics['normals/within_11_25'] == 100 and not any(
+        name.startswith('edge') for name in metrics
+    )
 
 
 def test_classes_from_one_need_the_flag(frames, evaluate, tmp_path):
     preds = tmp_path / 'preds'
     shutil.copytree(frames / 'segmentation', preds / 'segmentation')
     said = evaluate(preds, frames, '--dataset', 'nyud', status=1)
-    assert 'The ids reach 40' in said and '--class-offset 1' in said and not (preds / 'results.json').exists()
+    assert (
+        'The ids reach 40' in said
+        and '--class-offset 1' in said
+        and not (preds / 'results.json').exists()
+    )
     evaluate(preds, frames, '--dataset', 'nyud', '--class-offset', '1')
     assert metrics_of(preds / 'results.json')['semseg/mIoU'] == 100
 
 
-# ---- what is not there ---------------------------------------------------------------------------------------------
+# ---- what is not there
+# ---------------------------------------------------------------------------------------------
 def test_what_is_left_out_and_what_is_too_much_is_said(frames, preds, evaluate):
     (preds / 'depth' / 'other.npy').write_bytes(b'')
     (preds / 'normals').mkdir()
     shutil.rmtree(preds / 'semseg')
     said = evaluate(preds, frames, '--dataset', 'nyud')
-    assert 'semseg left out, no folder semseg/ or segmentation/' in said and 'edge left out, no folder edge/' in said
+    assert (
+        'semseg left out, no folder semseg/ or segmentation/' in said
+        and 'edge left out, no folder edge/' in said
+    )
     assert 'normals its folder is empty' in said
     assert 'Files of frames that are not in the split: depth 1' in said
     report = json.loads((preds / 'results.json').read_text())
-    assert report['frames_scored'] == dict(depth=4, normals=0) and report['extra_files'] == dict(depth=1, normals=0)
+    assert report['frames_scored'] == dict(depth=4, normals=0) and report['extra_files'] == dict(
+        depth=1, normals=0
+    )
     assert report['metrics']['depth/rmse'] > 0 and report['metrics']['normals/mean'] is None
     assert not any(name.startswith('semseg') for name in report['metrics'])
 
 
-def test_all_files_that_do_not_fit_are_listed_before_the_work_starts(frames, preds, evaluate, tmp_path):
+def test_all_files_that_do_not_fit_are_listed_before_the_work_starts(
+    frames, preds, evaluate, tmp_path
+):
     (preds / 'semseg' / '0.png').unlink()
     np.save(preds / 'depth' / '1.npy', np.ones((24, 32), np.float32))
     os.truncate(preds / 'depth' / '2.npy', 150)
@@ -157,7 +208,10 @@ def test_all_files_that_do_not_fit_are_listed_before_the_work_starts(frames, pre
     arguments = (preds, frames, '--dataset', 'nyud', '--out', out)
     for flags in ((), ('--allow-missing',)):
         said = evaluate(*arguments, *flags, status=1)
-        assert 'semseg: 1 missing: 0' in said and '1 of the wrong size: 1 (24x32, its label 12x16)' in said
+        assert (
+            'semseg: 1 missing: 0' in said
+            and '1 of the wrong size: 1 (24x32, its label 12x16)' in said
+        )
         assert re.search(r'1 damaged: \S+2\.npy', said) and 'Scoring' not in said
     listed = json.loads((tmp_path / 'out.problems.json').read_text())
     assert listed['semseg']['missing'] == ['0'] and list(listed['depth']['damaged']) == ['2']
@@ -166,11 +220,15 @@ def test_all_files_that_do_not_fit_are_listed_before_the_work_starts(frames, pre
     assert '--allow-missing scores the rest' in evaluate(*arguments, status=1)
     assert not out.exists()
     said = evaluate(*arguments, '--allow-missing')
-    assert 'semseg: 4 of 5 labelled frames scored' in said and 'depth: 2 of 4 labelled frames scored' in said
+    assert (
+        'semseg: 4 of 5 labelled frames scored' in said
+        and 'depth: 2 of 4 labelled frames scored' in said
+    )
     report = json.loads(out.read_text())
     assert report['not_scored'] == dict(
         semseg=dict(missing=['0'], wrong_size={}, damaged={}),
-        depth=dict(missing=['2'], wrong_size={'1': '24x32, its label 12x16'}, damaged={}))
+        depth=dict(missing=['2'], wrong_size={'1': '24x32, its label 12x16'}, damaged={}),
+    )
     assert not (tmp_path / 'out.problems.json').exists(), 'is of an earlier run'
     (frames / 'gt_sets' / 'val.txt').write_text('3\n')
     evaluate(preds, frames, '--dataset', 'nyud', '--out', tmp_path / 'one.json')
@@ -194,7 +252,8 @@ def test_nothing_to_score_is_an_error(frames, preds, evaluate):
     assert 'Nothing to score' in evaluate(preds, frames, '--dataset', 'nyud', status=1)
 
 
-# ---- interruptions -------------------------------------------------------------------------------------------------
+# ---- interruptions
+# -------------------------------------------------------------------------------------------------
 def test_a_run_goes_on_after_a_damaged_file_was_mended(frames, preds, evaluate, tmp_path):
     arguments = (preds, frames, '--dataset', 'nyud', '--out', tmp_path / 'out.json')
     evaluate(*arguments)
@@ -205,7 +264,11 @@ def test_a_run_goes_on_after_a_damaged_file_was_mended(frames, preds, evaluate, 
     damaged[50:80] = bytes(30)
     (preds / 'semseg' / '3.png').write_bytes(damaged)
     said = evaluate(*arguments, status=1)
-    assert 'Stopped after 3 of 5 frames' in said and re.search(r'error: File \S+semseg/3\.png cannot be read', said)
+    assert 'Stopped after 3 of 5 frames' in said and re.search(
+        r'error: File \S+semseg/3\.png '
+        r'cannot be read',
+        said,
+    )
     partial = tmp_path / 'out.json.partial'
     assert partial.exists() and not (tmp_path / 'out.json').exists()
 
@@ -233,7 +296,8 @@ def test_a_changed_file_or_flag_starts_afresh(frames, preds, evaluate, tmp_path)
     assert 'starting afresh' in evaluate(*arguments)
 
 
-# ---- arguments -----------------------------------------------------------------------------------------------------
+# ---- arguments
+# -----------------------------------------------------------------------------------------------------
 def test_the_gain_over_single_task_models(frames, preds, evaluate, tmp_path):
     reference = {'semseg/mIoU': 1.0, 'depth/rmse': 2.0}
     (tmp_path / 'single.json').write_text(json.dumps(dict(metrics=reference)))
@@ -245,7 +309,12 @@ def test_the_gain_over_single_task_models(frames, preds, evaluate, tmp_path):
 
 def test_mistakes_are_one_message(frames, preds, evaluate, tmp_path):
     assert "has ['semseg', 'depth', 'normals', 'edge'], got ['dpth']" in evaluate(
-        preds, frames, '--dataset', 'nyud', '--tasks', 'dpth', status=1)
+        preds, frames, '--dataset', 'nyud', '--tasks', 'dpth', status=1
+    )
     assert '--dataset needs GT_ROOT' in evaluate(preds, '--dataset', 'nyud', status=2)
-    assert 'There is no folder' in evaluate(tmp_path / 'nowhere', frames, '--dataset', 'nyud', status=1)
-    assert 'there is no' in evaluate(preds, frames, '--dataset', 'nyud', '--split', 'test', status=1)
+    assert 'There is no folder' in evaluate(
+        tmp_path / 'nowhere', frames, '--dataset', 'nyud', status=1
+    )
+    assert 'there is no' in evaluate(
+        preds, frames, '--dataset', 'nyud', '--split', 'test', status=1
+    )

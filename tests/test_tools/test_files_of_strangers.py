@@ -17,15 +17,24 @@ from mmengine.logging import MMLogger
 
 from .conftest import REPOSITORY
 
-PROGRAMS = sorted(str(path.relative_to(REPOSITORY)) for folder in ('tools', 'demo')
-                  for path in (REPOSITORY / folder).rglob('*.py'))
+PROGRAMS = sorted(
+    str(path.relative_to(REPOSITORY))
+    for folder in ('tools', 'demo')
+    for path in (REPOSITORY / folder).rglob('*.py')
+)
 # What takes configs and their own work dirs, and nothing of a stranger.
-TRUSTING = {'tools/ablate.py', 'tools/analysis_tools/benchmark.py', 'tools/analysis_tools/get_flops.py',
-            'tools/misc/print_config.py'}
+TRUSTING = {
+    'tools/ablate.py',
+    'tools/analysis_tools/benchmark.py',
+    'tools/analysis_tools/get_flops.py',
+    'tools/misc/print_config.py',
+}
 # What is not installed with the package.
 NEEDED = {'demo/web_demo.py': 'gradio', 'tools/deployment/run_onnx.py': 'onnxruntime'}
 OPENED: list[str] = []
-sys.addaudithook(lambda event, arguments: OPENED.append(str(arguments[0])) if event == 'open' else None)
+sys.addaudithook(
+    lambda event, arguments: OPENED.append(str(arguments[0])) if event == 'open' else None
+)
 
 
 class Bomb:
@@ -85,8 +94,10 @@ class Stranger:
 
 def with_pretrained(config, path):
     extended = config.with_name('pretrained.py')
-    extended.write_text(f"_base_ = '{config}'\nmodel = dict(backbone=dict(init_cfg=dict(\n"
-                        f"    _delete_=True, type='Pretrained', checkpoint='{path}')))\n")
+    extended.write_text(
+        f"_base_ = '{config}'\nmodel = dict(backbone=dict(init_cfg=dict(\n"
+        f"    _delete_=True, type='Pretrained', checkpoint='{path}')))\n"
+    )
     return extended
 
 
@@ -103,7 +114,9 @@ def pascal_context(stranger):
     root = stranger.folder_of('human_parts/0.mat', 'pascal-context/trainval/0.mat')
     for split in ('train', 'val'):
         (root / 'ImageSets' / 'Context').mkdir(parents=True, exist_ok=True)
-        (root / 'ImageSets' / 'Context' / f'{split}.txt').write_text('0\n' if split == 'train' else '')
+        (root / 'ImageSets' / 'Context' / f'{split}.txt').write_text(
+            '0\n' if split == 'train' else ''
+        )
     for folder in ('semseg/pascal-context', 'sal_distill', 'normals_distill'):
         (root / folder).mkdir(parents=True)
     picture(root / 'JPEGImages' / '0.jpg')
@@ -111,9 +124,16 @@ def pascal_context(stranger):
 
 
 def cityscapes(stranger):
-    frames = [f'{package}/{split}/a/a_0_0_{ending}' for split in ('train', 'val') for package, ending in (
-        ('gtFine', 'gtFine_labelIds.png'), ('gtFine', 'gtFine_instanceIds.png'), ('disparity', 'disparity.png'),
-        ('camera', 'camera.json'))]
+    frames = [
+        f'{package}/{split}/a/a_0_0_{ending}'
+        for split in ('train', 'val')
+        for package, ending in (
+            ('gtFine', 'gtFine_labelIds.png'),
+            ('gtFine', 'gtFine_instanceIds.png'),
+            ('disparity', 'disparity.png'),
+            ('camera', 'camera.json'),
+        )
+    ]
     for split in ('train', 'val'):
         picture(stranger.folder / 'source' / 'leftImg8bit' / split / 'a' / 'a_0_0_leftImg8bit.png')
     return stranger.folder_of(*frames)
@@ -125,63 +145,161 @@ CALLS = {
         lambda toy, it: (toy, '--resume', it.file('bomb.pth')),
         lambda toy, it: (toy, '--resume', '--work-dir', in_work_dir(it)),
         lambda toy, it: (toy, '--cfg-options', f'load_from={it.file("bomb.pickle")}'),
-        lambda toy, it: (with_pretrained(toy, it.file('bomb.pth')),)],
+        lambda toy, it: (with_pretrained(toy, it.file('bomb.pth')),),
+    ],
     'tools/test.py': [
         lambda toy, it: (toy, it.file('bomb.pth')),
         lambda toy, it: (toy, it.file('bomb.pickle')),
-        lambda toy, it: (toy, in_work_dir(it))],
+        lambda toy, it: (toy, in_work_dir(it)),
+    ],
     'tools/analysis_tools/analyze_logs.py': [
-        lambda toy, it: (it.file('work/20260101_000000/vis_data/scalars.json').parents[2], '--out-dir', it.folder)],
+        lambda toy, it: (
+            it.file('work/20260101_000000/vis_data/scalars.json').parents[2],
+            '--out-dir',
+            it.folder,
+        )
+    ],
     'tools/analysis_tools/compare.py': [
-        lambda toy, it: (it.data(depth='.npy'), '--dataset', 'nyud', '--out-dir', it.folder / 'out',
-                         '--preds', f'a={it.file("preds/depth/0.npy").parents[1]}', '--frames', '0')],
+        lambda toy, it: (
+            it.data(depth='.npy'),
+            '--dataset',
+            'nyud',
+            '--out-dir',
+            it.folder / 'out',
+            '--preds',
+            f'a={it.file("preds/depth/0.npy").parents[1]}',
+            '--frames',
+            '0',
+        )
+    ],
     'tools/analysis_tools/eval_preds.py': [
-        lambda toy, it, suffix=suffix: (it.data(depth='.npy'), it.file(f'preds/depth/0{suffix}').parents[1])[::-1]
-        + ('--dataset', 'nyud') for suffix in ('.npy', '.mat')],
-    'tools/dataset_converters/check_normals.py': [lambda toy, it: (it.data(depth='.npy', normals='.npy'),)],
+        lambda toy, it, suffix=suffix: (
+            (it.data(depth='.npy'), it.file(f'preds/depth/0{suffix}').parents[1])[::-1]
+            + ('--dataset', 'nyud')
+        )
+        for suffix in ('.npy', '.mat')
+    ],
+    'tools/dataset_converters/check_normals.py': [
+        lambda toy, it: (it.data(depth='.npy', normals='.npy'),)
+    ],
     'tools/dataset_converters/cityscapes.py': [
-        lambda toy, it: (cityscapes(it), '--out-dir', it.folder / 'out', '--num-workers', 0)],
+        lambda toy, it: (cityscapes(it), '--out-dir', it.folder / 'out', '--num-workers', 0)
+    ],
     'tools/dataset_converters/hypersim.py': [
-        lambda toy, it: (it.folder_of('ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.depth_meters.hdf5'),
-                         '--split-csv', it.file('split.csv'), '--camera-csv', it.file('camera.csv'),
-                         '--out-dir', it.folder / 'out', '--num-workers', 0)],
+        lambda toy, it: (
+            it.folder_of(
+                'ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.depth_meters.hdf5'
+            ),
+            '--split-csv',
+            it.file('split.csv'),
+            '--camera-csv',
+            it.file('camera.csv'),
+            '--out-dir',
+            it.folder / 'out',
+            '--num-workers',
+            0,
+        )
+    ],
     'tools/dataset_converters/nyud.py': [
-        lambda toy, it: (it.folder_of('nyu_depth_v2_labeled.mat', 'splits.mat', 'classMapping40.mat'),
-                         '--out-dir', it.folder / 'out', '--num-workers', 0)],
+        lambda toy, it: (
+            it.folder_of('nyu_depth_v2_labeled.mat', 'splits.mat', 'classMapping40.mat'),
+            '--out-dir',
+            it.folder / 'out',
+            '--num-workers',
+            0,
+        )
+    ],
     'tools/dataset_converters/pascal_context.py': [
-        lambda toy, it: (pascal_context(it), '--out-dir', it.folder / 'out', '--num-workers', 0)],
+        lambda toy, it: (pascal_context(it), '--out-dir', it.folder / 'out', '--num-workers', 0)
+    ],
     'tools/deployment/export.py': [
         lambda toy, it: (toy, it.file('bomb.pth')),
-        lambda toy, it: ('official', it.file('bomb.pt'))],
+        lambda toy, it: ('official', it.file('bomb.pt')),
+    ],
     'tools/deployment/run_onnx.py': [
-        lambda toy, it: (it.file('bomb.onnx'), it.data() / 'images' / '0.png', '--out-dir', it.folder / 'out')],
+        lambda toy, it: (
+            it.file('bomb.onnx'),
+            it.data() / 'images' / '0.png',
+            '--out-dir',
+            it.folder / 'out',
+        )
+    ],
     'tools/misc/browse_dataset.py': [
-        lambda toy, it: (REPOSITORY / 'configs' / 'm2h' / 'm2h_vits_nyud.py', '--out-dir', it.folder / 'out',
-                         '--cfg-options', f'train_dataloader.dataset.data_root={it.data(depth=".npy")}')],
+        lambda toy, it: (
+            REPOSITORY / 'configs' / 'm2h' / 'm2h_vits_nyud.py',
+            '--out-dir',
+            it.folder / 'out',
+            '--cfg-options',
+            f'train_dataloader.dataset.data_root={it.data(depth=".npy")}',
+        )
+    ],
     'tools/misc/check_dataset.py': [
-        lambda toy, it: (it.data(depth='.npy', normals='.npy', edge='.npy'), '--dataset', 'nyud')],
+        lambda toy, it: (it.data(depth='.npy', normals='.npy', edge='.npy'), '--dataset', 'nyud')
+    ],
     'tools/misc/replay_step.py': [
         lambda toy, it: (toy, it.file('bomb.pth')),
-        lambda toy, it: (toy, it.file('nonfinite_iter_1.pt'))],
-    **{f'tools/model_converters/{name}.py': [
-        lambda toy, it, suffix=suffix: (it.file(f'bomb{suffix}'), it.folder / 'out.pth', '--config', toy)
-        for suffix in suffixes] for name, suffixes in (
-            ('m2h', ('.pth', '.pt', '.npz')), ('invpt', ('.pth', '.pth.tar')), ('mti_net', ('.pth', '.pth.tar')))},
+        lambda toy, it: (toy, it.file('nonfinite_iter_1.pt')),
+    ],
+    **{
+        f'tools/model_converters/{name}.py': [
+            lambda toy, it, suffix=suffix: (
+                it.file(f'bomb{suffix}'),
+                it.folder / 'out.pth',
+                '--config',
+                toy,
+            )
+            for suffix in suffixes
+        ]
+        for name, suffixes in (
+            ('m2h', ('.pth', '.pt', '.npz')),
+            ('invpt', ('.pth', '.pth.tar')),
+            ('mti_net', ('.pth', '.pth.tar')),
+        )
+    },
     'demo/image_demo.py': [
-        lambda toy, it: (it.data() / 'images', toy, it.file('bomb.pth'), '--out-dir', it.folder / 'out'),
-        lambda toy, it: (it.data() / 'images', 'official', it.file('bomb.pt'), '--out-dir', it.folder / 'out')],
+        lambda toy, it: (
+            it.data() / 'images',
+            toy,
+            it.file('bomb.pth'),
+            '--out-dir',
+            it.folder / 'out',
+        ),
+        lambda toy, it: (
+            it.data() / 'images',
+            'official',
+            it.file('bomb.pt'),
+            '--out-dir',
+            it.folder / 'out',
+        ),
+    ],
     'demo/pointcloud.py': [
-        lambda toy, it: (it.data() / 'images' / '0.png', toy, it.file('bomb.pth'), '--out', it.folder / 'a.ply')],
+        lambda toy, it: (
+            it.data() / 'images' / '0.png',
+            toy,
+            it.file('bomb.pth'),
+            '--out',
+            it.folder / 'a.ply',
+        )
+    ],
     'demo/video_demo.py': [
-        lambda toy, it: (it.file('bomb.mp4'), toy, it.file('bomb.pth'), '--out', it.folder / 'out.mp4')],
-    'demo/web_demo.py': [
-        lambda toy, it: ('--config', toy, '--checkpoint', it.file('bomb.pth'))],
+        lambda toy, it: (
+            it.file('bomb.mp4'),
+            toy,
+            it.file('bomb.pth'),
+            '--out',
+            it.folder / 'out.mp4',
+        )
+    ],
+    'demo/web_demo.py': [lambda toy, it: ('--config', toy, '--checkpoint', it.file('bomb.pth'))],
 }
 
 
 @pytest.fixture
 def call(monkeypatch, capfd):
-    """``call(program, arguments)``: exit status or error, what it printed, and which files it opened."""
+    """``call(program, arguments)``: exit status or error, what it printed, and which files it
+    opened.
+    """
+
     def call(program, arguments):
         monkeypatch.setattr(sys, 'argv', [program, *map(str, arguments)])
         # An earlier test's logger writes to what pytest has closed.
@@ -195,15 +313,20 @@ def call(monkeypatch, capfd):
         except Exception as error:
             status = repr(error)
         return status, ''.join(capfd.readouterr()), list(OPENED)
+
     return call
 
 
 def test_every_program_is_here():
-    assert sorted({*CALLS, *TRUSTING}) == PROGRAMS, 'say in CALLS what the new program reads of a stranger'
+    assert sorted({*CALLS, *TRUSTING}) == PROGRAMS, (
+        'say in CALLS what the new program reads of a stranger'
+    )
 
 
-@pytest.mark.parametrize(('program', 'index'), [(name, index) for name, calls in CALLS.items()
-                                                for index in range(len(calls))])
+@pytest.mark.parametrize(
+    ('program', 'index'),
+    [(name, index) for name, calls in CALLS.items() for index in range(len(calls))],
+)
 def test_no_code_is_run(program, index, toy_config, tmp_path, call, monkeypatch):
     if program in NEEDED:
         pytest.importorskip(NEEDED[program])
@@ -213,15 +336,20 @@ def test_no_code_is_run(program, index, toy_config, tmp_path, call, monkeypatch)
     status, said, opened = call(program, arguments)
     assert not stranger.crater.exists()
     # It was looked at, or nothing would have been shown.
-    assert any(str(path) in opened or path.name in f'{status}{said}' for path in stranger.files), (status, said)
+    assert any(str(path) in opened or path.name in f'{status}{said}' for path in stranger.files), (
+        status,
+        said,
+    )
     assert status != 0, said
 
 
 def test_a_bomb_goes_off_where_it_is_let(tmp_path):
     stranger = Stranger(tmp_path)
-    for name, load in {'a.pth': lambda path: torch.load(path, weights_only=False),
-                       'a.npy': lambda path: np.load(path, allow_pickle=True),
-                       'a.npz': lambda path: np.load(path, allow_pickle=True)['a'],
-                       'a.mat': lambda path: pickle.loads(path.read_bytes())}.items():
+    for name, load in {
+        'a.pth': lambda path: torch.load(path, weights_only=False),
+        'a.npy': lambda path: np.load(path, allow_pickle=True),
+        'a.npz': lambda path: np.load(path, allow_pickle=True)['a'],
+        'a.mat': lambda path: pickle.loads(path.read_bytes()),
+    }.items():
         load(stranger.file(name))
         stranger.crater.rmdir()

@@ -34,8 +34,14 @@ def config(tmp_path) -> str:
     rng = np.random.default_rng(0)
     frame_ids = [f'{index:04d}' for index in range(5)]
     for frame_id in frame_ids:
-        cv2.imwrite(str(root / 'images' / f'{frame_id}.png'), rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
-        cv2.imwrite(str(root / 'segmentation' / f'{frame_id}.png'), rng.integers(0, 41, (12, 16), dtype=np.uint8))
+        cv2.imwrite(
+            str(root / 'images' / f'{frame_id}.png'),
+            rng.integers(0, 256, (12, 16, 3), dtype=np.uint8),
+        )
+        cv2.imwrite(
+            str(root / 'segmentation' / f'{frame_id}.png'),
+            rng.integers(0, 41, (12, 16), dtype=np.uint8),
+        )
         np.save(root / 'depth' / f'{frame_id}.npy', rng.uniform(0, 4, (12, 16)).astype(np.float32))
     (root / 'gt_sets' / 'train.txt').write_text('\n'.join(frame_ids))
     (tmp_path / 'base.py').write_text(BASE.format(root=str(root)))
@@ -49,19 +55,26 @@ def run(monkeypatch, capsys):
         monkeypatch.setattr(sys, 'argv', [tool, *arguments])
         runpy.run_path(str(MISC / tool), run_name='__main__')
         return capsys.readouterr().out
+
     return call
 
 
 def test_browse_draws_frames_spread_over_the_data(run, config, tmp_path):
     said = run('browse_dataset.py', config, '--num', '3', '--out-dir', str(tmp_path / 'out'))
-    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['0000.png', '0002.png', '0004.png']
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
+        '0000.png',
+        '0002.png',
+        '0004.png',
+    ]
     assert f'3 of 5 train frames: {tmp_path / "out"}' in said
 
 
 def test_browse_shows_augmented_frames_unless_told_not_to(run, config, tmp_path):
     for name, flags in dict(train=[], plain=['--no-augment'], val=['--split', 'val']).items():
         run('browse_dataset.py', config, '--num', '1', '--out-dir', str(tmp_path / name), *flags)
-    train, plain, val = (cv2.imread(str(tmp_path / name / '0000.png')) for name in ('train', 'plain', 'val'))
+    train, plain, val = (
+        cv2.imread(str(tmp_path / name / '0000.png')) for name in ('train', 'plain', 'val')
+    )
     np.testing.assert_array_equal(plain, val)
     assert (train != plain).any()
 

@@ -7,10 +7,10 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from m2h_mm.engine.checkpoints import read_checkpoint
 from m2h_mm.evaluation import evaluate_constant_predictor
 from m2h_mm.registry import EVALUATOR
 from m2h_mm.tasks import build_tasks
-from m2h_mm.utils.checkpoint import read_checkpoint
 
 from .conftest import run_tool
 
@@ -50,7 +50,9 @@ default_hooks = dict(
 @pytest.fixture(scope='module')
 def config(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('mixed')
-    (folder / 'toy.py').write_text(TOY.format(config=CONFIG, data=folder / 'rooms', iterations=ITERATIONS))
+    (folder / 'toy.py').write_text(
+        TOY.format(config=CONFIG, data=folder / 'rooms', iterations=ITERATIONS)
+    )
     return folder / 'toy.py'
 
 
@@ -85,8 +87,14 @@ def test_every_task_learns_from_the_samples_that_have_it(both):
             assert all(sample['tasks'] == HELD[sample['dataset']] for sample in batch)
             assert {task for task in TASKS if losses[f'raw_{task}'] > 0} == labelled(batch)
     for task in TASKS:
-        assert_falls([losses[f'raw_{task}'] for pair in zip(*(run['losses'] for run in both), strict=True)
-                      for losses in pair if losses[f'raw_{task}'] > 0])
+        assert_falls(
+            [
+                losses[f'raw_{task}']
+                for pair in zip(*(run['losses'] for run in both), strict=True)
+                for losses in pair
+                if losses[f'raw_{task}'] > 0
+            ]
+        )
     start, end = both[0]['validations']
     for key in ('rooms/depth/rmse', 'rooms/normals/mean', 'depth_rooms/depth/rmse'):
         assert end[key] < start[key]
@@ -97,7 +105,9 @@ def test_two_processes_stay_in_step_though_one_lacks_a_task(both):
     assert sum(labelled(one) != labelled(other) for one, other in batches) > ITERATIONS / 3
     parameters = [run['parameters'] for run in both]
     assert all(torch.equal(value, parameters[1][name]) for name, value in parameters[0].items())
-    weights, others = ([[losses[f'w_{task}'] for task in TASKS] for losses in run['losses']] for run in both)
+    weights, others = (
+        [[losses[f'w_{task}'] for task in TASKS] for losses in run['losses']] for run in both
+    )
     # Two epochs of the weighting, of 5 iterations each, have the weights they began with.
     assert weights == others and weights[0] == weights[9] != weights[-1]
 
@@ -105,12 +115,22 @@ def test_two_processes_stay_in_step_though_one_lacks_a_task(both):
 def test_two_processes_share_the_draws_and_the_frames_of_one(config, both, one, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent)
     cfg = Config.fromfile(config)
-    train, val = Runner.build_dataloader(cfg.train_dataloader, seed=0), Runner.build_dataloader(cfg.val_dataloader)
-    drawn = [sample.frame_id for _, batch in zip(range(ITERATIONS), train, strict=False)
-             for sample in batch['data_samples']]
-    dealt = [sample['frame_id'] for pairs in zip(*(run['batches'] for run in both), strict=True)
-             for pair in zip(*pairs, strict=True) for sample in pair]
-    assert dealt[:len(drawn)] == drawn and {name.split('/')[0] for name in drawn} == set(HELD)
+    train, val = (
+        Runner.build_dataloader(cfg.train_dataloader, seed=0),
+        Runner.build_dataloader(cfg.val_dataloader),
+    )
+    drawn = [
+        sample.frame_id
+        for _, batch in zip(range(ITERATIONS), train, strict=False)
+        for sample in batch['data_samples']
+    ]
+    dealt = [
+        sample['frame_id']
+        for pairs in zip(*(run['batches'] for run in both), strict=True)
+        for pair in zip(*pairs, strict=True)
+        for sample in pair
+    ]
+    assert dealt[: len(drawn)] == drawn and {name.split('/')[0] for name in drawn} == set(HELD)
 
     # 9 frames: the second process is given one of them again.
     alone = torch.load(one / 'record_0.pt', weights_only=True)['validations']
@@ -118,8 +138,9 @@ def test_two_processes_share_the_draws_and_the_frames_of_one(config, both, one, 
     assert both[0]['validations'][0] == pytest.approx(alone[0], rel=1e-6)
     assert {key.split('/')[0] for key in alone[0]} == set(HELD)
 
-    constant = evaluate_constant_predictor(build_tasks(cfg.model.tasks), train.dataset, val,
-                                           EVALUATOR.build(cfg.val_evaluator))
+    constant = evaluate_constant_predictor(
+        build_tasks(cfg.model.tasks), train.dataset, val, EVALUATOR.build(cfg.val_evaluator)
+    )
     assert constant.keys() == alone[0].keys() and constant['depth_rooms/depth/rmse'] > 0
 
 
@@ -127,7 +148,9 @@ def test_two_processes_validate_what_they_save(config, both):
     """Each has other statistics of batch normalisation from its own frames."""
     saved = read_checkpoint(config.with_name('both') / f'iter_{ITERATIONS}.pth')['state_dict']
     for run in both:
-        assert run['statistics'] and all(torch.equal(value, saved[name]) for name, value in run['statistics'].items())
+        assert run['statistics'] and all(
+            torch.equal(value, saved[name]) for name, value in run['statistics'].items()
+        )
 
 
 def test_one_process_draws_and_keeps_the_best_of_one_data_set(one):

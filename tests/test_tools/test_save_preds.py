@@ -1,4 +1,6 @@
-"""The hook behind ``tools/test.py --save-preds``. That its files give the same metrics: see test_eval_preds.py."""
+"""The hook behind ``tools/test.py --save-preds``. That its files give the same metrics: see
+test_eval_preds.py.
+"""
 
 import numpy as np
 import pytest
@@ -30,16 +32,20 @@ class Frames(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         meta = dict(frame_id=f'room/{index}') if self.meta is None else self.meta
-        return dict(inputs=torch.full((3, *SIZE), index, dtype=torch.uint8),
-                    data_samples=MultiTaskDataSample(metainfo=dict(ori_shape=SIZE, **meta)))
+        return dict(
+            inputs=torch.full((3, *SIZE), index, dtype=torch.uint8),
+            data_samples=MultiTaskDataSample(metainfo=dict(ori_shape=SIZE, **meta)),
+        )
 
 
 def predictions(index: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(index)
-    return dict(semseg=torch.randint(0, 40, (1, *SIZE), generator=generator),
-                depth=torch.rand(1, *SIZE, generator=generator) * 9 + 0.1,
-                normals=torch.nn.functional.normalize(torch.randn(3, *SIZE, generator=generator), dim=0),
-                edge=torch.rand(1, *SIZE, generator=generator))
+    return dict(
+        semseg=torch.randint(0, 40, (1, *SIZE), generator=generator),
+        depth=torch.rand(1, *SIZE, generator=generator) * 9 + 0.1,
+        normals=torch.nn.functional.normalize(torch.randn(3, *SIZE, generator=generator), dim=0),
+        edge=torch.rand(1, *SIZE, generator=generator),
+    )
 
 
 class Random(BaseModel):
@@ -65,12 +71,26 @@ class Nothing(BaseMetric):
 @pytest.fixture
 def test_with(tmp_path):
     def test(dataset: Dataset | None = None, **hook) -> None:
-        loader = dict(dataset=dataset or Frames(), batch_size=2, num_workers=0,
-                      sampler=dict(type='DefaultSampler', shuffle=False), collate_fn=dict(type='pseudo_collate'))
+        loader = dict(
+            dataset=dataset or Frames(),
+            batch_size=2,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=False),
+            collate_fn=dict(type='pseudo_collate'),
+        )
         cfg = dict(type='SavePredictionsHook', out_dir=str(tmp_path / 'preds'), **hook)
-        Runner(Random(), str(tmp_path / 'work'), experiment_name=f'save{id(cfg)}', default_scope='m2h_mm',
-               log_level='WARNING', test_dataloader=loader, test_cfg={}, test_evaluator=[Nothing()],
-               custom_hooks=[cfg]).test()
+        Runner(
+            Random(),
+            str(tmp_path / 'work'),
+            experiment_name=f'save{id(cfg)}',
+            default_scope='m2h_mm',
+            log_level='WARNING',
+            test_dataloader=loader,
+            test_cfg={},
+            test_evaluator=[Nothing()],
+            custom_hooks=[cfg],
+        ).test()
+
     return test
 
 
@@ -78,22 +98,30 @@ def saved(folder) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.is_file()}
 
 
-@pytest.mark.parametrize(('suffix', 'expected'), [
-    (None, dict(semseg='.png', depth='.npy', normals='.npy', edge='.png')),
-    ('.png', dict.fromkeys(NAMES, '.png')),
-    ('.npy', dict.fromkeys(NAMES, '.npy')),
-])
+@pytest.mark.parametrize(
+    ('suffix', 'expected'),
+    [
+        (None, dict(semseg='.png', depth='.npy', normals='.npy', edge='.png')),
+        ('.png', dict.fromkeys(NAMES, '.png')),
+        ('.npy', dict.fromkeys(NAMES, '.npy')),
+    ],
+)
 def test_every_frame_of_every_task_is_read_back(test_with, tmp_path, suffix, expected):
     test_with(suffix=suffix)
-    assert saved(tmp_path / 'preds') == {f'{name}/room/{index}{end}' for name, end in expected.items()
-                                         for index in range(5)}
+    assert saved(tmp_path / 'preds') == {
+        f'{name}/room/{index}{end}' for name, end in expected.items() for index in range(5)
+    }
     rounding = dict(semseg=0, depth=0.5e-3 + 1e-6, normals=3**0.5 / 255, edge=0.5 / 255 + 1e-6)
     for name, task in build_tasks(NAMES).items():
         for index in range(5):
-            read = task.read_prediction(tmp_path / 'preds' / name / 'room' / f'{index}{expected[name]}')
+            read = task.read_prediction(
+                tmp_path / 'preds' / name / 'room' / f'{index}{expected[name]}'
+            )
             kept = predictions(index)[name].permute(1, 2, 0).squeeze(-1).numpy()
             off = np.abs(read.astype(np.float64) - kept).max()
-            assert off <= (rounding[name] if expected[name] == '.png' else 1e-6 if name == 'normals' else 0), name
+            assert off <= (
+                rounding[name] if expected[name] == '.png' else 1e-6 if name == 'normals' else 0
+            ), name
 
 
 def test_a_second_test_overwrites_but_does_not_mix_formats(test_with, tmp_path):

@@ -11,7 +11,7 @@ import cv2
 import pytest
 import torch
 
-from m2h_mm.utils.checkpoint import read_checkpoint
+from m2h_mm.engine.checkpoints import read_checkpoint
 
 from .conftest import start
 
@@ -41,7 +41,15 @@ def test_a_killed_and_resumed_training_ends_with_the_same_weights(toy_config, ru
     assert not torch.equal(before['heads.depth.final.weight'], whole['heads.depth.final.weight'])
 
     again = tmp_path / 'again'
-    run('train.py', config, '--work-dir', again, '--cfg-options', 'train_cfg.max_iters=3', 'train_cfg.val_interval=3')
+    run(
+        'train.py',
+        config,
+        '--work-dir',
+        again,
+        '--cfg-options',
+        'train_cfg.max_iters=3',
+        'train_cfg.val_interval=3',
+    )
     assert all(torch.equal(before[key], value) for key, value in weights(again, 3).items())
 
 
@@ -51,8 +59,18 @@ def test_train_then_test_gives_metrics_pictures_and_a_report(toy_config, run, tm
     assert all(f'w_{task}:' in said for task in ('semseg', 'depth', 'normals', 'edge'))
     assert list(work_dir.glob('*/vis_data/vis_image/*.png'))
 
-    said = run('test.py', config, work_dir, '--work-dir', work_dir, '--compare-constant',
-               '--out', tmp_path / 'out.json', '--show-dir', tmp_path / 'pictures')
+    said = run(
+        'test.py',
+        config,
+        work_dir,
+        '--work-dir',
+        work_dir,
+        '--compare-constant',
+        '--out',
+        tmp_path / 'out.json',
+        '--show-dir',
+        tmp_path / 'pictures',
+    )
     report = json.loads((tmp_path / 'out.json').read_text())
     for name in ('semseg/mIoU', 'depth/rmse', 'normals/mean', 'edge/odsF'):
         assert name in said
@@ -63,23 +81,43 @@ def test_train_then_test_gives_metrics_pictures_and_a_report(toy_config, run, tm
 
 
 def test_flags_of_train(toy_config, run, tmp_path):
-    config = toy_config("auto_scale_lr = dict(base_batch_size=1)\n")
-    said = run('train.py', config, '--no-validate', '--auto-scale-lr', '--cfg-options', 'train_cfg.max_iters=1')
+    config = toy_config('auto_scale_lr = dict(base_batch_size=1)\n')
+    said = run(
+        'train.py',
+        config,
+        '--no-validate',
+        '--auto-scale-lr',
+        '--cfg-options',
+        'train_cfg.max_iters=1',
+    )
     assert 'Iter(val)' not in said and 'Scaling the original LR by 2' in said
     assert list(tmp_path.glob('work_dirs/toy/*.pth'))
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    ("model['heads']['depth']['in_channels'] = 7",
-     r'model.heads.depth.in_channels is 7, but model.decoder \(M2HDecoder\) yields 8'),
-    ("model['tasks'] = dict(detph=dict())", "unknown task 'detph'.*Did you mean 'depth'"),
-    ("train_dataloader['dataset'] = dict(_delete_=True, type='NYUDDataset', data_root='nowhere')",
-     'No data for NYUDDataset.*nowhere/images.*gt_sets/train.txt.*m2h_tiny_rooms.py'),
-    ("model['backbone']['init_cfg'] = dict(_delete_=True, type='Pretrained', checkpoint='lost.pth')",
-     'model.backbone.init_cfg.checkpoint.*lost.pth'),
-    ("model['decoder']['interaction'] = dict(type='NoInteraction')",
-     r"model.decoder.interaction: NoInteraction has no argument\(s\).*_delete_=True"),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (
+            "model['heads']['depth']['in_channels'] = 7",
+            r'model.heads.depth.in_channels is 7, but model.decoder \(M2HDecoder\) yields 8',
+        ),
+        ("model['tasks'] = dict(detph=dict())", "unknown task 'detph'.*Did you mean 'depth'"),
+        (
+            "train_dataloader['dataset'] = dict(_delete_=True, type='NYUDDataset', "
+            "data_root='nowhere')",
+            'No data for NYUDDataset.*nowhere/images.*gt_sets/train.txt.*m2h_tiny_rooms.py',
+        ),
+        (
+            "model['backbone']['init_cfg'] = dict(_delete_=True, type='Pretrained', "
+            "checkpoint='lost.pth')",
+            'model.backbone.init_cfg.checkpoint.*lost.pth',
+        ),
+        (
+            "model['decoder']['interaction'] = dict(type='NoInteraction')",
+            r'model.decoder.interaction: NoInteraction has no argument\(s\).*_delete_=True',
+        ),
+    ],
+)
 def test_mistakes_are_one_clear_message(toy_config, run, change, message):
     said = run('train.py', toy_config(f'{change}\n'), status=1)
     assert re.search(message, said, re.DOTALL) and 'Traceback' not in said
@@ -173,17 +211,35 @@ def test_a_users_own_interaction_head_loss_and_task(toy_config, run, tmp_path):
 
 def test_the_package_works_from_elsewhere(tmp_path):
     """Outside the checkout, mmseg's modules build under our scope."""
-    code = ("from mmengine.registry import init_default_scope; init_default_scope('m2h_mm'); "
-            "from m2h_mm.registry import MODELS; "
-            "print(type(MODELS.build(dict(type='mmseg.ResNetV1c', depth=18, base_channels=8))).__name__)")
-    output = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True,
-                            env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    code = (
+        "from mmengine.registry import init_default_scope; init_default_scope('m2h_mm'); "
+        'from m2h_mm.registry import MODELS; '
+        "print(type(MODELS.build(dict(type='mmseg.ResNetV1c', depth=18, "
+        'base_channels=8))).__name__)'
+    )
+    output = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
     assert output.stdout.strip().endswith('ResNetV1c')
 
 
 def test_the_averaged_weights_of_the_schedule_are_saved(toy_config, run, tmp_path):
     hook = "custom_hooks = [dict(type='EMAHook', momentum=0.5)]\n"
-    run('train.py', toy_config(hook), '--work-dir', tmp_path / 'work', '--cfg-options', 'train_cfg.max_iters=3')
+    run(
+        'train.py',
+        toy_config(hook),
+        '--work-dir',
+        tmp_path / 'work',
+        '--cfg-options',
+        'train_cfg.max_iters=3',
+    )
     checkpoint = read_checkpoint(tmp_path / 'work' / 'iter_3.pth')
     averaged, last = checkpoint['state_dict'], checkpoint['ema_state_dict']
-    assert not torch.equal(averaged['heads.depth.final.weight'], last['module.heads.depth.final.weight'])
+    assert not torch.equal(
+        averaged['heads.depth.final.weight'], last['module.heads.depth.final.weight']
+    )

@@ -13,7 +13,9 @@ from m2h_mm.visualization.error_maps import error_limit, error_panel, error_styl
 SIZE = (12, 16)
 PANEL = 64  # each pixel of the frame is four by four of the picture
 SCALE = PANEL // SIZE[1]
-TASKS = build_tasks(dict(semseg=dict(num_classes=6), depth={}, normals={}, edge={}, saliency={}, human_parts={}))
+TASKS = build_tasks(
+    dict(semseg=dict(num_classes=6), depth={}, normals={}, edge={}, saliency={}, human_parts={})
+)
 
 
 @pytest.fixture
@@ -23,11 +25,19 @@ def image() -> np.ndarray:
 
 def label_of(name: str) -> np.ndarray:
     """A label without holes whose lower half differs from its upper."""
-    values = dict(semseg=(1, 2), depth=(2.0, 4.0), normals=((0, 0, 1), (0, 1, 0)), edge=(0, 1), saliency=(0, 1),
-                  human_parts=(0, 3))[name]
-    label = np.empty((*SIZE, 3) if name == 'normals' else SIZE,
-                     np.float32 if name in ('depth', 'normals') else np.uint8)
-    label[:SIZE[0] // 2], label[SIZE[0] // 2:] = values
+    values = dict(
+        semseg=(1, 2),
+        depth=(2.0, 4.0),
+        normals=((0, 0, 1), (0, 1, 0)),
+        edge=(0, 1),
+        saliency=(0, 1),
+        human_parts=(0, 3),
+    )[name]
+    label = np.empty(
+        (*SIZE, 3) if name == 'normals' else SIZE,
+        np.float32 if name in ('depth', 'normals') else np.uint8,
+    )
+    label[: SIZE[0] // 2], label[SIZE[0] // 2 :] = values
     return label
 
 
@@ -44,6 +54,7 @@ def notices(monkeypatch):
     def record(height, width, text, size):
         seen.append(text)
         return np.zeros((height, width, 3), np.uint8)
+
     monkeypatch.setattr(comparison, 'notice_panel', record)
     return seen
 
@@ -56,6 +67,7 @@ def texts(monkeypatch):
     def record(lines, size, bold=False, **options):
         seen.extend((line.strip(), bold) for line in lines if line.strip())
         return write(lines, size, bold=bold, **options)
+
     monkeypatch.setattr(comparison, 'text_block', record)
     return seen
 
@@ -68,23 +80,34 @@ def pixels_of(picture: np.ndarray, colour: np.ndarray) -> int:
     return int((picture == colour).all(-1).sum())
 
 
-# ---- error maps ----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(('name', 'wrong', 'text'), [
-    ('semseg', 5, '50.0 % wrong class'), ('human_parts', 5, '50.0 % wrong part'), ('depth', 2.5, '0.25 m'),
-    ('normals', (1, 0, 0), '45.0°'), ('edge', 0.25, '|p − y| = 0.125'), ('saliency', 0.5, '|p − y| = 0.250')])
+# ---- error maps
+# ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ('name', 'wrong', 'text'),
+    [
+        ('semseg', 5, '50.0 % wrong class'),
+        ('human_parts', 5, '50.0 % wrong part'),
+        ('depth', 2.5, '0.25 m'),
+        ('normals', (1, 0, 0), '45.0°'),
+        ('edge', 0.25, '|p − y| = 0.125'),
+        ('saliency', 0.5, '|p − y| = 0.250'),
+    ],
+)
 def test_a_mean_error_is_of_the_labelled_pixels_and_in_the_tasks_unit(name, wrong, text):
     task, prediction = TASKS[name], prediction_of(name)
-    prediction[:SIZE[0] // 2] = wrong
+    prediction[: SIZE[0] // 2] = wrong
     assert error_style(task).text(mean_error(task.error(prediction, label_of(name)))) == text
     label = label_of(name)
-    label[:SIZE[0] // 2] = task.void
+    label[: SIZE[0] // 2] = task.void
     assert mean_error(task.error(prediction, label)) == pytest.approx(0, abs=1e-4)
     assert np.isnan(mean_error(task.error(prediction, np.full_like(label, task.void))))
 
 
 def test_natural_limits_are_kept_whatever_the_errors():
     for name, limit in dict(semseg=1, human_parts=1, normals=30, edge=1, saliency=1).items():
-        assert error_limit(TASKS[name], []) == error_limit(TASKS[name], [np.full(SIZE, 1e-3)]) == limit
+        assert (
+            error_limit(TASKS[name], []) == error_limit(TASKS[name], [np.full(SIZE, 1e-3)]) == limit
+        )
 
 
 def test_the_limit_is_round_common_to_all_runs_and_not_the_outliers():
@@ -95,9 +118,20 @@ def test_the_limit_is_round_common_to_all_runs_and_not_the_outliers():
     outlier = small.copy()
     outlier[0, :10] = 80
     assert error_limit(depth, [outlier]) == pytest.approx(0.1)
-    for high in (0.02, 0.3, 1, 5, 10, 7.3):  # a round number, and no smaller than what it stands for
+    for high in (
+        0.02,
+        0.3,
+        1,
+        5,
+        10,
+        7.3,
+    ):  # a round number, and no smaller than what it stands for
         limit = error_limit(depth, [np.full(SIZE, high)])
-        assert limit >= high * (1 - 1e-5) and limit <= 1.5 * high and float(f'{limit:.2g}') == pytest.approx(limit)
+        assert (
+            limit >= high * (1 - 1e-5)
+            and limit <= 1.5 * high
+            and float(f'{limit:.2g}') == pytest.approx(limit)
+        )
 
 
 @pytest.mark.parametrize('errors', [[], [np.zeros(SIZE)], [np.full(SIZE, np.nan)]])
@@ -125,11 +159,14 @@ def test_an_infinite_error_is_as_dark_as_the_limit():
     assert (error_panel(np.full(SIZE, np.inf), 2, 1, SIZE) == paint(np.full((1, 1), 2), 2)).all()
 
 
-# ---- the picture ---------------------------------------------------------------------------------------------------
+# ---- the picture
+# ---------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize('count', [1, 2, 5])
 def test_runs_are_columns_named_in_order_and_tasks_blocks(image, texts, count):
     runs = {f'run{index}': {name: prediction_of(name) for name in TASKS} for index in range(count)}
-    picture = draw_comparison(image, TASKS, {name: label_of(name) for name in TASKS}, runs, 'frame 7', (), PANEL)
+    picture = draw_comparison(
+        image, TASKS, {name: label_of(name) for name in TASKS}, runs, 'frame 7', (), PANEL
+    )
     assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
     titles = [line for line, bold in texts if line.startswith('run') and bold]
     assert titles == list(runs) * len(TASKS)
@@ -141,8 +178,15 @@ def test_truth_and_perfect_runs_look_alike_and_their_errors_are_pale(image):
     """Parts: two panels of truth and prediction and one of errors, counted by colour."""
     part = TASKS['human_parts']
     label = label_of('human_parts')
-    picture = draw_comparison(image, {'human_parts': part}, {'human_parts': label},
-                              {'run': {'human_parts': prediction_of('human_parts')}}, '', (), PANEL)
+    picture = draw_comparison(
+        image,
+        {'human_parts': part},
+        {'human_parts': label},
+        {'run': {'human_parts': prediction_of('human_parts')}},
+        '',
+        (),
+        PANEL,
+    )
     half = SIZE[0] * SIZE[1] * SCALE**2 // 2
     tile = 400
     assert 2 * half <= pixels_of(picture, part.palette[3]) <= 2 * half + tile
@@ -153,10 +197,12 @@ def test_truth_and_perfect_runs_look_alike_and_their_errors_are_pale(image):
 @pytest.mark.parametrize('name', ['saliency', 'human_parts', 'semseg'])
 def test_what_is_wrong_is_dark(image, name):
     label, wrong = label_of(name), prediction_of(name)
-    wrong[:SIZE[0] // 2] = 1
-    wrong[SIZE[0] // 2:] = 0
+    wrong[: SIZE[0] // 2] = 1
+    wrong[SIZE[0] // 2 :] = 0
     label[label == 1] = dict(saliency=1, human_parts=1, semseg=4)[name]
-    picture = draw_comparison(image, {name: TASKS[name]}, {name: label}, {'run': {name: wrong}}, '', (), PANEL)
+    picture = draw_comparison(
+        image, {name: TASKS[name]}, {name: label}, {'run': {name: wrong}}, '', (), PANEL
+    )
     assert pixels_of(picture, paint(np.ones((1, 1)), 1)) >= SIZE[0] * SIZE[1] * SCALE**2
 
 
@@ -164,9 +210,19 @@ def test_the_smallest_mean_is_bold_and_only_among_several(image, texts):
     label = label_of('depth')
     runs = {f'off by {off}': {'depth': label + np.float32(off)} for off in (0.5, 0.25, 1)}
     draw_comparison(image, {'depth': TASKS['depth']}, {'depth': label}, runs, panel_size=PANEL)
-    assert [text for text in texts if text[0].endswith(' m')] == [('0.5 m', False), ('0.25 m', True), ('1 m', False)]
+    assert [text for text in texts if text[0].endswith(' m')] == [
+        ('0.5 m', False),
+        ('0.25 m', True),
+        ('1 m', False),
+    ]
     texts.clear()
-    draw_comparison(image, {'depth': TASKS['depth']}, {'depth': label}, {'one': runs['off by 1']}, panel_size=PANEL)
+    draw_comparison(
+        image,
+        {'depth': TASKS['depth']},
+        {'depth': label},
+        {'one': runs['off by 1']},
+        panel_size=PANEL,
+    )
     assert ('1 m', False) in texts
 
 
@@ -176,6 +232,7 @@ def test_all_runs_share_the_colours_of_the_truth(image, monkeypatch):
     def record(task, view, *rest):
         seen.append(view.value_range)
         return draw(task, view, *rest)
+
     monkeypatch.setattr(comparison, 'draw_panel', record)
     label = label_of('depth')
     runs = {'near': {'depth': label / 2}, 'far': {'depth': label * 2}}
@@ -188,23 +245,43 @@ def test_all_runs_share_the_colours_of_the_truth(image, monkeypatch):
 
 def test_what_is_missing_is_said_in_its_panel(image, notices, texts):
     good = prediction_of('depth')
-    runs = dict(good={'depth': good}, small={'depth': good[::2, ::2]}, absent={},
-                damaged={'depth': 'file cannot be read'}, colour={'depth': np.zeros((*SIZE, 3))})
-    draw_comparison(image, {'depth': TASKS['depth']}, {'depth': label_of('depth')}, runs, panel_size=PANEL)
-    assert notices == ['expected 12 × 16,\ngot 6 × 8', 'no prediction', 'file cannot be read',
-                       'expected 12 × 16,\ngot 12 × 16 × 3']
-    assert [text for text in texts if text[0].endswith(' m')] == [('0 m', False)]  # alone, it is no winner
+    runs = dict(
+        good={'depth': good},
+        small={'depth': good[::2, ::2]},
+        absent={},
+        damaged={'depth': 'file cannot be read'},
+        colour={'depth': np.zeros((*SIZE, 3))},
+    )
+    draw_comparison(
+        image, {'depth': TASKS['depth']}, {'depth': label_of('depth')}, runs, panel_size=PANEL
+    )
+    assert notices == [
+        'expected 12 × 16,\ngot 6 × 8',
+        'no prediction',
+        'file cannot be read',
+        'expected 12 × 16,\ngot 12 × 16 × 3',
+    ]
+    assert [text for text in texts if text[0].endswith(' m')] == [
+        ('0 m', False)
+    ]  # alone, it is no winner
 
 
 def test_normals_need_three_channels(image, notices):
-    draw_comparison(image, {'normals': TASKS['normals']}, {'normals': label_of('normals')},
-                    {'run': {'normals': np.ones(SIZE, np.float32)}}, panel_size=PANEL)
+    draw_comparison(
+        image,
+        {'normals': TASKS['normals']},
+        {'normals': label_of('normals')},
+        {'run': {'normals': np.ones(SIZE, np.float32)}},
+        panel_size=PANEL,
+    )
     assert notices == ['expected 12 × 16 × 3,\ngot 12 × 16']
 
 
 @pytest.mark.parametrize('name', list(TASKS))
 def test_predictions_without_a_label_have_no_error(image, notices, texts, name):
-    draw_comparison(image, {name: TASKS[name]}, {}, {'run': {name: prediction_of(name)}}, panel_size=PANEL)
+    draw_comparison(
+        image, {name: TASKS[name]}, {}, {'run': {name: prediction_of(name)}}, panel_size=PANEL
+    )
     assert notices == ['no label']
     assert ('error', True) not in texts
 
@@ -212,8 +289,13 @@ def test_predictions_without_a_label_have_no_error(image, notices, texts, name):
 @pytest.mark.parametrize('name', list(TASKS))
 def test_a_label_without_valid_pixels_is_drawn(image, texts, name):
     void = np.full_like(label_of(name), TASKS[name].void)
-    picture = draw_comparison(image, {name: TASKS[name]}, {name: void}, {'a': {name: prediction_of(name)}, 'b': {}},
-                              panel_size=PANEL)
+    picture = draw_comparison(
+        image,
+        {name: TASKS[name]},
+        {name: void},
+        {'a': {name: prediction_of(name)}, 'b': {}},
+        panel_size=PANEL,
+    )
     assert hatched(picture).sum() >= 2 * SIZE[0] * SIZE[1] * SCALE**2  # the truth and the error map
     assert not any('nan' in line for line, _ in texts)
 
@@ -227,8 +309,12 @@ def test_what_has_no_value_counts_as_wrong_and_is_hatched(image, texts):
     for prediction in (holes, not_finite):
         view = make_view(TASKS['depth'], prediction)
         np.testing.assert_array_equal(view.prediction_valid[0], np.arange(16) >= 8)
-    picture = draw_comparison(image, {'depth': TASKS['depth']}, {'depth': label}, runs, panel_size=PANEL)
-    assert [text for text in texts if text[0].endswith(' m')] == [('1.5 m', True)] * 2  # 3 m, in half of the pixels
+    picture = draw_comparison(
+        image, {'depth': TASKS['depth']}, {'depth': label}, runs, panel_size=PANEL
+    )
+    assert [text for text in texts if text[0].endswith(' m')] == [
+        ('1.5 m', True)
+    ] * 2  # 3 m, in half of the pixels
     assert hatched(picture).sum() >= SIZE[0] * SIZE[1] * SCALE**2
 
 
@@ -242,7 +328,10 @@ def test_a_zero_vector_has_no_value():
 
 
 def test_the_key_knows_the_classes_of_every_run():
-    views = {run: make_view(TASKS['semseg'], np.full(SIZE, index)) for run, index in dict(a=3, b=5).items()}
+    views = {
+        run: make_view(TASKS['semseg'], np.full(SIZE, index))
+        for run, index in dict(a=3, b=5).items()
+    }
     joint = joint_view(TASKS['semseg'], views, label_of('semseg'))
     assert set(joint.values('prediction')) == {3, 5} and set(joint.values('truth')) == {1, 2}
 
@@ -256,9 +345,13 @@ def test_blocks_are_arranged_as_square_as_can_be(count):
 
 def test_a_large_frame_is_shrunk(texts):
     size = (96, 200)
-    picture = draw_comparison(np.zeros((*size, 3), np.uint8), {'depth': TASKS['depth']},
-                              {'depth': np.ones(size, np.float32)}, {'run': {'depth': np.ones(size, np.float32)}},
-                              panel_size=100)
+    picture = draw_comparison(
+        np.zeros((*size, 3), np.uint8),
+        {'depth': TASKS['depth']},
+        {'depth': np.ones(size, np.float32)},
+        {'run': {'depth': np.ones(size, np.float32)}},
+        panel_size=100,
+    )
     assert ('96 × 200 pixels, shown at 0.5 ×', False) in texts
     assert picture.shape[1] < 2 * size[1] + 200
 
@@ -266,7 +359,11 @@ def test_a_large_frame_is_shrunk(texts):
 def test_mistakes_are_named(image):
     depth, label = {'depth': TASKS['depth']}, {'depth': label_of('depth')}
     runs = {'run': {'depth': label_of('depth')}}
-    with pytest.raises(ValueError, match=r'image: expected \(H, W, 3\) uint8 RGB, got \(12, 16, 3\) float64'):
+    with pytest.raises(
+        ValueError,
+        match=r'image: expected \(H, W, 3\) uint8 RGB, got \(12, 16, '
+        r'3\) float64',
+    ):
         draw_comparison(image / 255, depth, label, runs)
     with pytest.raises(ValueError, match='panel_size: expected 64 pixels or more.*got 63'):
         draw_comparison(image, depth, label, runs, panel_size=63)
@@ -274,5 +371,9 @@ def test_mistakes_are_named(image):
         draw_comparison(image, depth, label, {})
     with pytest.raises(ValueError, match=r'tasks \[\]'):
         draw_comparison(image, {}, label, runs)
-    with pytest.raises(ValueError, match=r"labels\['depth'\]: expected the size of the image, \(12, 16\), got \(6, 8"):
+    with pytest.raises(
+        ValueError,
+        match=r"labels\['depth'\]: expected the size of the image, "
+        r'\(12, 16\), got \(6, 8',
+    ):
         draw_comparison(image, depth, {'depth': label['depth'][::2, ::2]}, runs)

@@ -23,7 +23,9 @@ def test_truth_and_prediction_share_a_scale_in_pixels(monkeypatch):
     assert (pictures[0][~below] != pictures[1][~below]).any()
 
     texts = []
-    monkeypatch.setattr(legends, 'colour_bar', lambda ramp, ticks, size: texts.append([text for _, text in ticks]))
+    monkeypatch.setattr(
+        legends, 'colour_bar', lambda ramp, ticks, size: texts.append([text for _, text in ticks])
+    )
     legends.task_key(task, view, (), 300, 13)
     legends.task_key(Depth(), view, (), 300, 13)
     assert texts[0][0] == '4.00 px' and texts[0][-1] == '100.00 px' and '40 px' in texts[0]

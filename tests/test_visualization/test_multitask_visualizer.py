@@ -55,12 +55,17 @@ def test_predictions_and_truth_are_rows(visualizer, image, tasks):
     assert one_row.dtype == np.uint8 and one_row.shape[2] == 3
     assert two_rows.shape[0] >= one_row.shape[0] + SIZE[0] * 4
     assert two_rows.shape[1] == one_row.shape[1]
-    np.testing.assert_array_equal(visualizer.draw_frame(image, both, tasks, draw_pred=False), one_row)
+    np.testing.assert_array_equal(
+        visualizer.draw_frame(image, both, tasks, draw_pred=False), one_row
+    )
 
 
 def test_a_column_per_task(visualizer, image, tasks):
     sample = make_sample(gt_depth_map=depth_map(2.0))
-    widths = [visualizer.draw_frame(image, sample, dict(list(tasks.items())[:n])).shape[1] for n in (2, 3, 4)]
+    widths = [
+        visualizer.draw_frame(image, sample, dict(list(tasks.items())[:n])).shape[1]
+        for n in (2, 3, 4)
+    ]
     assert widths[0] < widths[1] < widths[2]
 
 
@@ -72,7 +77,9 @@ def test_image_is_shown_pixel_for_pixel(visualizer, image, tasks):
     assert any((windows[tuple(corner)] == magnified).all() for corner in candidates)
 
 
-@pytest.mark.parametrize(('size', 'scale'), [((120, 160), 4), ((480, 640), 1), ((425, 560), 1), ((1280, 320), 0.5)])
+@pytest.mark.parametrize(
+    ('size', 'scale'), [((120, 160), 4), ((480, 640), 1), ((425, 560), 1), ((1280, 320), 0.5)]
+)
 def test_frames_are_magnified_by_whole_factors(size, scale):
     assert fit_scale(size, 640) == scale
 
@@ -103,30 +110,45 @@ def test_missing_label_says_so(tasks):
 def test_depth_rows_share_the_range_of_the_truth(tasks):
     truth = torch.linspace(1, 5, 12 * 16).reshape(1, *SIZE)
     truth[0, 0, 1] = 0
-    view = make_view(tasks['depth'], make_sample(gt_depth_map=truth, pred_depth_map=truth.clamp(min=1) + 1), SIZE,
-                     True, True)
-    upper, lower = (draw_panel(tasks['depth'], view, row, 1, SIZE, 10) for row in ('prediction', 'truth'))
+    view = make_view(
+        tasks['depth'],
+        make_sample(gt_depth_map=truth, pred_depth_map=truth.clamp(min=1) + 1),
+        SIZE,
+        True,
+        True,
+    )
+    upper, lower = (
+        draw_panel(tasks['depth'], view, row, 1, SIZE, 10) for row in ('prediction', 'truth')
+    )
     assert view.value_range == (1, 5)
     np.testing.assert_array_equal(upper[11, 15], lower[11, 15])
     same_depth = abs(truth[0] - 3).argmin(), abs(truth[0].clamp(min=1) + 1 - 3).argmin()
-    difference = lower.reshape(-1, 3)[same_depth[0]].astype(int) - upper.reshape(-1, 3)[same_depth[1]]
+    difference = (
+        lower.reshape(-1, 3)[same_depth[0]].astype(int) - upper.reshape(-1, 3)[same_depth[1]]
+    )
     assert abs(difference).max() <= 6
 
 
 def test_depth_range_falls_back_to_the_prediction(tasks):
-    sample = make_sample(gt_depth_map=depth_map(0.0), pred_depth_map=torch.linspace(2, 4, 192).reshape(1, *SIZE))
+    sample = make_sample(
+        gt_depth_map=depth_map(0.0), pred_depth_map=torch.linspace(2, 4, 192).reshape(1, *SIZE)
+    )
     assert make_view(tasks['depth'], sample, SIZE, True, True).value_range == (2, 4)
 
 
-@pytest.mark.parametrize(('predicted', 'first', 'last'), [
-    (2.0, '1.00 m', '3.00 m'), (0.5, '≤ 1.00 m', '3.00 m'), (9.0, '1.00 m', '≥ 3.00 m')])
+@pytest.mark.parametrize(
+    ('predicted', 'first', 'last'),
+    [(2.0, '1.00 m', '3.00 m'), (0.5, '≤ 1.00 m', '3.00 m'), (9.0, '1.00 m', '≥ 3.00 m')],
+)
 def test_depth_key_says_where_colours_saturate(tasks, monkeypatch, predicted, first, last):
     seen = []
     monkeypatch.setattr(legends, 'colour_bar', lambda ramp, ticks, size: seen.append(ticks))
     truth = depth_map(1.0)
     truth[..., 8:] = 3
     sample = make_sample(gt_depth_map=truth, pred_depth_map=depth_map(predicted))
-    legends.task_key(tasks['depth'], make_view(tasks['depth'], sample, SIZE, True, True), (), 300, 13)
+    legends.task_key(
+        tasks['depth'], make_view(tasks['depth'], sample, SIZE, True, True), (), 300, 13
+    )
     (ticks,) = seen
     assert (ticks[0], ticks[-1]) == ((0.0, first), (1.0, last))
     assert (0.5, '2 m') in ticks
@@ -137,7 +159,9 @@ def test_class_key_names_the_classes_that_occur(tasks, monkeypatch):
     monkeypatch.setattr(legends, 'swatches', lambda entries, width, size: seen.extend(entries))
     truth, predicted = torch.full((1, *SIZE), 255, dtype=torch.uint8), torch.full((1, *SIZE), 3)
     truth[..., :4], predicted[..., 5:] = 1, 5
-    view = make_view(tasks['semseg'], make_sample(gt_sem_seg=truth, pred_sem_seg=predicted), SIZE, True, True)
+    view = make_view(
+        tasks['semseg'], make_sample(gt_sem_seg=truth, pred_sem_seg=predicted), SIZE, True, True
+    )
     legends.task_key(tasks['semseg'], view, CLASSES, 300, 13)
     assert [text for _, text in seen] == ['name 1', 'name 3', 'class 5']
     np.testing.assert_array_equal(seen[1][0][0, 0], tasks['semseg'].palette[3])
@@ -157,7 +181,9 @@ def test_maps_of_another_size_are_resized_to_the_image(tasks):
 
 
 def test_a_diverged_prediction_is_hatched_not_fatal(visualizer, image, tasks):
-    sample = make_sample(pred_depth_map=depth_map(float('nan')), pred_normal_map=torch.full((3, *SIZE), float('nan')))
+    sample = make_sample(
+        pred_depth_map=depth_map(float('nan')), pred_normal_map=torch.full((3, *SIZE), float('nan'))
+    )
     view = make_view(tasks['depth'], sample, SIZE, True, True)
     assert is_hatched(draw_panel(tasks['depth'], view, 'prediction', 1, SIZE, 10)).all()
     visualizer.draw_frame(image, sample, tasks)
@@ -165,7 +191,13 @@ def test_a_diverged_prediction_is_hatched_not_fatal(visualizer, image, tasks):
 
 def test_a_task_of_ones_own_is_drawn(visualizer, image, tasks):
     class Height(Task):
-        name, gt_field, pred_field, folder, metric = 'height', 'gt_height', 'pred_height', 'height', 'rmse'
+        name, gt_field, pred_field, folder, metric = (
+            'height',
+            'gt_height',
+            'pred_height',
+            'height',
+            'rmse',
+        )
 
         def read(self, path):
             raise NotImplementedError
@@ -179,7 +211,9 @@ def test_a_task_of_ones_own_is_drawn(visualizer, image, tasks):
         def draw(self, map):
             return np.full((*map.shape, 3), (1, 200, 77), np.uint8)
 
-    picture = visualizer.draw_frame(image, make_sample(gt_height=depth_map(1.0)), dict(height=Height()))
+    picture = visualizer.draw_frame(
+        image, make_sample(gt_height=depth_map(1.0)), dict(height=Height())
+    )
     assert (picture == (1, 200, 77)).all(-1).sum() == 48 * 64
 
 
@@ -189,24 +223,37 @@ def test_frames_without_anything_are_drawn(visualizer, image, tasks, sample):
 
 
 def test_picture_goes_to_the_backends_or_to_a_file(tmp_path, image):
-    visualizer = VISUALIZERS.build(dict(
-        type='MultiTaskVisualizer', name=str(tmp_path), tasks=['depth'], panel_size=64, save_dir=str(tmp_path),
-        vis_backends=[dict(type='LocalVisBackend')]))
+    visualizer = VISUALIZERS.build(
+        dict(
+            type='MultiTaskVisualizer',
+            name=str(tmp_path),
+            tasks=['depth'],
+            panel_size=64,
+            save_dir=str(tmp_path),
+            vis_backends=[dict(type='LocalVisBackend')],
+        )
+    )
     sample = make_sample(gt_depth_map=depth_map(2.0))
     visualizer.add_datasample('city/000433', image, sample, step=40)
     written = tmp_path / 'vis_data' / 'vis_image' / 'city-000433_40.png'
     expected = visualizer.draw_frame(image, sample, visualizer.tasks)
     np.testing.assert_array_equal(cv2.imread(str(written))[..., ::-1], expected)
 
-    visualizer.add_datasample('name', image, sample, out_file=tmp_path / 'new' / 'folder' / 'one.png')
+    visualizer.add_datasample(
+        'name', image, sample, out_file=tmp_path / 'new' / 'folder' / 'one.png'
+    )
     assert (tmp_path / 'new' / 'folder' / 'one.png').is_file()
     assert len(list(written.parent.iterdir())) == 1
 
 
 def test_tensorboard_gets_the_picture(tmp_path, image):
     accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
-    visualizer = MultiTaskVisualizer(tasks=['depth'], panel_size=64, save_dir=str(tmp_path),
-                                     vis_backends=[dict(type='TensorboardVisBackend')])
+    visualizer = MultiTaskVisualizer(
+        tasks=['depth'],
+        panel_size=64,
+        save_dir=str(tmp_path),
+        vis_backends=[dict(type='TensorboardVisBackend')],
+    )
     visualizer.add_datasample('000433', image, make_sample(gt_depth_map=depth_map(2.0)), step=7)
     visualizer.close()
     events = accumulator.EventAccumulator(str(tmp_path / 'vis_data'))
@@ -234,8 +281,12 @@ def test_spread_covers_the_data_set():
 
 def test_frame_image_is_the_original_frame(tmp_path, image):
     cv2.imwrite(str(tmp_path / 'frame.png'), image[..., ::-1])
-    sample = MultiTaskDataSample(metainfo=dict(ori_shape=SIZE, img_path=str(tmp_path / 'frame.png')))
-    np.testing.assert_array_equal(frame_image(sample, torch.zeros(3, 6, 8, dtype=torch.uint8)), image)
+    sample = MultiTaskDataSample(
+        metainfo=dict(ori_shape=SIZE, img_path=str(tmp_path / 'frame.png'))
+    )
+    np.testing.assert_array_equal(
+        frame_image(sample, torch.zeros(3, 6, 8, dtype=torch.uint8)), image
+    )
 
     packed = torch.from_numpy(image).permute(2, 0, 1)
     no_file = MultiTaskDataSample(metainfo=dict(ori_shape=SIZE, img_path='frame.hdf5'))

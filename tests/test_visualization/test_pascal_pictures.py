@@ -19,14 +19,16 @@ CLASSES = ['aeroplane', 'bicycle', 'bird', 'boat']
 def view_of(task, **fields):
     sample = MultiTaskDataSample()
     for name, data in fields.items():
-        sample.set_field(PixelData(data=torch.as_tensor(data)), getattr(TASKS[task], f'{name}_field'))
+        sample.set_field(
+            PixelData(data=torch.as_tensor(data)), getattr(TASKS[task], f'{name}_field')
+        )
     return make_view(TASKS[task], sample, SIZE, True, True), sample
 
 
 def parts(*ids):
     """A label with a part per column of pixels, background elsewhere."""
     label = torch.zeros(1, *SIZE, dtype=torch.long)
-    label[..., :len(ids)] = torch.tensor(ids)
+    label[..., : len(ids)] = torch.tensor(ids)
     return label
 
 
@@ -54,7 +56,9 @@ def test_unnamed_parts_have_numbers(swatch_texts):
 
 def test_semseg_keeps_the_data_sets_classes(swatch_texts):
     view, _ = view_of('human_parts', gt=parts(1, 3))
-    legends.task_key(build_tasks(dict(semseg=dict(num_classes=5)))['semseg'], view, CLASSES, 300, 13)
+    legends.task_key(
+        build_tasks(dict(semseg=dict(num_classes=5)))['semseg'], view, CLASSES, 300, 13
+    )
     assert [text for _, text in swatch_texts] == ['aeroplane', 'bicycle', 'boat']
 
 
@@ -69,7 +73,10 @@ def test_a_frame_without_people_is_hatched():
 def test_saliency_has_two_tiles_for_truth_and_a_scale_for_predictions(swatch_texts, monkeypatch):
     label = torch.zeros(1, *SIZE, dtype=torch.uint8)
     legends.task_key(TASKS['saliency'], view_of('saliency', gt=label)[0], CLASSES, 300, 13)
-    assert [(int(tile[0, 0, 0]), text) for tile, text in swatch_texts] == [(255, 'salient'), (0, 'not salient')]
+    assert [(int(tile[0, 0, 0]), text) for tile, text in swatch_texts] == [
+        (255, 'salient'),
+        (0, 'not salient'),
+    ]
 
     bars = []
     monkeypatch.setattr(legends, 'colour_bar', lambda ramp, ticks, size: bars.append((ramp, ticks)))
@@ -88,4 +95,6 @@ def test_both_tasks_are_drawn_side_by_side():
     sample.set_field(PixelData(data=saliency), 'pred_saliency_map')
     picture = MultiTaskVisualizer(panel_size=64).draw_frame(image, sample, TASKS, CLASSES)
     for colour in TASKS['human_parts'].palette[:4]:
-        assert (picture == colour).all(-1).sum() >= 4 * 12 * 4  # one column of pixels, four times as large
+        assert (picture == colour).all(
+            -1
+        ).sum() >= 4 * 12 * 4  # one column of pixels, four times as large

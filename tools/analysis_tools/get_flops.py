@@ -1,7 +1,8 @@
-"""Operations and parameters of configs, part by part: ``python tools/analysis_tools/get_flops.py CONFIG [CONFIG ...]``.
+"""Operations and parameters of configs, part by part: ``python tools/analysis_tools/get_flops.py
+CONFIG [CONFIG ...]``.
 
-Neither weights nor data are needed. One multiply-add is two FLOPs; what papers call FLOPs are mostly multiply-adds
-(MACs): GMACs is the column to compare with them.
+Neither weights nor data are needed. One multiply-add is two FLOPs; what papers call FLOPs are
+mostly multiply-adds (MACs): GMACs is the column to compare with them.
 """
 
 import argparse
@@ -13,9 +14,10 @@ from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
-from m2h_mm.models.building import require_tasks
-from m2h_mm.utils.cli import load_config, plain_errors
-from m2h_mm.utils.complexity import (
+from m2h_mm.cli.common import plain_errors
+from m2h_mm.engine.config import load_config
+from m2h_mm.evaluation.report import versions, write_report
+from m2h_mm.experiments.complexity import (
     PARTS,
     build_without_weights,
     count_flops,
@@ -23,22 +25,40 @@ from m2h_mm.utils.complexity import (
     fit_size,
     training_size,
 )
-from m2h_mm.utils.report import versions, write_report
+from m2h_mm.models.building import require_tasks
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('configs', nargs='+', metavar='CONFIG', help='path of a config')
-    parser.add_argument('--size', nargs=2, type=int, metavar=('H', 'W'),
-                        help="height and width of the image in pixels, rounded up to multiples of the model's stride "
-                        '(what the config trains on)')
-    parser.add_argument('--tasks', nargs='+', metavar='TASK', help='ask the model for these tasks only')
+    parser.add_argument(
+        '--size',
+        nargs=2,
+        type=int,
+        metavar=('H', 'W'),
+        help='height and width of the image in pixels, rounded up to multiples of '
+        "the model's stride "
+        '(what the config trains on)',
+    )
+    parser.add_argument(
+        '--tasks', nargs='+', metavar='TASK', help='ask the model for these tasks only'
+    )
     parser.add_argument('--out', metavar='JSON', help='write the numbers to this file')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
-                        help='override values of every config')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override values of every config',
+    )
     args = parser.parse_args()
     if args.size and min(args.size) < 1:
-        parser.error(f'--size: expected a height and a width in pixels, got {args.size[0]} {args.size[1]}')
+        parser.error(
+            f'--size: expected a height and a width in pixels, got {args.size[0]} {args.size[1]}'
+        )
     return args
 
 
@@ -49,15 +69,23 @@ def measure(path: str, args: argparse.Namespace) -> dict[str, Any]:
     if args.tasks:
         require_tasks(f'--tasks ({path})', args.tasks, tuple(model.tasks))
     size = fit_size(model, args.size or training_size(cfg))
-    return dict(config=path, size=size, tasks=args.tasks or list(model.tasks),
-                parameters=count_parameters(model), **count_flops(model, size, args.tasks))
+    return dict(
+        config=path,
+        size=size,
+        tasks=args.tasks or list(model.tasks),
+        parameters=count_parameters(model),
+        **count_flops(model, size, args.tasks),
+    )
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     parts = [*PARTS, *sorted({part for row in rows for part in row['by_part']} - set(PARTS))]
     sizes = {tuple(row['size']) for row in rows}
-    notes = ['1 multiply-add = 2 FLOPs; the FLOPs of papers are mostly multiply-adds (MACs). The parts are in GFLOPs, '
-             'one image.']
+    notes = [
+        '1 multiply-add = 2 FLOPs; the FLOPs of papers are mostly multiply-adds (MACs). The '
+        'parts are in GFLOPs, '
+        'one image.'
+    ]
     if len(sizes) > 1:
         notes.append('The sizes differ: --size H W compares the configs at one.')
     table = Table(title='Complexity', caption='\n'.join(notes))
@@ -66,10 +94,13 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         table.add_column(name, justify='right')
     for row in rows:
         parameters = row['parameters']
-        table.add_row(Path(row['config']).stem, 'x'.join(map(str, row['size'])),
-                      *(f'{parameters[key] / 1e6:.2f}' for key in ('total', 'trainable')),
-                      *(f'{row[key] / 1e9:.2f}' for key in ('macs', 'flops')),
-                      *(f'{row["by_part"].get(part, 0) / 1e9:.2f}' for part in parts))
+        table.add_row(
+            Path(row['config']).stem,
+            'x'.join(map(str, row['size'])),
+            *(f'{parameters[key] / 1e6:.2f}' for key in ('total', 'trainable')),
+            *(f'{row[key] / 1e9:.2f}' for key in ('macs', 'flops')),
+            *(f'{row["by_part"].get(part, 0) / 1e9:.2f}' for part in parts),
+        )
     # A pipe has no width for a row to fit into.
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 

@@ -1,7 +1,9 @@
-"""A checkpoint as one file for other programs: ``python tools/deployment/export.py CONFIG CHECKPOINT``.
+"""A checkpoint as one file for other programs: ``python tools/deployment/export.py CONFIG
+CHECKPOINT``.
 
-The file takes RGB images in 0..255 and yields finished maps: normalisation, padding and decoding are part of it, and
-what the numbers mean is stored in it. It is run beside PyTorch's model, and kept only if the two agree.
+The file takes RGB images in 0..255 and yields finished maps: normalisation, padding and decoding
+are part of it, and what the numbers mean is stored in it. It is run beside PyTorch's model, and
+kept only if the two agree.
 """
 
 import argparse
@@ -13,34 +15,64 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from m2h_mm.apis.checkpoints import class_names, load_model
-from m2h_mm.apis.command_line import OFFICIAL
-from m2h_mm.apis.deployment import SUFFIXES, DeployedModel, describe, differences, example, export, load, move_files
-from m2h_mm.utils.cli import plain_errors
-from m2h_mm.utils.complexity import training_size
-from m2h_mm.utils.timing import time_calls
+from m2h_mm.cli.common import plain_errors
+from m2h_mm.cli.model_arguments import OFFICIAL
+from m2h_mm.experiments.complexity import training_size
+from m2h_mm.experiments.timing import time_calls
+from m2h_mm.inference.export import (
+    SUFFIXES,
+    DeployedModel,
+    describe,
+    differences,
+    example,
+    export,
+    load,
+    move_files,
+)
+from m2h_mm.inference.loading import class_names, load_model
 
 TOLERANCE = 1e-4
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help=f'name or path of a config; "{OFFICIAL}" for a checkpoint of the authors of M2H')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'config',
+        help=f'name or path of a config; "{OFFICIAL}" for a checkpoint of the authors of M2H',
+    )
     parser.add_argument('checkpoint', help="of a training, or the authors' own")
     parser.add_argument('--format', choices=SUFFIXES, default='onnx', help='(%(default)s)')
-    parser.add_argument('--size', nargs=2, type=int, metavar=('HEIGHT', 'WIDTH'),
-                        help='of the images, in pixels (what the config trains on)')
-    parser.add_argument('--dynamic', action='store_true',
-                        help="any number of images, sides any multiples of the model's stride (onnx, torch-export)")
+    parser.add_argument(
+        '--size',
+        nargs=2,
+        type=int,
+        metavar=('HEIGHT', 'WIDTH'),
+        help='of the images, in pixels (what the config trains on)',
+    )
+    parser.add_argument(
+        '--dynamic',
+        action='store_true',
+        help="any number of images, sides any multiples of the model's stride (onnx, torch-export)",
+    )
     parser.add_argument('--tasks', nargs='+', metavar='TASK', help='these alone (all)')
-    parser.add_argument('--raw', action='store_true', help="yield the heads' outputs at their own resolution instead")
+    parser.add_argument(
+        '--raw',
+        action='store_true',
+        help="yield the heads' outputs at their own resolution instead",
+    )
     parser.add_argument('--fp16', action='store_true', help='the network computes in float16')
     parser.add_argument('--out', metavar='FILE', help='(beside the checkpoint)')
-    parser.add_argument('--repeats', type=int, default=10, metavar='N', help='timed calls of each (%(default)s)')
+    parser.add_argument(
+        '--repeats', type=int, default=10, metavar='N', help='timed calls of each (%(default)s)'
+    )
     return parser.parse_args()
 
 
-def compare(deployed: DeployedModel, path: Path, format: str, sizes: list[tuple[int, int]], half: bool) -> dict:
+def compare(
+    deployed: DeployedModel, path: Path, format: str, sizes: list[tuple[int, int]], half: bool
+) -> dict:
     """The largest difference per task over ``sizes``; of class ids, the share of pixels.
 
     Raises:
@@ -53,8 +85,11 @@ def compare(deployed: DeployedModel, path: Path, format: str, sizes: list[tuple[
         worst = {name: max(worst.get(name, 0.0), value) for name, value in found.items()}
     wrong = {name: value for name, value in worst.items() if not value <= TOLERANCE}
     if wrong and not half:
-        raise ValueError(f'The exported model differs from PyTorch by {wrong}, more than {TOLERANCE}: nothing was '
-                         'written. Try another --format or --size.')
+        raise ValueError(
+            f'The exported model differs from PyTorch by {wrong}, more than '
+            f'{TOLERANCE}: nothing was '
+            'written. Try another --format or --size.'
+        )
     return worst
 
 
@@ -67,8 +102,11 @@ def main() -> None:
     classes = class_names(cfg, semseg.num_classes) if semseg else ()
     reference = None
     if args.fp16:
-        reference = DeployedModel(load_model(None if args.config == OFFICIAL else args.config, args.checkpoint)[0],
-                                  args.tasks, args.raw).eval()
+        reference = DeployedModel(
+            load_model(None if args.config == OFFICIAL else args.config, args.checkpoint)[0],
+            args.tasks,
+            args.raw,
+        ).eval()
     deployed = DeployedModel(model, args.tasks, args.raw, args.fp16).eval()
     step = deployed.divisor
     sizes = [size, (size[0] + step, size[1] + 3 * step)] if args.dynamic else [size]
@@ -80,22 +118,32 @@ def main() -> None:
         move_files(folder, path.parent)
     run, image = load(path, args.format), example(size)
     with torch.no_grad():
-        times = time_calls({'PyTorch': lambda: (reference or deployed)(image), 'exported': lambda: run(image)},
-                           args.repeats)
-    table = Table(title=f'{path}, {path.stat().st_size / 2 ** 20:.1f} MiB')
+        times = time_calls(
+            {'PyTorch': lambda: (reference or deployed)(image), 'exported': lambda: run(image)},
+            args.repeats,
+        )
+    table = Table(title=f'{path}, {path.stat().st_size / 2**20:.1f} MiB')
     table.add_column('task')
     table.add_column('means')
     table.add_column('largest difference', justify='right')
     outputs = describe(deployed, size, args.dynamic)['outputs']
     for name, value in worst.items():
-        shown = f'{100 * value:.3f} % of pixels' if 'class' in outputs[name]['meaning'] else f'{value:.1e}'
+        shown = (
+            f'{100 * value:.3f} % of pixels'
+            if 'class' in outputs[name]['meaning']
+            else f'{value:.1e}'
+        )
         table.add_row(name, outputs[name]['meaning'], shown)
     console = Console()
     console.print(table)
     medians = {name: 1000 * float(np.median(values)) for name, values in times.items()}
     ratio = float(np.median(np.divide(times['exported'], times['PyTorch'])))
-    console.print(f'{size[0]}x{size[1]}, CPU, {torch.get_num_threads()} threads: PyTorch {medians["PyTorch"]:.1f} ms, '
-                  f'exported {medians["exported"]:.1f} ms, ratio {ratio:.2f} (medians of {args.repeats} calls in turn)')
+    console.print(
+        f'{size[0]}x{size[1]}, CPU, {torch.get_num_threads()} threads: PyTorch '
+        f'{medians["PyTorch"]:.1f} ms, '
+        f'exported {medians["exported"]:.1f} ms, ratio {ratio:.2f} (medians of '
+        f'{args.repeats} calls in turn)'
+    )
 
 
 if __name__ == '__main__':

@@ -1,7 +1,9 @@
-"""An exported ``.onnx`` on images, with ONNX Runtime alone: ``python run_onnx.py MODEL IMAGE [IMAGE ...]``.
+"""An exported ``.onnx`` on images, with ONNX Runtime alone: ``python run_onnx.py MODEL IMAGE [IMAGE
+...]``.
 
-This file needs onnxruntime, NumPy and Pillow, and nothing of m2h_mm: copy it to where the model is to run. It writes
-``<task>/<name>.npy`` for each image and task, at the image's own size, and a picture of it.
+This file needs onnxruntime, NumPy and Pillow, and nothing of m2h_mm: copy it to where the model is
+to run. It writes ``<task>/<name>.npy`` for each image and task, at the image's own size, and a
+picture of it.
 """
 
 import argparse
@@ -16,12 +18,17 @@ from PIL import Image, ImageOps
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('model', help='written by tools/deployment/export.py --format onnx')
     parser.add_argument('images', nargs='+', metavar='IMAGE')
     parser.add_argument('--out-dir', default='results', help='(%(default)s)')
-    parser.add_argument('--provider', default='CPUExecutionProvider',
-                        help='of ONNX Runtime, such as CUDAExecutionProvider (%(default)s)')
+    parser.add_argument(
+        '--provider',
+        default='CPUExecutionProvider',
+        help='of ONNX Runtime, such as CUDAExecutionProvider (%(default)s)',
+    )
     return parser.parse_args()
 
 
@@ -29,8 +36,11 @@ def read_metadata(session: onnxruntime.InferenceSession) -> dict:
     """What the file says of its input and outputs."""
     stored = session.get_modelmeta().custom_metadata_map.get('m2h_mm')
     if stored is None:
-        raise ValueError('the model holds no description of its outputs; expected a file written by '
-                         'tools/deployment/export.py.')
+        raise ValueError(
+            'the model holds no description of its outputs; expected a file written '
+            'by '
+            'tools/deployment/export.py.'
+        )
     metadata = json.loads(stored)
     if metadata['raw']:
         raise ValueError("the model yields the heads' raw outputs; export it without --raw.")
@@ -46,24 +56,34 @@ def network_size(image: Image.Image, description: dict) -> tuple[int, int]:
 
 
 def enlarge(output: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """``(C, H, W)`` to ``(H', W')`` or ``(H', W', C)`` at ``size`` (width, height): class ids keep their values."""
+    """``(C, H, W)`` to ``(H', W')`` or ``(H', W', C)`` at ``size`` (width, height): class ids keep
+    their values.
+    """
     if output.shape[:0:-1] != size:
         ids = np.issubdtype(output.dtype, np.integer)
-        channels = [Image.fromarray(channel.astype(np.int32 if ids else np.float32)) for channel in output]
+        channels = [
+            Image.fromarray(channel.astype(np.int32 if ids else np.float32)) for channel in output
+        ]
         filter = Image.Resampling.NEAREST if ids else Image.Resampling.BILINEAR
-        output = np.stack([np.asarray(channel.resize(size, filter)) for channel in channels]).astype(output.dtype)
+        output = np.stack(
+            [np.asarray(channel.resize(size, filter)) for channel in channels]
+        ).astype(output.dtype)
         if len(output) == 3:  # of two unit vectors the mean is shorter
             output = output / np.linalg.norm(output, axis=0).clip(1e-6)
     return output[0] if len(output) == 1 else output.transpose(1, 2, 0)
 
 
 def draw(prediction: np.ndarray, description: dict) -> Image.Image:
-    """A picture: classes in their colours, vectors as RGB, numbers from white (least) to black (most)."""
+    """A picture: classes in their colours, vectors as RGB, numbers from white (least) to black
+    (most).
+    """
     if 'palette' in description:
         return Image.fromarray(np.array(description['palette'], np.uint8)[prediction])
     if prediction.ndim == 3:
         return Image.fromarray(np.uint8((prediction + 1) / 2 * 255))
-    return Image.fromarray(np.uint8(255 * (prediction.max() - prediction) / max(np.ptp(prediction), 1e-6)))
+    return Image.fromarray(
+        np.uint8(255 * (prediction.max() - prediction) / max(np.ptp(prediction), 1e-6))
+    )
 
 
 def main() -> int:

@@ -1,4 +1,6 @@
-"""Draw frames with all their labels, as training sees them: ``python tools/misc/browse_dataset.py CONFIG``."""
+"""Draw frames with all their labels, as training sees them: ``python tools/misc/browse_dataset.py
+CONFIG``.
+"""
 
 import argparse
 from pathlib import Path
@@ -7,23 +9,42 @@ from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
 from rich.progress import track
 
+from m2h_mm.cli.common import plain_errors
+from m2h_mm.engine.config import load_config
 from m2h_mm.registry import DATASETS
 from m2h_mm.tasks import build_tasks
-from m2h_mm.utils.cli import load_config, plain_errors
 from m2h_mm.visualization import MultiTaskVisualizer, frame_name, input_image, save_picture, spread
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='path of the config')
-    parser.add_argument('--split', choices=['train', 'val'], default='train', help='data set to draw (%(default)s)')
-    parser.add_argument('--num', type=int, default=10, metavar='N',
-                        help='frames, spread evenly over the data set (%(default)s)')
-    parser.add_argument('--out-dir', default='work_dirs/browse', metavar='DIR', help='where to (%(default)s)')
-    parser.add_argument('--no-augment', action='store_true',
-                        help='read training frames as validation does; else every run augments them anew')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
-                        help='override config values')
+    parser.add_argument(
+        '--split', choices=['train', 'val'], default='train', help='data set to draw (%(default)s)'
+    )
+    parser.add_argument(
+        '--num',
+        type=int,
+        default=10,
+        metavar='N',
+        help='frames, spread evenly over the data set (%(default)s)',
+    )
+    parser.add_argument(
+        '--out-dir', default='work_dirs/browse', metavar='DIR', help='where to (%(default)s)'
+    )
+    parser.add_argument(
+        '--no-augment',
+        action='store_true',
+        help='read training frames as validation does; else every run augments them anew',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override config values',
+    )
     args = parser.parse_args()
     if args.num < 1:
         parser.error(f'--num: expected 1 or more frames, got {args.num}')
@@ -35,8 +56,12 @@ def build_dataset(cfg: Config, split: str, augment: bool) -> BaseDataset:
     dataset = cfg[f'{split}_dataloader'].dataset
     if not augment:
         if 'pipeline' not in dataset or 'pipeline' not in cfg.val_dataloader.dataset:
-            raise ValueError(f'--no-augment: {split}_dataloader.dataset ({dataset.type}) or that of val_dataloader has '
-                             'no pipeline of its own. Leave the flag out, or name a config with a plain data set.')
+            raise ValueError(
+                f'--no-augment: {split}_dataloader.dataset ({dataset.type}) or that '
+                'of val_dataloader has '
+                'no pipeline of its own. Leave the flag out, or name a config with a '
+                'plain data set.'
+            )
         dataset = Config(dict(dataset, pipeline=cfg.val_dataloader.dataset.pipeline))
     return DATASETS.build(dataset)
 

@@ -13,25 +13,45 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from m2h_mm.cli.common import plain_errors
 from m2h_mm.datasets import MultiTaskDataset
 from m2h_mm.datasets.inspection import Inspection, inspect_dataset
+from m2h_mm.engine.config import dataset_names, read_dataset_config
 from m2h_mm.registry import DATASETS
 from m2h_mm.tasks import Task
-from m2h_mm.utils.cli import dataset_names, plain_errors, read_dataset_config
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('root', nargs='?', help='data_root of the data set (may be left out with --config)')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'root', nargs='?', help='data_root of the data set (may be left out with --config)'
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument('--dataset', choices=dataset_names(), help='the data set')
     source.add_argument('--config', help='take test_dataloader.dataset from this config')
-    parser.add_argument('--split', nargs='+', metavar='SPLIT',
-                        help="lists in gt_sets to look at (those of the config's dataloaders, and all others)")
-    parser.add_argument('--limit', type=int, default=5, metavar='N',
-                        help='name N files of each finding at most; 0 names all (%(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
-                        help='override config values')
+    parser.add_argument(
+        '--split',
+        nargs='+',
+        metavar='SPLIT',
+        help="lists in gt_sets to look at (those of the config's dataloaders, and all others)",
+    )
+    parser.add_argument(
+        '--limit',
+        type=int,
+        default=5,
+        metavar='N',
+        help='name N files of each finding at most; 0 names all (%(default)s)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override config values',
+    )
     args = parser.parse_args()
     if args.dataset and not args.root:
         parser.error('--dataset needs ROOT, the folder of the data')
@@ -42,8 +62,11 @@ def build_dataset(cfg: Config) -> MultiTaskDataset:
     settings = cfg.test_dataloader.dataset
     kind = DATASETS.get(settings.type)
     if kind is not None and not issubclass(kind, MultiTaskDataset):
-        raise ValueError(f'test_dataloader.dataset: expected a MultiTaskDataset, got {settings.type}. Check its parts '
-                         'one by one.')
+        raise ValueError(
+            'test_dataloader.dataset: expected a MultiTaskDataset, got '
+            f'{settings.type}. Check its parts '
+            'one by one.'
+        )
     return DATASETS.build(dict(settings, pipeline=[], lazy_init=True))
 
 
@@ -63,7 +86,10 @@ def track(frames: Iterable, total: int) -> Iterator:
 
 def print_labels(console: Console, report: Inspection, tasks: dict[str, Task]) -> None:
     """How many labels there are, how much of them counts, and what they are on average."""
-    table = Table(title='Labels', caption='mean: of what counts; the share of marked pixels, metres, a direction')
+    table = Table(
+        title='Labels',
+        caption='mean: of what counts; the share of marked pixels, metres, a direction',
+    )
     for column in ('task', 'split', 'frames with label', 'valid pixels', 'mean'):
         table.add_column(column, justify='left' if column in ('task', 'split') else 'right')
     for name, task in tasks.items():
@@ -72,8 +98,14 @@ def print_labels(console: Console, report: Inspection, tasks: dict[str, Task]) -
             total = totals[name]
             row = [name, split, f'{total.labels} of {report.frames[split]}']
             if total.pixels:
-                mean = '' if name in report.classes else ', '.join(
-                    f'{value:.3f}' for value in task.constant_prediction(total.statistics).flatten().tolist())
+                mean = (
+                    ''
+                    if name in report.classes
+                    else ', '.join(
+                        f'{value:.3f}'
+                        for value in task.constant_prediction(total.statistics).flatten().tolist()
+                    )
+                )
                 row += [f'{total.valid / total.pixels:.1%}', mean]
             table.add_row(*row)
     console.print(table)
@@ -82,7 +114,9 @@ def print_labels(console: Console, report: Inspection, tasks: dict[str, Task]) -
 def print_classes(console: Console, report: Inspection) -> None:
     """The share of every class."""
     for name, classes in report.classes.items():
-        totals = {split: totals[name] for split, totals in report.totals.items() if totals[name].labels}
+        totals = {
+            split: totals[name] for split, totals in report.totals.items() if totals[name].labels
+        }
         if not totals:
             continue
         table = Table(title=f'{name}: share of each class')
@@ -91,15 +125,22 @@ def print_classes(console: Console, report: Inspection) -> None:
         for split in totals:
             table.add_column(split, justify='right')
         for index, label in enumerate(classes):
-            shares = [total.statistics[index] / max(int(total.statistics[:len(classes)].sum()), 1)
-                      for total in totals.values()]
-            table.add_row(str(index), label, *(f'{share:.3%}' if share else '[red]0[/]' for share in shares))
+            shares = [
+                total.statistics[index] / max(int(total.statistics[: len(classes)].sum()), 1)
+                for total in totals.values()
+            ]
+            table.add_row(
+                str(index), label, *(f'{share:.3%}' if share else '[red]0[/]' for share in shares)
+            )
         console.print(table)
 
 
 def print_findings(console: Console, report: Inspection, limit: int) -> None:
     """All kinds of findings, the fatal ones last, next to the prompt."""
-    for fatal, title, style in ((False, 'Warnings', 'yellow'), (True, 'Errors: training fails', 'red')):
+    for fatal, title, style in (
+        (False, 'Warnings', 'yellow'),
+        (True, 'Errors: training fails', 'red'),
+    ):
         kinds: dict[str, list[str]] = {}
         for finding in report.findings:
             if finding.fatal == fatal:
@@ -108,10 +149,13 @@ def print_findings(console: Console, report: Inspection, limit: int) -> None:
             console.print(f'\n{title}', style=f'bold {style}')
         for kind, items in kinds.items():
             console.print(f'  {len(items)} x {escape(kind)}', style=style)
-            for item in items[:limit or None]:
+            for item in items[: limit or None]:
                 console.print(f'      {item}', markup=False, highlight=False, soft_wrap=True)
             if limit and len(items) > limit:
-                console.print(f'      ... and {len(items) - limit} more (--limit 0 names all)', highlight=False)
+                console.print(
+                    f'      ... and {len(items) - limit} more (--limit 0 names all)',
+                    highlight=False,
+                )
 
 
 def main() -> None:
@@ -124,7 +168,10 @@ def main() -> None:
     print_classes(console, report)
     print_findings(console, report, args.limit)
     errors = sum(finding.fatal for finding in report.findings)
-    console.print(f'\n{dataset.data_root}: {errors} errors, {len(report.findings) - errors} warnings', soft_wrap=True)
+    console.print(
+        f'\n{dataset.data_root}: {errors} errors, {len(report.findings) - errors} warnings',
+        soft_wrap=True,
+    )
     if report.is_fatal:
         raise SystemExit(1)
 

@@ -1,4 +1,6 @@
-"""Convert a checkpoint of the official InvPT code: ``python tools/model_converters/invpt.py SRC DST``."""
+"""Convert a checkpoint of the official InvPT code: ``python tools/model_converters/invpt.py SRC
+DST``.
+"""
 
 import argparse
 import os
@@ -8,20 +10,30 @@ import torch
 from mmengine.config import DictAction
 
 import m2h_mm
+from m2h_mm.cli.common import plain_errors
+from m2h_mm.engine.checkpoints import read_checkpoint
+from m2h_mm.engine.config import load_config
+from m2h_mm.methods.invpt.checkpoint import convert_official_invpt, is_dead, unwrap_state_dict
 from m2h_mm.registry import MODELS
-from m2h_mm.utils.checkpoint import read_checkpoint
-from m2h_mm.utils.cli import load_config, plain_errors
-from m2h_mm.utils.official_invpt import convert_official_invpt, is_dead, unwrap_state_dict
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('src', type=Path, help='official checkpoint (.pth, .pth.tar)')
     parser.add_argument('dst', type=Path, help='the converted checkpoint (.pth)')
-    parser.add_argument('--config', default='configs/invpt/invpt_vitl_nyud.py',
-                        help='config of the model that the checkpoint is for (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
-                        help='override config values: model.tasks.semseg.num_classes=21')
+    parser.add_argument(
+        '--config',
+        default='configs/invpt/invpt_vitl_nyud.py',
+        help='config of the model that the checkpoint is for (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override config values: model.tasks.semseg.num_classes=21',
+    )
     return parser.parse_args()
 
 
@@ -35,8 +47,16 @@ def main() -> None:
     dead = [key for key in official if is_dead(key)]
     print(f'{len(state)} tensors converted.')
     if dead:
-        print(f'{len(dead)} of the file have no effect on any prediction and were left out:', *dead, sep='\n  ')
-    meta = dict(m2h_mm_version=m2h_mm.__version__, converted_from=args.src.name, config=Path(args.config).name)
+        print(
+            f'{len(dead)} of the file have no effect on any prediction and were left out:',
+            *dead,
+            sep='\n  ',
+        )
+    meta = dict(
+        m2h_mm_version=m2h_mm.__version__,
+        converted_from=args.src.name,
+        config=Path(args.config).name,
+    )
     args.dst.parent.mkdir(parents=True, exist_ok=True)
     temporary = args.dst.with_name(args.dst.name + '.tmp')
     torch.save({'state_dict': state, 'meta': meta}, temporary)

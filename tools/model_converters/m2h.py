@@ -1,4 +1,6 @@
-"""Convert a checkpoint of the official M2H code: ``python tools/model_converters/m2h.py SRC DST --config CONFIG``."""
+"""Convert a checkpoint of the official M2H code: ``python tools/model_converters/m2h.py SRC DST
+--config CONFIG``.
+"""
 
 import argparse
 import os
@@ -10,21 +12,35 @@ import torch
 from mmengine.config import DictAction
 
 import m2h_mm
+from m2h_mm.cli.common import plain_errors
+from m2h_mm.engine.checkpoints import read_checkpoint
+from m2h_mm.engine.config import load_config
+from m2h_mm.methods.m2h.checkpoint import Conversion, fit_official_m2h, unwrap_state_dict
 from m2h_mm.registry import MODELS
-from m2h_mm.utils.checkpoint import read_checkpoint
-from m2h_mm.utils.cli import load_config, plain_errors
-from m2h_mm.utils.official_m2h import Conversion, fit_official_m2h, unwrap_state_dict
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('src', type=Path, help='official checkpoint (.pt, .pth), or an .npz archive of its arrays')
+    parser.add_argument(
+        'src', type=Path, help='official checkpoint (.pt, .pth), or an .npz archive of its arrays'
+    )
     parser.add_argument('dst', type=Path, help='the converted checkpoint (.pth)')
-    parser.add_argument('--config', required=True, help='config of the model that the checkpoint is for')
-    parser.add_argument('--partial', action='store_true',
-                        help='write the file even if it does not fill every weight of the model')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
-                        help='override config values: model.tasks.semseg.num_classes=41')
+    parser.add_argument(
+        '--config', required=True, help='config of the model that the checkpoint is for'
+    )
+    parser.add_argument(
+        '--partial',
+        action='store_true',
+        help='write the file even if it does not fill every weight of the model',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override config values: model.tasks.semseg.num_classes=41',
+    )
     return parser.parse_args()
 
 
@@ -41,9 +57,11 @@ def read(path: Path) -> Mapping:
 def report(conversion: Conversion) -> None:
     """Say what was taken over and what was not."""
     print(f'{len(conversion.state_dict)} tensors converted.')
-    for keys, what in ((conversion.dead, 'of the file have no effect on any output'),
-                       (conversion.unused, 'of the file are not used, the model has no place for them'),
-                       (conversion.missing, 'of the model are not in the file')):
+    for keys, what in (
+        (conversion.dead, 'of the file have no effect on any output'),
+        (conversion.unused, 'of the file are not used, the model has no place for them'),
+        (conversion.missing, 'of the model are not in the file'),
+    ):
         if keys:
             print(f'{len(keys)} {what}:', *keys, sep='\n  ')
 
@@ -57,10 +75,18 @@ def main() -> None:
     conversion = fit_official_m2h(state, model.state_dict())
     report(conversion)
     if conversion.missing and not args.partial:
-        raise ValueError(f'{args.src} does not fill {len(conversion.missing)} weights of the model (listed above), so '
-                         'nothing was written. Use the config that fits the checkpoint, or --partial to start a '
-                         'training from it.')
-    meta = dict(m2h_mm_version=m2h_mm.__version__, converted_from=args.src.name, config=Path(args.config).name)
+        raise ValueError(
+            f'{args.src} does not fill {len(conversion.missing)} weights of the model '
+            '(listed above), so '
+            'nothing was written. Use the config that fits the checkpoint, or '
+            '--partial to start a '
+            'training from it.'
+        )
+    meta = dict(
+        m2h_mm_version=m2h_mm.__version__,
+        converted_from=args.src.name,
+        config=Path(args.config).name,
+    )
     args.dst.parent.mkdir(parents=True, exist_ok=True)
     temporary = args.dst.with_name(args.dst.name + '.tmp')
     torch.save({'state_dict': conversion.state_dict, 'meta': meta}, temporary)

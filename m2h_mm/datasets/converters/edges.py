@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from m2h_mm.utils.thinning import thin
+from m2h_mm.tasks.edge.thinning import thin
 
 
 def edges_from_ids(ids: np.ndarray) -> np.ndarray:
     """The boundaries between regions, one pixel wide.
 
-    A pixel is marked where its id differs from that of the right or the lower neighbour, whatever the ids mean; the
-    marks are thinned to convergence.
+    A pixel is marked where its id differs from that of the right or the lower neighbour, whatever
+    the ids mean; the marks are thinned to convergence.
 
     Args:
         ids: ``(H, W)``, integers: instances, or classes.

@@ -23,16 +23,18 @@ from filelock import FileLock, Timeout
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from m2h_mm.datasets.files import IMAGE_SUFFIXES, index_folder
-from m2h_mm.tasks.io import write_array
-from m2h_mm.utils.files import available_cores, write_atomically
+from m2h_mm.system import available_cores, write_atomically
+from m2h_mm.tasks.files import write_array
 
 IMAGES = 'images'
 _MARKER, _LOCK = 'converter.json', '.lock'
 _NAMED = 10
 
 Files = Mapping[str, 'np.ndarray | Path']
-"""What a frame becomes: folder (``images``, ``depth``, ...) to the array that its file holds, uint8 or uint16 for a
-``.png`` and anything else for an ``.npy``; or to a source file that is copied as it is."""
+"""What a frame becomes: folder (``images``, ``depth``, ...) to the array that its file holds, uint8
+or uint16 for a ``.png`` and anything else for an ``.npy``; or to a source file that is copied as it
+is.
+"""
 
 
 @dataclass(frozen=True)
@@ -54,27 +56,43 @@ class SourceFrame:
 
 def add_arguments(parser: argparse.ArgumentParser, out_dir: str) -> None:
     """The arguments that every converter has. ``out_dir`` is the default of ``--out-dir``."""
-    parser.add_argument('--out-dir', default=out_dir, help='where the converted data set goes (%(default)s)')
-    parser.add_argument('--num-workers', type=int, metavar='N',
-                        help='processes; 0 works in this one (one per available core)')
-    parser.add_argument('--allow-missing', action='store_true',
-                        help='if frames cannot be converted, list the others in gt_sets and end well')
+    parser.add_argument(
+        '--out-dir', default=out_dir, help='where the converted data set goes (%(default)s)'
+    )
+    parser.add_argument(
+        '--num-workers',
+        type=int,
+        metavar='N',
+        help='processes; 0 works in this one (one per available core)',
+    )
+    parser.add_argument(
+        '--allow-missing',
+        action='store_true',
+        help='if frames cannot be converted, list the others in gt_sets and end well',
+    )
 
 
-def convert_frames(frames: Sequence[SourceFrame], convert: Callable[[Any], Files], out_dir: str | Path,
-                   source_root: str | Path, settings: Mapping[str, Any], num_workers: int | None = None,
-                   allow_missing: bool = False) -> None:
+def convert_frames(
+    frames: Sequence[SourceFrame],
+    convert: Callable[[Any], Files],
+    out_dir: str | Path,
+    source_root: str | Path,
+    settings: Mapping[str, Any],
+    num_workers: int | None = None,
+    allow_missing: bool = False,
+) -> None:
     """Write the files of all frames, then ``gt_sets/<split>.txt`` and ``cameras.json``.
 
-    A frame is done once its image is there, which is written last. The same call goes on after an interruption and does
-    not repeat finished frames. ``converter.json`` in ``out_dir`` keeps ``settings``; other settings need another
-    folder. The lists of the splits appear when every frame is there, so that an incomplete data set cannot be trained
-    on by accident.
+    A frame is done once its image is there, which is written last. The same call goes on after an
+    interruption and does not repeat finished frames. ``converter.json`` in ``out_dir`` keeps
+    ``settings``; other settings need another folder. The lists of the splits appear when every
+    frame is there, so that an incomplete data set cannot be trained on by accident.
 
     Args:
         frames: all frames, their ids unique.
-        convert: ``frame.source`` to its files. Runs in other processes: a function of a module, or a ``partial`` of
-            one. A ValueError or OSError that it raises, which has to name the source file, fails that frame alone.
+        convert: ``frame.source`` to its files. Runs in other processes: a function of a module, or
+            a ``partial`` of one. A ValueError or OSError that it raises, which has to name the
+            source file, fails that frame alone.
         out_dir: the folder to make.
         source_root: file or folder of the official download; nothing is ever written below it.
         settings: all that the files depend on, as JSON.
@@ -82,14 +100,21 @@ def convert_frames(frames: Sequence[SourceFrame], convert: Callable[[Any], Files
         allow_missing: list what could be converted although some frames could not.
 
     Raises:
-        ValueError: no frames, an id twice; ``out_dir`` inside the source, with other settings or of other origin, or in
-            use by another process; or frames that could not be converted, after all others were.
+        ValueError: no frames, an id twice; ``out_dir`` inside the source, with other settings or of
+            other origin, or in use by another process; or frames that could not be converted, after
+            all others were.
     """
     out_dir, source_root = Path(out_dir), Path(source_root)
     _check_frames(frames)
-    if source_root.is_dir() and source_root.resolve() in (out_dir.resolve(), *out_dir.resolve().parents):
-        raise ValueError(f'--out-dir: {out_dir} lies in {source_root}, the official download, which is only read. '
-                         'Choose a folder outside it.')
+    if source_root.is_dir() and source_root.resolve() in (
+        out_dir.resolve(),
+        *out_dir.resolve().parents,
+    ):
+        raise ValueError(
+            f'--out-dir: {out_dir} lies in {source_root}, the official download, '
+            'which is only read. '
+            'Choose a folder outside it.'
+        )
     out_dir.mkdir(parents=True, exist_ok=True)
     with _hold(out_dir):
         _check_settings(out_dir, dict(settings))
@@ -97,17 +122,28 @@ def convert_frames(frames: Sequence[SourceFrame], convert: Callable[[Any], Files
             stray.unlink()
         done = index_folder(out_dir / IMAGES, IMAGE_SUFFIXES) if (out_dir / IMAGES).is_dir() else {}
         missing = [frame for frame in frames if frame.frame_id not in done]
-        failed = _convert(missing, len(frames), partial(_convert_frame, convert, out_dir),
-                          available_cores() if num_workers is None else num_workers)
+        failed = _convert(
+            missing,
+            len(frames),
+            partial(_convert_frame, convert, out_dir),
+            available_cores() if num_workers is None else num_workers,
+        )
         if failed and not allow_missing:
-            raise ValueError(f'{_list_failed(failed)}\nThe other {len(frames) - len(failed)} of {len(frames)} frames '
-                             f'are in {out_dir}. Restore the files and run the same command again, it converts what is '
-                             'missing; or add --allow-missing to go on without these frames.')
+            raise ValueError(
+                f'{_list_failed(failed)}\nThe other {len(frames) - len(failed)} of '
+                f'{len(frames)} frames '
+                f'are in {out_dir}. Restore the files and run the same command again, '
+                'it converts what is '
+                'missing; or add --allow-missing to go on without these frames.'
+            )
         _write_lists(out_dir, [frame for frame in frames if frame.frame_id not in failed])
     if failed:
         print(f'{_list_failed(failed)}\nLeft out.')
-    print(f'{len(frames) - len(failed)} frames, {len(missing) - len(failed)} of them converted now, in '
-          f'{out_dir.resolve()}')
+    print(
+        f'{len(frames) - len(failed)} frames, {len(missing) - len(failed)} of them converted '
+        'now, in '
+        f'{out_dir.resolve()}'
+    )
 
 
 def _check_frames(frames: Sequence[SourceFrame]) -> None:
@@ -127,7 +163,9 @@ def _hold(out_dir: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise ValueError(f'--out-dir: another process converts to {out_dir}. Wait for it, or end it.') from None
+        raise ValueError(
+            f'--out-dir: another process converts to {out_dir}. Wait for it, or end it.'
+        ) from None
     try:
         yield
     finally:
@@ -139,20 +177,33 @@ def _check_settings(out_dir: Path, settings: dict) -> None:
     settings = json.loads(json.dumps(settings))
     if not marker.is_file():
         if (out_dir / IMAGES).is_dir():
-            raise ValueError(f'--out-dir: {out_dir} has images already, and no {_MARKER}: it was made by something '
-                             'else. Choose another folder.')
+            raise ValueError(
+                f'--out-dir: {out_dir} has images already, and no {_MARKER}: it was '
+                'made by something '
+                'else. Choose another folder.'
+            )
         write_atomically(marker, json.dumps(settings, indent=2))
         return
     found = json.loads(marker.read_text())
-    differing = [f'{key} = {found.get(key)!r}, now {settings.get(key)!r}' for key in sorted({*found, *settings})
-                 if found.get(key) != settings.get(key)]
+    differing = [
+        f'{key} = {found.get(key)!r}, now {settings.get(key)!r}'
+        for key in sorted({*found, *settings})
+        if found.get(key) != settings.get(key)
+    ]
     if differing:
-        raise ValueError(f'--out-dir: {out_dir} was converted with other settings ({"; ".join(differing)}). Choose '
-                         'another folder, or delete that one.')
+        raise ValueError(
+            f'--out-dir: {out_dir} was converted with other settings '
+            f'({"; ".join(differing)}). Choose '
+            'another folder, or delete that one.'
+        )
 
 
-def _convert(missing: Sequence[SourceFrame], total: int, work: Callable[[SourceFrame], str | None],
-             num_workers: int) -> dict[str, str]:
+def _convert(
+    missing: Sequence[SourceFrame],
+    total: int,
+    work: Callable[[SourceFrame], str | None],
+    num_workers: int,
+) -> dict[str, str]:
     """Frame id to the reason, for the frames that could not be converted."""
     failed: dict[str, str] = {}
     columns = (TextColumn('Converting'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -166,8 +217,9 @@ def _convert(missing: Sequence[SourceFrame], total: int, work: Callable[[SourceF
     return failed
 
 
-def _results(missing: Sequence[SourceFrame], work: Callable[[SourceFrame], str | None],
-             num_workers: int) -> Iterator[str | None]:
+def _results(
+    missing: Sequence[SourceFrame], work: Callable[[SourceFrame], str | None], num_workers: int
+) -> Iterator[str | None]:
     if not num_workers:
         yield from map(work, missing)
         return
@@ -176,18 +228,25 @@ def _results(missing: Sequence[SourceFrame], work: Callable[[SourceFrame], str |
     try:
         yield from pool.map(work, missing)
     except BrokenProcessPool as error:
-        raise RuntimeError('A process that converted frames was ended from outside, as a rule because memory ran out. '
-                           'Finished frames are kept: try again, with fewer --num-workers.') from error
+        raise RuntimeError(
+            'A process that converted frames was ended from outside, as a rule '
+            'because memory ran out. '
+            'Finished frames are kept: try again, with fewer --num-workers.'
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which ends the others.
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C is for the first process, which ends the others.
     cv2.setNumThreads(0)
 
 
-def _convert_frame(convert: Callable[[Any], Files], out_dir: Path, frame: SourceFrame) -> str | None:
+def _convert_frame(
+    convert: Callable[[Any], Files], out_dir: Path, frame: SourceFrame
+) -> str | None:
     """Write a frame's files, the image last; the reason if its source cannot be read."""
     try:
         files = dict(convert(frame.source))
@@ -218,7 +277,9 @@ def _write_lists(out_dir: Path, frames: Sequence[SourceFrame]) -> None:
         write_atomically(path, json.dumps(cameras))
     for split in dict.fromkeys(frame.split for frame in frames):
         ids = [frame.frame_id for frame in frames if frame.split == split]
-        write_atomically(out_dir / 'gt_sets' / f'{split}.txt', ''.join(f'{frame_id}\n' for frame_id in ids))
+        write_atomically(
+            out_dir / 'gt_sets' / f'{split}.txt', ''.join(f'{frame_id}\n' for frame_id in ids)
+        )
 
 
 def _list_failed(failed: Mapping[str, str]) -> str:

@@ -5,6 +5,13 @@ from .packing import PackMultiTaskInputs
 from .scaling import RandomFlip, RandomZoom, Resize
 
 __all__ = [
-    'LoadMultiTaskImage', 'LoadMultiTaskLabels', 'PackMultiTaskInputs', 'Pad', 'PhotometricDistortion', 'RandomCrop',
-    'RandomFlip', 'RandomZoom', 'Resize'
+    'LoadMultiTaskImage',
+    'LoadMultiTaskLabels',
+    'PackMultiTaskInputs',
+    'Pad',
+    'PhotometricDistortion',
+    'RandomCrop',
+    'RandomFlip',
+    'RandomZoom',
+    'Resize',
 ]

@@ -13,24 +13,32 @@ HUES = 180
 
 @TRANSFORMS.register_module()
 class PhotometricDistortion(BaseTransform):
-    """Random brightness, contrast, saturation and hue, in the order of SSD (arXiv 1512.02325, sec. 2.2).
+    """Random brightness, contrast, saturation and hue, in the order of SSD (arXiv 1512.02325, sec.
+    2.2).
 
-    Each of the four happens with ``prob``. Contrast comes before or after saturation and hue, evenly. All are table
-    look-ups on the 8-bit image.
+    Each of the four happens with ``prob``. Contrast comes before or after saturation and hue,
+    evenly. All are table look-ups on the 8-bit image.
 
     Args:
         brightness: largest change, in grey levels of 255.
         contrast: smallest and largest factor.
         saturation: smallest and largest factor.
-        hue: largest change, in steps of OpenCV's 8-bit hue (2 degrees), as in the literature's code.
+        hue: largest change, in steps of OpenCV's 8-bit hue (2 degrees), as in the literature's
+            code.
         prob: probability of each.
 
     Raises:
         ValueError: an image that is not 8-bit, as after :class:`Pad`.
     """
 
-    def __init__(self, brightness: float = 32, contrast: tuple[float, float] = (0.5, 1.5),
-                 saturation: tuple[float, float] = (0.5, 1.5), hue: int = 18, prob: float = 0.5) -> None:
+    def __init__(
+        self,
+        brightness: float = 32,
+        contrast: tuple[float, float] = (0.5, 1.5),
+        saturation: tuple[float, float] = (0.5, 1.5),
+        hue: int = 18,
+        prob: float = 0.5,
+    ) -> None:
         self.brightness = brightness
         self.contrast = tuple(contrast)
         self.saturation = tuple(saturation)
@@ -40,10 +48,14 @@ class PhotometricDistortion(BaseTransform):
     def transform(self, results: dict) -> dict:
         image = results['img']
         if image.dtype != np.uint8:
-            raise ValueError(f'PhotometricDistortion: expected an 8-bit image, got {image.dtype}; put it before Pad in '
-                             'the pipeline.')
+            raise ValueError(
+                f'PhotometricDistortion: expected an 8-bit image, got {image.dtype}; '
+                'put it before Pad in '
+                'the pipeline.'
+            )
         rng = results['rng']
-        # Every number is drawn, used or not, so that one transform's coin never shifts what the next one gets.
+        # Every number is drawn, used or not, so that one transform's coin never shifts what the
+        # next one gets.
         brightness = rng.uniform(-self.brightness, self.brightness)
         contrast = rng.uniform(*self.contrast)
         saturation = rng.uniform(*self.saturation)
@@ -56,7 +68,9 @@ class PhotometricDistortion(BaseTransform):
         if is_contrast and is_contrast_first:
             image = _linear(image, contrast, 0.0)
         if is_saturation or is_hue:
-            image = _shift_colours(image, saturation if is_saturation else 1.0, hue if is_hue else 0)
+            image = _shift_colours(
+                image, saturation if is_saturation else 1.0, hue if is_hue else 0
+            )
         if is_contrast and not is_contrast_first:
             image = _linear(image, contrast, 0.0)
         results['img'] = image
@@ -73,5 +87,7 @@ def _linear(image: np.ndarray, factor: float, offset: float) -> np.ndarray:
 
 def _shift_colours(image: np.ndarray, saturation: float, hue: int) -> np.ndarray:
     levels = np.arange(256)
-    tables = np.stack([_table((levels + hue) % HUES), _table(levels * saturation), _table(levels)], axis=-1)[None]
+    tables = np.stack(
+        [_table((levels + hue) % HUES), _table(levels * saturation), _table(levels)], axis=-1
+    )[None]
     return cv2.cvtColor(cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HSV), tables), cv2.COLOR_HSV2RGB)

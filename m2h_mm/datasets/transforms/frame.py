@@ -19,18 +19,27 @@ def map_labels(results: dict, move: Callable[[Task, np.ndarray], np.ndarray]) ->
             results[task.gt_field] = move(task, results[task.gt_field])
 
 
-def map_pixels(results: dict, scale: tuple[float, float] = (1.0, 1.0), shift: tuple[float, float] = (0.0, 0.0)) -> None:
+def map_pixels(
+    results: dict, scale: tuple[float, float] = (1.0, 1.0), shift: tuple[float, float] = (0.0, 0.0)
+) -> None:
     """Let ``cam2img`` follow the pixels.
 
     Args:
         results: the frame.
-        scale: x and y factor of a resize. Pixel centres are integers, so x becomes (x + 1/2) * scale - 1/2.
+        scale: x and y factor of a resize. Pixel centres are integers, so x becomes (x + 1/2) *
+            scale - 1/2.
         shift: x and y added after that.
     """
     if results.get('cam2img') is None:
         return
     (scale_x, scale_y), (shift_x, shift_y) = scale, shift
-    moved = np.array([[scale_x, 0, (scale_x - 1) / 2 + shift_x], [0, scale_y, (scale_y - 1) / 2 + shift_y], [0, 0, 1]])
+    moved = np.array(
+        [
+            [scale_x, 0, (scale_x - 1) / 2 + shift_x],
+            [0, scale_y, (scale_y - 1) / 2 + shift_y],
+            [0, 0, 1],
+        ]
+    )
     results['cam2img'] = moved @ results['cam2img']
 
 

@@ -20,8 +20,9 @@ SEMSEG_FIELD = 'gt_sem_seg'
 class RandomCrop(BaseTransform):
     """Cut out a random window; along an axis where the frame is smaller, all of it.
 
-    Where the frame has a segmentation, windows are drawn until one class covers no more than ``cat_max_ratio`` of the
-    window's labelled pixels and there are at least two classes, ``tries`` times at most: the last draw counts.
+    Where the frame has a segmentation, windows are drawn until one class covers no more than
+    ``cat_max_ratio`` of the window's labelled pixels and there are at least two classes, ``tries``
+    times at most: the last draw counts.
 
     Args:
         size: (height, width) of the window in pixels.
@@ -34,7 +35,9 @@ class RandomCrop(BaseTransform):
 
     def __init__(self, size: tuple[int, int], cat_max_ratio: float = 0.75, tries: int = 10) -> None:
         if not 0 < cat_max_ratio <= 1:
-            raise ValueError(f'RandomCrop.cat_max_ratio: expected a share in (0, 1], got {cat_max_ratio}.')
+            raise ValueError(
+                f'RandomCrop.cat_max_ratio: expected a share in (0, 1], got {cat_max_ratio}.'
+            )
         if tries < 1:
             raise ValueError(f'RandomCrop.tries: expected at least 1, got {tries}.')
         self.size = check_pair(size, 'RandomCrop.size')
@@ -59,7 +62,9 @@ class RandomCrop(BaseTransform):
     def _is_varied(self, results: dict, window: tuple[slice, slice]) -> bool:
         if self.cat_max_ratio == 1 or SEMSEG_FIELD not in results:
             return True
-        counts = cv2.calcHist([results[SEMSEG_FIELD][window]], [0], None, [CLASS_VOID], [0, CLASS_VOID])
+        counts = cv2.calcHist(
+            [results[SEMSEG_FIELD][window]], [0], None, [CLASS_VOID], [0, CLASS_VOID]
+        )
         return counts.astype(bool).sum() > 1 and counts.max() <= self.cat_max_ratio * counts.sum()
 
 
@@ -67,9 +72,9 @@ class RandomCrop(BaseTransform):
 class Pad(BaseTransform):
     """Put the frame in the middle of a larger one; an odd pixel goes to the right and the bottom.
 
-    Labels are filled with the task's void value. The image is filled with ``fill`` and becomes float32 where it is
-    padded, so that the filling is exactly 0 after normalisation with that mean, as in the literature (normalise first,
-    then pad with 0). Hence pad last.
+    Labels are filled with the task's void value. The image is filled with ``fill`` and becomes
+    float32 where it is padded, so that the filling is exactly 0 after normalisation with that mean,
+    as in the literature (normalise first, then pad with 0). Hence pad last.
 
     Args:
         size: (height, width) to pad to, in pixels; or
@@ -80,11 +85,17 @@ class Pad(BaseTransform):
         ValueError: both or none are given; a frame is larger than ``size``.
     """
 
-    def __init__(self, size: tuple[int, int] | None = None, size_divisor: int | None = None,
-                 fill: Sequence[float] = IMAGENET_MEAN) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int] | None = None,
+        size_divisor: int | None = None,
+        fill: Sequence[float] = IMAGENET_MEAN,
+    ) -> None:
         if (size is None) == (size_divisor is None):
-            raise ValueError(f'Pad: expected either size or size_divisor, got size={size}, '
-                             f'size_divisor={size_divisor}.')
+            raise ValueError(
+                f'Pad: expected either size or size_divisor, got size={size}, '
+                f'size_divisor={size_divisor}.'
+            )
         if size_divisor is not None and size_divisor < 1:
             raise ValueError(f'Pad.size_divisor: expected at least 1, got {size_divisor}.')
         self.size = None if size is None else check_pair(size, 'Pad.size')
@@ -93,10 +104,15 @@ class Pad(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]
-        target = self.size or tuple(-(-length // self.size_divisor) * self.size_divisor for length in (height, width))
+        target = self.size or tuple(
+            -(-length // self.size_divisor) * self.size_divisor for length in (height, width)
+        )
         if height > target[0] or width > target[1]:
-            raise ValueError(f'Pad.size {target} is smaller than the frame {results["img_path"]}, which is '
-                             f'{(height, width)} (height, width) here: crop or resize it before.')
+            raise ValueError(
+                f'Pad.size {target} is smaller than the frame {results["img_path"]}, '
+                'which is '
+                f'{(height, width)} (height, width) here: crop or resize it before.'
+            )
         if target == (height, width):
             return results
         top, left = (target[0] - height) // 2, (target[1] - width) // 2

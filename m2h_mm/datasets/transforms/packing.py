@@ -20,14 +20,17 @@ class PackMultiTaskInputs(BaseTransform):
 
     Returns:
         ``inputs``: the image ``(3, H, W)``, uint8, or float32 where it was padded, 0..255, RGB.
-        ``data_samples``: :class:`MultiTaskDataSample` with one ``gt_*`` field ``(C, H, W)`` per label the frame has
-        (semseg and edge uint8, depth and normals float32), and the metainfo ``frame_id``, ``img_path``, ``ori_shape``,
-        ``img_shape``, ``cam2img``, ``flip``, as far as known, and ``skipped``, what was wrong with the frames in whose
-        place this one stands.
+        ``data_samples``: :class:`MultiTaskDataSample` with one ``gt_*`` field ``(C, H, W)`` per
+            label the frame has
+        (semseg and edge uint8, depth and normals float32), and the metainfo ``frame_id``,
+        ``img_path``, ``ori_shape``, ``img_shape``, ``cam2img``, ``flip``, as far as known, and
+        ``skipped``, what was wrong with the frames in whose place this one stands.
     """
 
     def transform(self, results: dict) -> dict:
-        sample = MultiTaskDataSample(metainfo={key: results[key] for key in META_KEYS if key in results})
+        sample = MultiTaskDataSample(
+            metainfo={key: results[key] for key in META_KEYS if key in results}
+        )
         for task in results.get('tasks', {}).values():
             if task.gt_field in results:
                 sample.set_field(PixelData(data=to_tensor(results[task.gt_field])), task.gt_field)

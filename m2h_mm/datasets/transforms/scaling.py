@@ -23,9 +23,9 @@ def _resize_image(results: dict, size: tuple[int, int]) -> None:
 class RandomZoom(BaseTransform):
     """Scale the frame by a random factor s as if the whole scene were 1/s its size.
 
-    The image is resized by s (bilinear), labels follow (nearest neighbour), depth is divided by s, disparity
-    multiplied, and ``cam2img`` is scaled with the pixels. Back-projected points are then those of the scene shrunk by
-    s, so normals stay what they are and agree with the depth.
+    The image is resized by s (bilinear), labels follow (nearest neighbour), depth is divided by s,
+    disparity multiplied, and ``cam2img`` is scaled with the pixels. Back-projected points are then
+    those of the scene shrunk by s, so normals stay what they are and agree with the depth.
 
     Args:
         scale_range: smallest and largest s; s is uniform in between.
@@ -37,7 +37,9 @@ class RandomZoom(BaseTransform):
     def __init__(self, scale_range: tuple[float, float] = (0.5, 2.0)) -> None:
         smallest, largest = scale_range
         if not 0 < smallest <= largest:
-            raise ValueError(f'RandomZoom.scale_range: expected 0 < smallest <= largest, got {scale_range}.')
+            raise ValueError(
+                f'RandomZoom.scale_range: expected 0 < smallest <= largest, got {scale_range}.'
+            )
         self.scale_range = (float(smallest), float(largest))
 
     def transform(self, results: dict) -> dict:
@@ -54,8 +56,8 @@ class RandomZoom(BaseTransform):
 class Resize(BaseTransform):
     """Plain resize: the same view with other pixels. Depth stays what it is, ``cam2img`` scales.
 
-    Labels that are loaded already follow (nearest neighbour). Put it before :class:`LoadMultiTaskLabels` to keep the
-    labels at the frame's own size, as at test time.
+    Labels that are loaded already follow (nearest neighbour). Put it before
+    :class:`LoadMultiTaskLabels` to keep the labels at the frame's own size, as at test time.
 
     Args:
         size: (height, width) in pixels; or
@@ -67,7 +69,9 @@ class Resize(BaseTransform):
 
     def __init__(self, size: tuple[int, int] | None = None, scale: float | None = None) -> None:
         if (size is None) == (scale is None):
-            raise ValueError(f'Resize: expected either size or scale, got size={size}, scale={scale}.')
+            raise ValueError(
+                f'Resize: expected either size or scale, got size={size}, scale={scale}.'
+            )
         if scale is not None and scale <= 0:
             raise ValueError(f'Resize.scale: expected a positive factor, got {scale}.')
         self.size = None if size is None else check_pair(size, 'Resize.size')
@@ -106,7 +110,8 @@ class RandomFlip(BaseTransform):
         results['img'] = cv2.flip(results['img'], 1)
         map_labels(results, lambda task, label: np.ascontiguousarray(task.flip(label)))
         if results.get('cam2img') is not None:
-            # Mirroring the scene along with the image keeps fx positive; only the principal point is seen to move.
+            # Mirroring the scene along with the image keeps fx positive; only the principal point
+            # is seen to move.
             results['cam2img'] = results['cam2img'].copy()
             results['cam2img'][0, 2] = results['img'].shape[1] - 1 - results['cam2img'][0, 2]
         results['reframed'] = 'RandomFlip'

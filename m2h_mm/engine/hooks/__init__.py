@@ -9,6 +9,15 @@ from .random_state_hook import RandomStateHook
 from .save_predictions_hook import SavePredictionsHook
 from .visualization_hook import MultiTaskVisualizationHook
 
-__all__ = ['ActivationCheckpointingHook', 'BadSamplesHook', 'BroadcastNormStatisticsHook', 'CheckpointHook',
-           'CompileHook', 'FeatureCacheHook', 'MultiTaskVisualizationHook', 'NonFiniteGuardHook', 'RandomStateHook',
-           'SavePredictionsHook']
+__all__ = [
+    'ActivationCheckpointingHook',
+    'BadSamplesHook',
+    'BroadcastNormStatisticsHook',
+    'CheckpointHook',
+    'CompileHook',
+    'FeatureCacheHook',
+    'MultiTaskVisualizationHook',
+    'NonFiniteGuardHook',
+    'RandomStateHook',
+    'SavePredictionsHook',
+]

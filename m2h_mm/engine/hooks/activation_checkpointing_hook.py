@@ -14,21 +14,21 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from m2h_mm.engine.checkpoints import unwrap
 from m2h_mm.registry import HOOKS
-from m2h_mm.utils.checkpoint import unwrap
 
 
 @HOOKS.register_module()
 class ActivationCheckpointingHook(Hook):
     """Keeps only the inputs of some modules for the backward pass, which computes the rest again.
 
-    Losses, gradients and the running statistics of batch normalisation are those of a training without it. It takes the
-    place of mmengine's ``activation_checkpointing=[...]``, which passes no gradient through the dicts that travel
-    between our modules and takes no keyword arguments.
+    Losses, gradients and the running statistics of batch normalisation are those of a training
+    without it. It takes the place of mmengine's ``activation_checkpointing=[...]``, which passes no
+    gradient through the dicts that travel between our modules and takes no keyword arguments.
 
     Args:
-        modules (str | Sequence[str]): names within the model, such as ``'decoder.interaction'``. Of a list or dict of
-            modules (``'decoder.fusion'``, ``'heads'``), each member for itself.
+        modules (str | Sequence[str]): names within the model, such as ``'decoder.interaction'``. Of
+            a list or dict of modules (``'decoder.fusion'``, ``'heads'``), each member for itself.
 
     Raises:
         ValueError: the model has no such module.
@@ -43,8 +43,11 @@ class ActivationCheckpointingHook(Hook):
         known = dict(model.named_modules())
         unknown = [name for name in self.names if name not in known]
         if unknown:
-            raise ValueError(f'ActivationCheckpointingHook.modules: the model has no {unknown}. Its largest parts are '
-                             f'{[name for name in known if name and name.count(".") < 2]}.')
+            raise ValueError(
+                f'ActivationCheckpointingHook.modules: the model has no {unknown}. '
+                'Its largest parts are '
+                f'{[name for name in known if name and name.count(".") < 2]}.'
+            )
         self._modules = [module for name in self.names for module in called_modules(known[name])]
         for module in self._modules:
             module.forward = checkpointed(module)
@@ -81,7 +84,9 @@ def checkpointed(module: nn.Module) -> Callable[..., Any]:
 
 @contextmanager
 def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Batch normalisation normalises as it does, and counts nothing: the batch was counted in the first pass."""
+    """Batch normalisation normalises as it does, and counts nothing: the batch was counted in the
+    first pass.
+    """
     norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
     states = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     try:

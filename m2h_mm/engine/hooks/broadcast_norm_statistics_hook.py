@@ -14,9 +14,10 @@ from m2h_mm.registry import HOOKS
 class BroadcastNormStatisticsHook(Hook):
     """Gives every process the first one's statistics of batch normalisation before a validation.
 
-    Each process averages the statistics of its own frames. Checkpoints hold the first one's, and so the metrics of a
-    validation in several processes are those of the checkpoint. Added by
-    :func:`~m2h_mm.engine.distributed.build_runner`; with synchronised batch normalisation it changes nothing.
+    Each process averages the statistics of its own frames. Checkpoints hold the first one's, and so
+    the metrics of a validation in several processes are those of the checkpoint. Added by
+    :func:`~m2h_mm.engine.distributed.build_runner`; with synchronised batch normalisation it
+    changes nothing.
     """
 
     # After a hook that exchanges the weights, such as EMAHook.

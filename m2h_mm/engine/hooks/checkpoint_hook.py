@@ -11,11 +11,12 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from m2h_mm.engine.checkpoint_search import POINTER, describe, find_checkpoint, find_problem
 from m2h_mm.registry import HOOKS
-from m2h_mm.utils.checkpoint_search import POINTER, describe, find_checkpoint, find_problem
-from m2h_mm.utils.files import remove_temporaries, write_atomically
+from m2h_mm.system import remove_temporaries, write_atomically
 
-# Kept in the checkpoints: files that are to be removed once this one is whole; the last iteration with a validation.
+# Kept in the checkpoints: files that are to be removed once this one is whole; the last iteration
+# with a validation.
 OUTDATED, VALIDATED = 'outdated_ckpts', 'validated_iter'
 
 
@@ -49,15 +50,18 @@ class PatientBackend(LocalBackend):
 
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
-    """mmengine's ``CheckpointHook``, in whose place it stands under this scope, for trainings that may be killed.
+    """mmengine's ``CheckpointHook``, in whose place it stands under this scope, for trainings that
+    may be killed.
 
-    - A checkpoint, best ones included, is written under another name and renamed when it is whole; older ones are
-      removed after that. The same holds of ``last_checkpoint``.
+    - A checkpoint, best ones included, is written under another name and renamed when it is whole;
+      older ones are removed after that. The same holds of ``last_checkpoint``.
     - What a killed process left half-written is removed when training starts.
-    - Resuming without a path (``resume=True``, ``load_from=None``) goes on from the newest valid checkpoint of the work
-      dir, and logs which were skipped and why.
-    - A validation that was cut off is made up for when the training goes on (iteration-based trainings).
-    - Only files in the folder of the checkpoints are ever removed, whatever paths a checkpoint holds.
+    - Resuming without a path (``resume=True``, ``load_from=None``) goes on from the newest valid
+      checkpoint of the work dir, and logs which were skipped and why.
+    - A validation that was cut off is made up for when the training goes on (iteration-based
+      trainings).
+    - Only files in the folder of the checkpoints are ever removed, whatever paths a checkpoint
+      holds.
 
     Args:
         as of mmengine's.
@@ -103,9 +107,13 @@ class CheckpointHook(MMEngineCheckpointHook):
         if not resumed or runner.val_loop is None or not isinstance(loop, IterBasedTrainLoop):
             return
         loop._decide_current_val_interval()
-        due = runner.iter >= loop.val_begin and (runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters)
+        due = runner.iter >= loop.val_begin and (
+            runner.iter % loop.val_interval == 0 or runner.iter == loop.max_iters
+        )
         if due and runner.message_hub.runtime_info.get(VALIDATED) != runner.iter:
-            runner.logger.info(f'The validation of iteration {runner.iter} was cut off, it is repeated.')
+            runner.logger.info(
+                f'The validation of iteration {runner.iter} was cut off, it is repeated.'
+            )
             self._saved = runner.iter, False
             runner.val_loop.run()
 
@@ -114,7 +122,9 @@ class CheckpointHook(MMEngineCheckpointHook):
         super().after_val_epoch(runner, metrics)
         # Where it is the best so far, this has been done.
         if not self.by_epoch and self._saved == (runner.iter, False):
-            self._save_checkpoint_with_step(runner, runner.iter, dict(epoch=runner.epoch, iter=runner.iter))
+            self._save_checkpoint_with_step(
+                runner, runner.iter, dict(epoch=runner.epoch, iter=runner.iter)
+            )
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         # As mmengine's, but in another order.
@@ -130,9 +140,16 @@ class CheckpointHook(MMEngineCheckpointHook):
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         runner.message_hub.update_info(OUTDATED, list(self._outdated))
         runner.save_checkpoint(
-            self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
-            backend_args=self.backend_args, **self.args)
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
         if is_main_process():
             write_atomically(Path(runner.work_dir, POINTER), self.last_ckpt, durable=True)
             self._remove(self._outdated)
@@ -146,7 +163,8 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def _remove(self, paths: Iterable[str]) -> None:
         for path in map(Path, paths):
-            # A work dir that was copied still names the files of the one it comes from, and a stranger's names any.
+            # A work dir that was copied still names the files of the one it comes from, and a
+            # stranger's names any.
             if path.parent.resolve() != Path(self.out_dir).resolve():
                 continue
             if path.is_dir():  # written by several processes, a file each
@@ -156,18 +174,30 @@ class CheckpointHook(MMEngineCheckpointHook):
 
 
 def _resumed_checkpoint(runner: Runner) -> str | None:
-    """The checkpoint that the training goes on from; None for a fresh start, in a work dir without any."""
+    """The checkpoint that the training goes on from; None for a fresh start, in a work dir without
+    any.
+    """
     if runner._load_from is not None:
         problem = find_problem(runner._load_from)
         if problem is None:
             return runner._load_from
         newest, _ = find_checkpoint(Path(runner._load_from).parent)
-        way_out = f'The newest valid one beside it is {newest}' if newest else 'There is no valid one beside it'
-        raise ValueError(f'--resume: from {runner._load_from} no training can go on: {problem}. {way_out}.')
+        way_out = (
+            f'The newest valid one beside it is {newest}'
+            if newest
+            else 'There is no valid one beside it'
+        )
+        raise ValueError(
+            f'--resume: from {runner._load_from} no training can go on: {problem}. {way_out}.'
+        )
     newest, skipped = find_checkpoint(runner.work_dir)
     if skipped and newest is None:
-        raise ValueError(f'--resume: no training can go on from any checkpoint in {runner.work_dir}.\n'
-                         f'{describe(skipped)}\nMove them elsewhere, or choose another --work-dir, to start afresh.')
+        raise ValueError(
+            '--resume: no training can go on from any checkpoint in '
+            f'{runner.work_dir}.\n'
+            f'{describe(skipped)}\nMove them elsewhere, or choose another --work-dir, '
+            'to start afresh.'
+        )
     if skipped:
         runner.logger.warning(f'Skipped, though newer than {newest}:\n{describe(skipped)}')
     return None if newest is None else str(newest)

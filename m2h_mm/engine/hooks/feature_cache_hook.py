@@ -8,9 +8,9 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from m2h_mm.engine.checkpoints import unwrap
 from m2h_mm.engine.feature_cache import FeatureCache
 from m2h_mm.registry import HOOKS
-from m2h_mm.utils.checkpoint import unwrap
 
 DTYPES = (None, 'float16', 'bfloat16')
 # Of a backbone's config: what does not change its output once its weights are there.
@@ -19,25 +19,29 @@ WITHOUT_EFFECT = ('init_cfg', 'pretrained', 'frozen', 'frozen_stages', 'norm_eva
 
 @HOOKS.register_module()
 class FeatureCacheHook(Hook):
-    """Keeps the features of a frozen backbone on disk, for ablations that see the same frames again and again.
+    """Keeps the features of a frozen backbone on disk, for ablations that see the same frames again
+    and again.
 
-    An image is looked up by its pixels as the backbone gets them. Without augmentation every frame is found from the
-    second epoch on; with it, in the next run with the same seed, data and pipeline, whose draws are the same; frames of
-    a validation always. Losses are those of a training without the hook: to the last bit where a batch is read as it
-    was written, else to the rounding of batches of other sizes. Models that are used outside of a Runner know nothing
-    of it; checkpoints have the same keys.
+    An image is looked up by its pixels as the backbone gets them. Without augmentation every frame
+    is found from the second epoch on; with it, in the next run with the same seed, data and
+    pipeline, whose draws are the same; frames of a validation always. Losses are those of a
+    training without the hook: to the last bit where a batch is read as it was written, else to the
+    rounding of batches of other sizes. Models that are used outside of a Runner know nothing of it;
+    checkpoints have the same keys.
 
     Args:
-        folder (str): of the files, made if needed; may be shared by runs, processes and backbones. There is a folder
-            in it for each backbone; any of them may be deleted.
-        dtype (str, optional): ``'float16'`` or ``'bfloat16'`` take half the space and round the features, in the run
-            that writes them too. Default: as the backbone computes them.
+        folder (str): of the files, made if needed; may be shared by runs, processes and backbones.
+            There is a folder in it for each backbone; any of them may be deleted.
+        dtype (str, optional): ``'float16'`` or ``'bfloat16'`` take half the space and round the
+            features, in the run that writes them too. Default: as the backbone computes them.
         max_gib (float): GiB that ``folder`` may hold; then nothing more is written. Default: 50.
 
-    A file has 4 bytes per value, or 2: for DINOv2 ``16 * C`` per patch, 8 MB for ViT-S and an image of 448x576.
+    A file has 4 bytes per value, or 2: for DINOv2 ``16 * C`` per patch, 8 MB for ViT-S and an image
+    of 448x576.
 
     Raises:
-        ValueError: another dtype; a backbone that is trained or not in eval mode; one whose weights changed meanwhile.
+        ValueError: another dtype; a backbone that is trained or not in eval mode; one whose weights
+            changed meanwhile.
     """
 
     def __init__(self, folder: str, dtype: str | None = None, max_gib: float = 50.0) -> None:
@@ -61,8 +65,11 @@ class FeatureCacheHook(Hook):
 
     def after_run(self, runner: Runner) -> None:
         cache = self._cache
-        runner.logger.info(f'FeatureCacheHook: {cache.found} of {cache.images} images were found in {self.folder}, '
-                           f'which holds {cache.bytes / 2**30:.2f} GiB.')
+        runner.logger.info(
+            f'FeatureCacheHook: {cache.found} of {cache.images} images were found '
+            f'in {self.folder}, '
+            f'which holds {cache.bytes / 2**30:.2f} GiB.'
+        )
         del cache.backbone.forward
         self._cache = None
 
@@ -76,16 +83,33 @@ class FeatureCacheHook(Hook):
         drifting = any(module.training for module in backbone.modules())
         model.train(training)
         if drifting or any(parameter.requires_grad for parameter in backbone.parameters()):
-            raise ValueError('FeatureCacheHook: model.backbone is trained, or its norms and dropouts are not in eval '
-                             'mode, so that its features change. Set model.freeze_backbone=True, or take the hook out.')
-        description = {key: value for key, value in runner.cfg.model.backbone.items() if key not in WITHOUT_EFFECT}
-        self._cache = FeatureCache(backbone, json.dumps(description, sort_keys=True, default=str), self.folder,
-                                   self.dtype, self.max_bytes)
+            raise ValueError(
+                'FeatureCacheHook: model.backbone is trained, or its norms and '
+                'dropouts are not in eval '
+                'mode, so that its features change. Set model.freeze_backbone=True, '
+                'or take the hook out.'
+            )
+        description = {
+            key: value
+            for key, value in runner.cfg.model.backbone.items()
+            if key not in WITHOUT_EFFECT
+        }
+        self._cache = FeatureCache(
+            backbone,
+            json.dumps(description, sort_keys=True, default=str),
+            self.folder,
+            self.dtype,
+            self.max_bytes,
+        )
         backbone.forward = self._cache.forward
 
     def _require_unchanged(self) -> None:
         cache = self._cache
         if cache.current_fingerprint() != cache.fingerprint:
-            raise ValueError('FeatureCacheHook: the weights of model.backbone changed during the run, so that features '
-                             f'were read that are not its own. Delete {cache.folder / cache.fingerprint}, and keep '
-                             'the backbone frozen.')
+            raise ValueError(
+                'FeatureCacheHook: the weights of model.backbone changed during the '
+                'run, so that features '
+                'were read that are not its own. Delete '
+                f'{cache.folder / cache.fingerprint}, and keep '
+                'the backbone frozen.'
+            )

@@ -16,9 +16,10 @@ KEY = 'random_state'
 class RandomStateHook(Hook):
     """Keeps the state of torch's random numbers (dropout, stochastic depth) with every checkpoint.
 
-    A resumed training goes on with the numbers that the uninterrupted one would have drawn, and a validation takes none
-    from it. What is random about the samples is the sampler's business. Rank 0 writes for all; with
-    ``randomness=dict(diff_rank_seed=True)``, where the ranks differ, nothing is restored.
+    A resumed training goes on with the numbers that the uninterrupted one would have drawn, and a
+    validation takes none from it. What is random about the samples is the sampler's business. Rank
+    0 writes for all; with ``randomness=dict(diff_rank_seed=True)``, where the ranks differ, nothing
+    is restored.
     """
 
     def __init__(self) -> None:
@@ -32,7 +33,9 @@ class RandomStateHook(Hook):
         if runner._resume and not runner._randomness_cfg.get('diff_rank_seed'):
             self._resumed = checkpoint.get(KEY)
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
         # Not earlier: the loader, which has just been started, takes a number too.
         if self._resumed is not None:
             restore_random_state(self._resumed)

@@ -22,25 +22,30 @@ WAITING = 32  # maps that may wait for their file
 
 @HOOKS.register_module()
 class SavePredictionsHook(Hook):
-    """Writes every prediction of a test to ``<out_dir>/<task>/<frame_id><suffix>``, labelled or not.
+    """Writes every prediction of a test to ``<out_dir>/<task>/<frame_id><suffix>``, labelled or
+    not.
 
-    The model's tasks decide what a file holds (:meth:`Task.write_prediction`); ``tools/analysis_tools/eval_preds.py``
-    reads them. Every process of a distributed test writes its own share. Files are written in threads while the model
-    goes on. Added by ``tools/test.py --save-preds``.
+    The model's tasks decide what a file holds (:meth:`Task.write_prediction`);
+    ``tools/analysis_tools/eval_preds.py`` reads them. Every process of a distributed test writes
+    its own share. Files are written in threads while the model goes on. Added by ``tools/test.py
+    --save-preds``.
 
     Args:
         out_dir (str): the folder, made if needed; files of an earlier test are overwritten.
-        suffix (str, optional): ``.npy`` (exact) or ``.png`` (compact: depth in 16-bit millimetres, normals in 8 bits,
-            edges in 8 bits) for all tasks. Default: each task's own ``prediction_suffix``.
+        suffix (str, optional): ``.npy`` (exact) or ``.png`` (compact: depth in 16-bit millimetres,
+            normals in 8 bits, edges in 8 bits) for all tasks. Default: each task's own
+            ``prediction_suffix``.
 
     Raises:
-        ValueError: another suffix; frames without a ``frame_id``; a task's folder that holds files of the other format,
-            so that a frame would have two.
+        ValueError: another suffix; frames without a ``frame_id``; a task's folder that holds files
+            of the other format, so that a frame would have two.
     """
 
     def __init__(self, out_dir: str, suffix: str | None = None) -> None:
         if suffix is not None and suffix not in SUFFIXES:
-            raise ValueError(f'SavePredictionsHook.suffix: expected one of {SUFFIXES} or None, got {suffix!r}.')
+            raise ValueError(
+                f'SavePredictionsHook.suffix: expected one of {SUFFIXES} or None, got {suffix!r}.'
+            )
         self.out_dir = Path(out_dir)
         self.suffix = suffix
         self._tasks: dict[str, Task] = {}
@@ -52,21 +57,40 @@ class SavePredictionsHook(Hook):
         self._tasks = model.tasks
         for task in self._tasks.values():
             suffix = self._suffix(task)
-            other = next((path for ending in SUFFIXES if ending != suffix
-                          for path in (self.out_dir / task.name).rglob(f'*{ending}')), None)
+            other = next(
+                (
+                    path
+                    for ending in SUFFIXES
+                    if ending != suffix
+                    for path in (self.out_dir / task.name).rglob(f'*{ending}')
+                ),
+                None,
+            )
             if other is not None:
-                raise ValueError(f"{other} is there already, and predictions of '{task.name}' are to be written as "
-                                 f'{suffix}: a frame would have two. Choose an empty folder, or delete the old files.')
+                raise ValueError(
+                    f"{other} is there already, and predictions of '{task.name}' are "
+                    'to be written as '
+                    f'{suffix}: a frame would have two. Choose an empty folder, or '
+                    'delete the old files.'
+                )
         self._pool = ThreadPoolExecutor(WRITERS)
         runner.logger.info(f'Predictions of all tested frames: {self.out_dir.resolve()}')
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
-                        outputs: Sequence[MultiTaskDataSample] | None = None) -> None:
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[MultiTaskDataSample] | None = None,
+    ) -> None:
         for sample in outputs:
             frame_id = sample.get('frame_id')
             if frame_id is None:
-                raise ValueError('SavePredictionsHook: a tested frame has no frame_id to name its files by. Let the '
-                                 'data set provide it, and PackMultiTaskInputs pack it.')
+                raise ValueError(
+                    'SavePredictionsHook: a tested frame has no frame_id to name its '
+                    'files by. Let the '
+                    'data set provide it, and PackMultiTaskInputs pack it.'
+                )
             for task in self._tasks.values():
                 if task.pred_field in sample:
                     data = sample.get(task.pred_field).data.permute(1, 2, 0).cpu().numpy()

@@ -19,15 +19,19 @@ from m2h_mm.visualization import MultiTaskVisualizer, frame_image, frame_name, s
 class MultiTaskVisualizationHook(Hook):
     """Draws some frames of every validation, and all frames of a test.
 
-    During validation the same frames are drawn each time, spread evenly over the data set, by the main process, into
-    the visualizer's backends: ``<work_dir>/<timestamp>/vis_data/vis_image/<frame_id>_<iteration>.png`` with
-    ``LocalVisBackend``, the images tab with ``TensorboardVisBackend``. A test draws only if it is told where.
+    During validation the same frames are drawn each time, spread evenly over the data set, by the
+    main process, into the visualizer's backends:
+    ``<work_dir>/<timestamp>/vis_data/vis_image/<frame_id>_<iteration>.png`` with
+    ``LocalVisBackend``, the images tab with ``TensorboardVisBackend``. A test draws only if it is
+    told where.
 
     Args:
         num_frames (int): frames to draw in a validation, default 4; 0 for none.
-        interval (int): draw in the first validation and in every ``interval``-th after it, default 1.
-        show_dir (str, optional): folder for ``<frame_id>.png`` of each tested frame; every process of a distributed
-            test draws its own share. Set by ``tools/test.py --show-dir``. Default: none, tests draw nothing.
+        interval (int): draw in the first validation and in every ``interval``-th after it, default
+            1.
+        show_dir (str, optional): folder for ``<frame_id>.png`` of each tested frame; every process
+            of a distributed test draws its own share. Set by ``tools/test.py --show-dir``. Default:
+                none, tests draw nothing.
 
     Raises:
         ValueError: ``num_frames`` negative or ``interval`` below 1.
@@ -39,8 +43,11 @@ class MultiTaskVisualizationHook(Hook):
 
     def __init__(self, num_frames: int = 4, interval: int = 1, show_dir: str | None = None) -> None:
         if num_frames < 0 or interval < 1:
-            raise ValueError('default_hooks.visualization: expected num_frames >= 0 and interval >= 1, '
-                             f'got {num_frames} and {interval}.')
+            raise ValueError(
+                'default_hooks.visualization: expected num_frames >= 0 and interval '
+                '>= 1, '
+                f'got {num_frames} and {interval}.'
+            )
         self.num_frames = num_frames
         self.interval = interval
         self.show_dir = show_dir
@@ -50,8 +57,12 @@ class MultiTaskVisualizationHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         if not isinstance(runner.visualizer, MultiTaskVisualizer):
-            raise TypeError(f"visualizer: MultiTaskVisualizationHook expects dict(type='MultiTaskVisualizer'), got "
-                            f'{type(runner.visualizer).__name__}. Set it, or default_hooks.visualization=None.')
+            raise TypeError(
+                'visualizer: MultiTaskVisualizationHook expects '
+                "dict(type='MultiTaskVisualizer'), got "
+                f'{type(runner.visualizer).__name__}. Set it, or '
+                'default_hooks.visualization=None.'
+            )
         if runner.visualizer.tasks is None:
             model = runner.model.module if is_model_wrapper(runner.model) else runner.model
             runner.visualizer.tasks = model.tasks
@@ -60,17 +71,28 @@ class MultiTaskVisualizationHook(Hook):
         drawing = self._validations % self.interval == 0
         self._chosen = spread(len(runner.val_dataloader.sampler), self.num_frames if drawing else 0)
         self._seen = 0
-        if self._chosen and self._validations == 0 and runner.visualizer.get_backend('LocalVisBackend'):
+        if (
+            self._chosen
+            and self._validations == 0
+            and runner.visualizer.get_backend('LocalVisBackend')
+        ):
             folder = Path(runner.log_dir, 'vis_data', 'vis_image').resolve()
             runner.logger.info(f'Pictures of {len(self._chosen)} validation frames: {folder}')
         self._validations += 1
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
-                       outputs: Sequence[MultiTaskDataSample] | None = None) -> None:
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[MultiTaskDataSample] | None = None,
+    ) -> None:
         for index, sample in enumerate(outputs):
             if self._seen in self._chosen and is_main_process():
                 image = frame_image(sample, data_batch['inputs'][index])
-                runner.visualizer.add_datasample(frame_name(sample, self._seen), image, sample, step=runner.iter)
+                runner.visualizer.add_datasample(
+                    frame_name(sample, self._seen), image, sample, step=runner.iter
+                )
             self._seen += 1
 
     def before_test_epoch(self, runner: Runner) -> None:
@@ -78,8 +100,13 @@ class MultiTaskVisualizationHook(Hook):
         if self.show_dir is not None:
             runner.logger.info(f'Pictures of all tested frames: {Path(self.show_dir).resolve()}')
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
-                        outputs: Sequence[MultiTaskDataSample] | None = None) -> None:
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: Sequence[MultiTaskDataSample] | None = None,
+    ) -> None:
         if self.show_dir is None:
             return
         # The visualizer's own dataset_meta exists in the main process only.

@@ -22,58 +22,69 @@ from .vision_transformer import FEED_FORWARDS, LAYER_NORM_EPS, Block, PatchEmbed
 
 PATCH_SIZE = 14
 ARCHITECTURES = {
-    'tiny': dict(embed_dims=192, depth=4, num_heads=3, stem_channels=(32, 32, 64), out_indices=(0, 1, 2, 3)),
+    'tiny': dict(
+        embed_dims=192, depth=4, num_heads=3, stem_channels=(32, 32, 64), out_indices=(0, 1, 2, 3)
+    ),
     'small': dict(embed_dims=384, depth=12, num_heads=6, out_indices=(2, 5, 8, 11)),
     'base': dict(embed_dims=768, depth=12, num_heads=12, out_indices=(2, 5, 8, 11)),
     'large': dict(embed_dims=1024, depth=24, num_heads=16, out_indices=(4, 11, 17, 23)),
-    'giant': dict(embed_dims=1536, depth=40, num_heads=24, ffn='swiglu', out_indices=(9, 19, 29, 39)),
+    'giant': dict(
+        embed_dims=1536, depth=40, num_heads=24, ffn='swiglu', out_indices=(9, 19, 29, 39)
+    ),
 }
 
 
 @MODELS.register_module()
 class DINOv2(BaseModule):
-    """DINOv2 vision transformer with patches of 14 px (arXiv 2304.07193; registers: arXiv 2309.16588).
+    """DINOv2 vision transformer with patches of 14 px (arXiv 2304.07193; registers: arXiv
+    2309.16588).
 
-    Parameters have the official names, so the official ``.pth`` files load as they are. All official weights share
-    ``img_size=518``; the network takes any image whose sides are multiples of 14.
+    Parameters have the official names, so the official ``.pth`` files load as they are. All
+    official weights share ``img_size=518``; the network takes any image whose sides are multiples
+    of 14.
 
     Args:
-        arch (str | dict): ``'small'``, ``'base'``, ``'large'``, ``'giant'``; ``'tiny'`` (192 channels, 4 blocks behind
-            three convolutions; no official weights, for tests and quick runs from scratch); or a dict with
-            ``embed_dims``, ``depth``, ``num_heads`` and optionally ``ffn`` (``'mlp'`` | ``'swiglu'``, default
-            ``'mlp'``), ``mlp_ratio`` (default 4) and ``stem_channels`` (see :class:`PatchEmbedding`, default none).
-            Default ``'small'``.
-        out_indices (Sequence[int], optional): blocks whose outputs are returned, ascending from 0. Default: those
-            of M2H, small and base (2, 5, 8, 11), large (4, 11, 17, 23), giant (9, 19, 29, 39), tiny (0, 1, 2, 3);
+        arch (str | dict): ``'small'``, ``'base'``, ``'large'``, ``'giant'``; ``'tiny'`` (192
+            channels, 4 blocks behind three convolutions; no official weights, for tests and quick
+            runs from scratch); or a dict with ``embed_dims``, ``depth``, ``num_heads`` and
+            optionally ``ffn`` (``'mlp'`` | ``'swiglu'``, default ``'mlp'``), ``mlp_ratio`` (default
+            4) and ``stem_channels`` (see :class:`PatchEmbedding`, default none). Default
+            ``'small'``.
+        out_indices (Sequence[int], optional): blocks whose outputs are returned, ascending from 0.
+            Default: those of M2H, small and base (2, 5, 8, 11), large (4, 11, 17, 23), giant (9,
+                19, 29, 39), tiny (0, 1, 2, 3);
             required where ``arch`` is a dict.
-        img_size (int): side of the square image that the stored position embedding belongs to, in pixels, a
-            multiple of 14. Default 518.
+        img_size (int): side of the square image that the stored position embedding belongs to, in
+            pixels, a multiple of 14. Default 518.
         num_registers (int): register tokens; the official weights have 0 or 4. Default 0.
-        interpolate_offset (float, optional): offset in the interpolation of the position embedding, in patches,
-            see :func:`interpolate_position_embedding`. Default: as the official weights want it, 0.1 without and 0
-            with registers.
-        interpolate_antialias (bool, optional): antialiased interpolation of the position embedding. Default: as the
-            official weights want it, False without and True with registers.
-        frozen (bool | int): True: no parameter is trained, no graph is built. A number n (1 to depth): the
-            embeddings and the first n blocks are frozen likewise. Frozen parts stay in eval mode. Default False.
+        interpolate_offset (float, optional): offset in the interpolation of the position embedding,
+            in patches, see :func:`interpolate_position_embedding`. Default: as the official weights
+            want it, 0.1 without and 0 with registers.
+        interpolate_antialias (bool, optional): antialiased interpolation of the position embedding.
+            Default: as the official weights want it, False without and True with registers.
+        frozen (bool | int): True: no parameter is trained, no graph is built. A number n (1 to
+            depth): the embeddings and the first n blocks are frozen likewise. Frozen parts stay in
+            eval mode. Default False.
         init_values (float): initial value of LayerScale where no checkpoint is loaded. Default 1.0.
-        drop_path_rate (float): stochastic depth of the last block, growing linearly from 0 at the first; trainable
-            blocks in training only. Default 0.
+        drop_path_rate (float): stochastic depth of the last block, growing linearly from 0 at the
+            first; trainable blocks in training only. Default 0.
         final_norm (bool): apply the final LayerNorm to every output. Default False.
         in_channels (int): channels of the image. Default 3.
-        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with a path, a URL, or ``'official'``,
-            which stands for the official file that fits ``arch`` and ``num_registers`` (downloaded once to
-            torch.hub's cache). None: initialised from scratch, the position embedding with sines and cosines. Read
-            by ``init_weights``, so a model that is only tested from its own checkpoint needs no file here.
+        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with a path, a URL,
+            or ``'official'``, which stands for the official file that fits ``arch`` and
+            ``num_registers`` (downloaded once to torch.hub's cache). None: initialised from
+            scratch, the position embedding with sines and cosines. Read by ``init_weights``, so a
+            model that is only tested from its own checkpoint needs no file here.
 
     Input: images ``(N, in_channels, H, W)``, normalised, H and W multiples of 14.
 
-    Output: :class:`Features`: ``maps``, one ``(N, C, H / 14, W / 14)`` per out index, and ``cls_tokens``, one
-    ``(N, C)`` each.
+    Output: :class:`Features`: ``maps``, one ``(N, C, H / 14, W / 14)`` per out index, and
+    ``cls_tokens``, one ``(N, C)`` each.
 
     Raises:
-        ValueError: an argument out of range; an image whose sides are no multiples of 14; a checkpoint of another
-            architecture. FileNotFoundError, ConnectionError: the checkpoint cannot be had.
+        ValueError: an argument out of range; an image whose sides are no multiples of 14; a
+            checkpoint of another architecture. FileNotFoundError, ConnectionError: the checkpoint
+                cannot be had.
     """
 
     def __init__(
@@ -100,8 +111,12 @@ class DINOv2(BaseModule):
         self.out_channels = (embed_dims,) * len(self.out_indices)
         self.strides = (PATCH_SIZE,) * len(self.out_indices)
         self.num_registers = num_registers
-        self.interpolate_offset = (0.0 if num_registers else 0.1) if interpolate_offset is None else interpolate_offset
-        self.interpolate_antialias = num_registers > 0 if interpolate_antialias is None else interpolate_antialias
+        self.interpolate_offset = (
+            (0.0 if num_registers else 0.1) if interpolate_offset is None else interpolate_offset
+        )
+        self.interpolate_antialias = (
+            num_registers > 0 if interpolate_antialias is None else interpolate_antialias
+        )
         self.final_norm = final_norm
         self.frozen = frozen
         self.num_frozen_blocks = depth * frozen if isinstance(frozen, bool) else frozen
@@ -112,7 +127,9 @@ class DINOv2(BaseModule):
             self.register_tokens = nn.Parameter(torch.empty(1, num_registers, embed_dims))
         # Only pre-training uses it; kept because every official file and checkpoint has it.
         self.mask_token = nn.Parameter(torch.zeros(1, embed_dims))
-        self.patch_embed = PatchEmbedding(in_channels, embed_dims, PATCH_SIZE, settings['stem_channels'])
+        self.patch_embed = PatchEmbedding(
+            in_channels, embed_dims, PATCH_SIZE, settings['stem_channels']
+        )
         self.blocks = nn.ModuleList(
             Block(
                 embed_dims,
@@ -141,7 +158,9 @@ class DINOv2(BaseModule):
                     output = self.norm(tokens) if self.final_norm else tokens
                 cls_tokens.append(output[:, 0])
                 patches = output[:, 1 + self.num_registers :]
-                maps.append(patches.transpose(1, 2).reshape(output.shape[0], output.shape[2], *grid))
+                maps.append(
+                    patches.transpose(1, 2).reshape(output.shape[0], output.shape[2], *grid)
+                )
         return Features(maps=tuple(maps), cls_tokens=tuple(cls_tokens))
 
     def embed(self, image: Tensor) -> Tensor:
@@ -152,8 +171,10 @@ class DINOv2(BaseModule):
         height, width = image.shape[2:]
         if height % PATCH_SIZE or width % PATCH_SIZE:
             raise ValueError(
-                f'DINOv2 needs images whose sides are multiples of {PATCH_SIZE}, got {height}x{width} (HxW). Set '
-                f'model.data_preprocessor.size_divisor={PATCH_SIZE}, which pads images to such a size.'
+                f'DINOv2 needs images whose sides are multiples of {PATCH_SIZE}, got '
+                f'{height}x{width} (HxW). Set '
+                f'model.data_preprocessor.size_divisor={PATCH_SIZE}, which pads images to such a '
+                'size.'
             )
         patches = self.patch_embed(image)
         positions = interpolate_position_embedding(
@@ -180,13 +201,16 @@ class DINOv2(BaseModule):
     def init_weights(self) -> None:
         """Load ``init_cfg.checkpoint``, or initialise from scratch where there is none."""
         if self.init_cfg:
-            checkpoint = resolve_checkpoint(self.init_cfg['checkpoint'], self.arch, self.num_registers)
+            checkpoint = resolve_checkpoint(
+                self.init_cfg['checkpoint'], self.arch, self.num_registers
+            )
             unused = ('mask_token',) if self.final_norm else ('mask_token', 'norm.')
             load_weights(self, read_checkpoint(checkpoint), checkpoint, unused)
         else:
             if self.num_frozen_blocks:
                 print_log(
-                    f'DINOv2: model.backbone.frozen={self.frozen} without model.backbone.init_cfg keeps random weights '
+                    f'DINOv2: model.backbone.frozen={self.frozen} without model.backbone.init_cfg '
+                    'keeps random weights '
                     'unless a checkpoint (load_from) brings trained ones.',
                     logger='current',
                     level=logging.WARNING,
@@ -209,12 +233,18 @@ class DINOv2(BaseModule):
         return torch.no_grad() if frozen else nullcontext()
 
     def _freeze(self) -> None:
-        # What no output depends on must not wait for a gradient: DistributedDataParallel would stop at it.
+        # What no output depends on must not wait for a gradient: DistributedDataParallel would stop
+        # at it.
         parts = [self.mask_token, self.blocks[self.out_indices[-1] + 1 :]]
         if self.frozen is True or not self.final_norm:
             parts.append(self.norm)
         if self.num_frozen_blocks:
-            parts += [self.cls_token, self.pos_embed, self.patch_embed, self.blocks[: self.num_frozen_blocks]]
+            parts += [
+                self.cls_token,
+                self.pos_embed,
+                self.patch_embed,
+                self.blocks[: self.num_frozen_blocks],
+            ]
             parts += [self.register_tokens] if self.num_registers else []
         for part in parts:
             part.requires_grad_(False)
@@ -224,40 +254,61 @@ def _settings(arch: str | Mapping[str, Any], out_indices: Sequence[int] | None) 
     """Architecture with all defaults filled in, checked."""
     if isinstance(arch, str):
         if arch not in ARCHITECTURES:
-            raise ValueError(f'model.backbone.arch must be one of {sorted(ARCHITECTURES)} or a dict, got {arch!r}.')
+            raise ValueError(
+                f'model.backbone.arch must be one of {sorted(ARCHITECTURES)} or a '
+                f'dict, got {arch!r}.'
+            )
         arch = ARCHITECTURES[arch]
     elif not {'embed_dims', 'depth', 'num_heads'} <= set(arch) <= {
         'embed_dims', 'depth', 'num_heads', 'ffn', 'mlp_ratio', 'stem_channels'
     }:  # fmt: skip
         raise ValueError(
-            'model.backbone.arch as a dict must have embed_dims, depth, num_heads and may have ffn, mlp_ratio, '
+            'model.backbone.arch as a dict must have embed_dims, depth, num_heads and may have '
+            'ffn, mlp_ratio, '
             f'stem_channels, got {sorted(arch)}.'
         )
     settings = {'ffn': 'mlp', 'mlp_ratio': 4, 'stem_channels': (), **arch}
     if settings['ffn'] not in FEED_FORWARDS:
-        raise ValueError(f'model.backbone.arch.ffn must be one of {sorted(FEED_FORWARDS)}, got {settings["ffn"]!r}.')
+        raise ValueError(
+            f'model.backbone.arch.ffn must be one of {sorted(FEED_FORWARDS)}, got '
+            f'{settings["ffn"]!r}.'
+        )
     if settings['embed_dims'] % settings['num_heads']:
         raise ValueError(
-            f'model.backbone.arch: num_heads={settings["num_heads"]} must divide embed_dims={settings["embed_dims"]}.'
+            f'model.backbone.arch: num_heads={settings["num_heads"]} must divide '
+            f'embed_dims={settings["embed_dims"]}.'
         )
     indices = tuple(settings.get('out_indices', ()) if out_indices is None else out_indices)
-    if not indices or list(indices) != sorted(set(indices)) or not 0 <= indices[0] <= indices[-1] < settings['depth']:
+    if (
+        not indices
+        or list(indices) != sorted(set(indices))
+        or not 0 <= indices[0] <= indices[-1] < settings['depth']
+    ):
         raise ValueError(
-            f'model.backbone.out_indices must be ascending block numbers from 0 to {settings["depth"] - 1}, got '
+            'model.backbone.out_indices must be ascending block numbers from 0 to '
+            f'{settings["depth"] - 1}, got '
             f'{indices}.'
         )
     return {**settings, 'out_indices': indices}
 
 
-def _check(img_size: int, frozen: bool | int, depth: int, init_cfg: Mapping[str, Any] | None) -> None:
+def _check(
+    img_size: int, frozen: bool | int, depth: int, init_cfg: Mapping[str, Any] | None
+) -> None:
     if img_size <= 0 or img_size % PATCH_SIZE:
-        raise ValueError(f'model.backbone.img_size must be a multiple of {PATCH_SIZE}, got {img_size}.')
+        raise ValueError(
+            f'model.backbone.img_size must be a multiple of {PATCH_SIZE}, got {img_size}.'
+        )
     if not isinstance(frozen, bool) and not 1 <= frozen <= depth:
         raise ValueError(
-            f'model.backbone.frozen must be True, False or a number of blocks from 1 to {depth}, got {frozen!r}.'
+            f'model.backbone.frozen must be True, False or a number of blocks from 1 to {depth}, '
+            f'got {frozen!r}.'
         )
-    if init_cfg and (init_cfg.get('type') != 'Pretrained' or set(init_cfg) != {'type', 'checkpoint'}):
+    if init_cfg and (
+        init_cfg.get('type') != 'Pretrained' or set(init_cfg) != {'type', 'checkpoint'}
+    ):
         raise ValueError(
-            "model.backbone.init_cfg must be None (from scratch) or dict(type='Pretrained', checkpoint='official' | "
+            "model.backbone.init_cfg must be None (from scratch) or dict(type='Pretrained', "
+            "checkpoint='official' | "
             f'path | URL), got {dict(init_cfg)}.'
         )

@@ -1,4 +1,6 @@
-"""Reading DINOv2 weights: where the official files are, and what a file must hold to fit a backbone."""
+"""Reading DINOv2 weights: where the official files are, and what a file must hold to fit a
+backbone.
+"""
 
 from __future__ import annotations
 
@@ -18,20 +20,29 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from m2h_mm.utils.checkpoint import allow_logged_curves
+from m2h_mm.engine.checkpoints import allow_logged_curves
 
 CONFIG_KEY = 'model.backbone.init_cfg.checkpoint'
 DOWNLOAD_TIMEOUT_S = 15.0
 # (arch, num_registers) -> file. Published by the authors of DINOv2 under Apache-2.0.
 PRETRAINED_URLS = {
-    (arch, registers): f'https://dl.fbaipublicfiles.com/dinov2/dinov2_{name}/dinov2_{name}{suffix}_pretrain.pth'
-    for arch, name in {'small': 'vits14', 'base': 'vitb14', 'large': 'vitl14', 'giant': 'vitg14'}.items()
+    (
+        arch,
+        registers,
+    ): f'https://dl.fbaipublicfiles.com/dinov2/dinov2_{name}/dinov2_{name}{suffix}_pretrain.pth'
+    for arch, name in {
+        'small': 'vits14',
+        'base': 'vitb14',
+        'large': 'vitl14',
+        'giant': 'vitg14',
+    }.items()
     for registers, suffix in {0: '', 4: '_reg4'}.items()
 }
 
 
 def resolve_checkpoint(checkpoint: str, arch: str | Mapping[str, Any], num_registers: int) -> str:
-    """Path or URL for a configured checkpoint; ``'official'`` becomes the URL for ``arch`` and ``num_registers``.
+    """Path or URL for a configured checkpoint; ``'official'`` becomes the URL for ``arch`` and
+    ``num_registers``.
 
     Raises:
         ValueError: ``'official'`` where the authors published no weights.
@@ -42,8 +53,10 @@ def resolve_checkpoint(checkpoint: str, arch: str | Mapping[str, Any], num_regis
     if (name, num_registers) not in PRETRAINED_URLS:
         raise ValueError(
             f"{CONFIG_KEY}='official': there are no official weights for arch={name!r} with "
-            f'num_registers={num_registers}. They exist for arch small, base, large and giant with 0 or 4 registers. '
-            'Change model.backbone.arch, name a file of your own, or set model.backbone.init_cfg=None to train from '
+            f'num_registers={num_registers}. They exist for arch small, base, large and giant with '
+            '0 or 4 registers. '
+            'Change model.backbone.arch, name a file of your own, or set '
+            'model.backbone.init_cfg=None to train from '
             'scratch.'
         )
     return PRETRAINED_URLS[name, num_registers]
@@ -52,8 +65,9 @@ def resolve_checkpoint(checkpoint: str, arch: str | Mapping[str, Any], num_regis
 def read_checkpoint(checkpoint: str) -> dict[str, Tensor]:
     """State dict of a DINOv2 file at a path or URL, with the official keys of an unchunked model.
 
-    Takes the official files, a training checkpoint of DINOv2 (``teacher``), and any checkpoint in which the backbone
-    sits under ``backbone.`` (those of this package included). Files are unpickled with ``weights_only=True``.
+    Takes the official files, a training checkpoint of DINOv2 (``teacher``), and any checkpoint in
+    which the backbone sits under ``backbone.`` (those of this package included). Files are
+    unpickled with ``weights_only=True``.
 
     Raises:
         FileNotFoundError: there is no file at the path.
@@ -64,13 +78,17 @@ def read_checkpoint(checkpoint: str) -> dict[str, Tensor]:
         content = _download(checkpoint) if '://' in checkpoint else _read_file(checkpoint)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(
-            f'{CONFIG_KEY}: {_location(checkpoint)} is not a file of weights that torch.load(weights_only=True) can '
-            f'read ({_first_line(error)}). If its download was cut off, delete it and fetch it again.'
+            f'{CONFIG_KEY}: {_location(checkpoint)} is not a file of weights that '
+            'torch.load(weights_only=True) can '
+            f'read ({_first_line(error)}). If its download was cut off, delete it and fetch it '
+            'again.'
         ) from error
     return _official_keys(content, checkpoint)
 
 
-def load_weights(model: nn.Module, state: dict[str, Tensor], checkpoint: str, unused: tuple[str, ...]) -> None:
+def load_weights(
+    model: nn.Module, state: dict[str, Tensor], checkpoint: str, unused: tuple[str, ...]
+) -> None:
     """Copy ``state`` into ``model``, or say what does not fit.
 
     Args:
@@ -86,12 +104,17 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], checkpoint: str, un
     ours, theirs = _describe(expected), _describe(state)
     different = [name for name in ours if ours[name] != theirs[name]]
     if different:
-        key = {'native size (px)': 'img_size', 'registers': 'num_registers', 'image channels': 'in_channels'}
+        key = {
+            'native size (px)': 'img_size',
+            'registers': 'num_registers',
+            'image channels': 'in_channels',
+        }
         keys = sorted({key.get(name, 'arch') for name in different})
         raise ValueError(
             f'{CONFIG_KEY}: {checkpoint} holds another architecture.\n'
             f'  file:   {_join(theirs)}\n  config: {_join(ours)}\n'
-            f'They differ in {", ".join(different)}: change {", ".join(f"model.backbone.{key}" for key in keys)} or '
+            f'They differ in {", ".join(different)}: change '
+            f'{", ".join(f"model.backbone.{key}" for key in keys)} or '
             'name another file.'
         )
     shapes = [
@@ -100,13 +123,20 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], checkpoint: str, un
         if key in state and state[key].shape != tensor.shape
     ]
     if shapes:
-        raise ValueError(f'{CONFIG_KEY}: {checkpoint} has parameters of other shapes: {_shorten(shapes)}.')
+        raise ValueError(
+            f'{CONFIG_KEY}: {checkpoint} has parameters of other shapes: {_shorten(shapes)}.'
+        )
     missing, unexpected = model.load_state_dict(state, strict=False)
     needed = [key for key in missing if not key.startswith(unused)]
     if needed:
-        raise ValueError(f'{CONFIG_KEY}: {checkpoint} lacks parameters that the backbone needs: {_shorten(needed)}.')
+        raise ValueError(
+            f'{CONFIG_KEY}: {checkpoint} lacks parameters that the backbone needs: '
+            f'{_shorten(needed)}.'
+        )
     name = type(model).__name__
-    print_log(f'{name}: loaded {len(state) - len(unexpected)} tensors from {checkpoint}', logger='current')
+    print_log(
+        f'{name}: loaded {len(state) - len(unexpected)} tensors from {checkpoint}', logger='current'
+    )
     for what, keys in (('missing in the file, without effect', missing), ('not used', unexpected)):
         if keys:
             print_log(f'{name}: {what}: {_shorten(keys)}', logger='current', level=logging.WARNING)
@@ -116,8 +146,10 @@ def _read_file(path: str) -> Any:
     file = Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(
-            f'{CONFIG_KEY}={path!r}: no such file (looked for {file.absolute()}). Put the weights there, or point to '
-            f"them with --cfg-options {CONFIG_KEY}=/path/to/file.pth. 'official' downloads the weights that fit "
+            f'{CONFIG_KEY}={path!r}: no such file (looked for {file.absolute()}). Put the weights '
+            'there, or point to '
+            f"them with --cfg-options {CONFIG_KEY}=/path/to/file.pth. 'official' downloads the "
+            'weights that fit '
             'model.backbone.arch; an http(s) URL works as well.'
         )
     allow_logged_curves()
@@ -127,10 +159,13 @@ def _read_file(path: str) -> Any:
 def _download(url: str) -> Any:
     try:
         with _socket_timeout(DOWNLOAD_TIMEOUT_S):
-            return torch.hub.load_state_dict_from_url(url, map_location='cpu', progress=True, weights_only=True)
+            return torch.hub.load_state_dict_from_url(
+                url, map_location='cpu', progress=True, weights_only=True
+            )
     except (OSError, HTTPException) as error:
         raise ConnectionError(
-            f'{CONFIG_KEY}: could not download {url} ({_first_line(error)}). Without a connection, fetch the file '
+            f'{CONFIG_KEY}: could not download {url} ({_first_line(error)}). Without a connection, '
+            'fetch the file '
             f'elsewhere and put it at {_location(url)}, or name its place with '
             f'--cfg-options {CONFIG_KEY}=/path/to/file.pth.'
         ) from error
@@ -138,7 +173,9 @@ def _download(url: str) -> Any:
 
 @contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """torch.hub opens its connection without a timeout, so an unreachable host would block for minutes."""
+    """torch.hub opens its connection without a timeout, so an unreachable host would block for
+    minutes.
+    """
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
@@ -160,15 +197,26 @@ def _official_keys(content: Any, checkpoint: str) -> dict[str, Tensor]:
             state = state[wrapper]
     if isinstance(state, Mapping) and 'backbone.cls_token' in state:
         prefix = 'backbone.'
-        state = {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
-    if not isinstance(state, Mapping) or not {'cls_token', 'pos_embed', 'patch_embed.proj.weight'} <= state.keys():
+        state = {
+            key.removeprefix(prefix): tensor
+            for key, tensor in state.items()
+            if key.startswith(prefix)
+        }
+    if (
+        not isinstance(state, Mapping)
+        or not {'cls_token', 'pos_embed', 'patch_embed.proj.weight'} <= state.keys()
+    ):
         found = _shorten(list(state)) if isinstance(state, Mapping) else type(state).__name__
         raise ValueError(
-            f'{CONFIG_KEY}: {checkpoint} is not a vision transformer: expected the keys cls_token, pos_embed, '
+            f'{CONFIG_KEY}: {checkpoint} is not a vision transformer: expected the keys cls_token, '
+            'pos_embed, '
             f'patch_embed.*, blocks.* (also under "backbone."), found {found}.'
         )
     # Models built with block_chunks name block 3 "blocks.<chunk>.3.".
-    return {re.sub(r'^blocks\.\d+\.(\d+)\.', r'blocks.\1.', key): tensor for key, tensor in state.items()}
+    return {
+        re.sub(r'^blocks\.\d+\.(\d+)\.', r'blocks.\1.', key): tensor
+        for key, tensor in state.items()
+    }
 
 
 def _describe(state: Mapping[str, Tensor]) -> dict[str, int | str]:
@@ -190,7 +238,9 @@ def _join(description: Mapping[str, int | str]) -> str:
 
 
 def _shorten(items: list[str], limit: int = 6) -> str:
-    return ', '.join(items[:limit]) + (f' and {len(items) - limit} more' if len(items) > limit else '')
+    return ', '.join(items[:limit]) + (
+        f' and {len(items) - limit} more' if len(items) > limit else ''
+    )
 
 
 def _first_line(error: Exception) -> str:

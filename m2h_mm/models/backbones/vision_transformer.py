@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from torch import Tensor, nn
 
-from m2h_mm.models.layers import MLP
+from m2h_mm.models.layers.feed_forward import MLP
 
 LAYER_NORM_EPS = 1e-6
 
@@ -21,16 +21,24 @@ class PatchEmbedding(nn.Module):
         in_channels: channels of the image.
         embed_dims: C.
         patch_size: P, in pixels; even where there is a stem.
-        stem_channels: channels of 3x3 convolutions before the patches are cut, the first with stride 2. A transformer
-            trained from scratch learns faster behind them (Xiao et al., NeurIPS 2021). DINOv2 has none.
+        stem_channels: channels of 3x3 convolutions before the patches are cut, the first with
+            stride 2. A transformer trained from scratch learns faster behind them (Xiao et al.,
+            NeurIPS 2021). DINOv2 has none.
     """
 
-    def __init__(self, in_channels: int, embed_dims: int, patch_size: int, stem_channels: Sequence[int] = ()) -> None:
+    def __init__(
+        self, in_channels: int, embed_dims: int, patch_size: int, stem_channels: Sequence[int] = ()
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for channels in stem_channels:
-            layers += [nn.Conv2d(in_channels, channels, 3, stride=1 if layers else 2, padding=1, bias=False),
-                       nn.BatchNorm2d(channels), nn.GELU()]
+            layers += [
+                nn.Conv2d(
+                    in_channels, channels, 3, stride=1 if layers else 2, padding=1, bias=False
+                ),
+                nn.BatchNorm2d(channels),
+                nn.GELU(),
+            ]
             in_channels = channels
         self.stem = nn.Sequential(*layers)
         patch_size //= 2 if layers else 1
@@ -50,7 +58,9 @@ class Attention(nn.Module):
         self.proj = nn.Linear(embed_dims, embed_dims)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        query, key, value = self.qkv(tokens).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        query, key, value = (
+            self.qkv(tokens).unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        )
         attended = F.scaled_dot_product_attention(query, key, value)
         return self.proj(attended.transpose(1, 2).flatten(2))
 
@@ -58,8 +68,8 @@ class Attention(nn.Module):
 class SwiGLU(nn.Module):
     """Gated feed-forward network (arXiv 2002.05202) on tokens ``(N, L, C)``.
 
-    The hidden width is two thirds of ``hidden_dims``, rounded up to a multiple of 8, which keeps the number of
-    parameters of an :class:`MLP` of that width.
+    The hidden width is two thirds of ``hidden_dims``, rounded up to a multiple of 8, which keeps
+    the number of parameters of an :class:`MLP` of that width.
     """
 
     def __init__(self, embed_dims: int, hidden_dims: int) -> None:
@@ -100,7 +110,13 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, embed_dims: int, num_heads: int, ffn: str, mlp_ratio: float, init_values: float, drop_path: float
+        self,
+        embed_dims: int,
+        num_heads: int,
+        ffn: str,
+        mlp_ratio: float,
+        init_values: float,
+        drop_path: float,
     ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)

@@ -11,7 +11,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2h_mm.models.layers import MLP
+from m2h_mm.models.layers.feed_forward import MLP
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
@@ -28,7 +28,9 @@ ARCHITECTURES = {
 
 
 class PlainBlock(nn.Module):
-    """``x + Attention(LN(x))``, then ``x + MLP(LN(x))``, on tokens ``(N, L, C)``: DINOv2's block without LayerScale."""
+    """``x + Attention(LN(x))``, then ``x + MLP(LN(x))``, on tokens ``(N, L, C)``: DINOv2's block
+    without LayerScale.
+    """
 
     def __init__(self, embed_dims: int, num_heads: int) -> None:
         super().__init__()
@@ -46,40 +48,54 @@ class PlainBlock(nn.Module):
 class ViT(BaseModule):
     """Plain vision transformer with patches of 16 px (arXiv 2010.11929), the backbone of InvPT.
 
-    Parameters have the names of timm's ``vit_*_patch16_*`` models, which are also those of InvPT's checkpoints.
+    Parameters have the names of timm's ``vit_*_patch16_*`` models, which are also those of InvPT's
+    checkpoints.
 
     Args:
-        arch (str | dict): ``'tiny'``, ``'small'``, ``'base'``, ``'large'``, or a dict with ``embed_dims``, ``depth``
-            and ``num_heads``. Default ``'large'``.
-        out_indices (Sequence[int], optional): blocks whose outputs are returned, ascending from 0; the last one is the
-            last block. Default: four, a quarter of the depth apart, for large (5, 11, 17, 23).
-        img_size (int | tuple): (height, width), or the side of a square, of the image that the stored position
-            embedding belongs to, in pixels, multiples of 16. Default 384.
-        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with a path or URL of a state dict of
-            timm's model (``.pth``). Its position embedding is resampled from a square to ``img_size``; one whose number
-            of patches is no square must already be of that size. None: initialised from scratch. Read by
-            ``init_weights``.
+        arch (str | dict): ``'tiny'``, ``'small'``, ``'base'``, ``'large'``, or a dict with
+            ``embed_dims``, ``depth`` and ``num_heads``. Default ``'large'``.
+        out_indices (Sequence[int], optional): blocks whose outputs are returned, ascending from 0;
+            the last one is the last block. Default: four, a quarter of the depth apart, for large
+                (5, 11, 17, 23).
+        img_size (int | tuple): (height, width), or the side of a square, of the image that the
+            stored position embedding belongs to, in pixels, multiples of 16. Default 384.
+        init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with a path or URL of
+            a state dict of timm's model (``.pth``). Its position embedding is resampled from a
+            square to ``img_size``; one whose number of patches is no square must already be of that
+            size. None: initialised from scratch. Read by ``init_weights``.
 
-    Input: images ``(N, 3, H, W)``, normalised, H and W multiples of 16. At other sizes than ``img_size`` the position
-    embedding is resampled (bicubic).
+    Input: images ``(N, 3, H, W)``, normalised, H and W multiples of 16. At other sizes than
+    ``img_size`` the position embedding is resampled (bicubic).
 
-    Output: :class:`Features`: ``maps``, one ``(N, C, H / 16, W / 16)`` per out index, and ``cls_tokens``, one
-    ``(N, C)`` each: the blocks' plain outputs but for the last one, which has passed the final LayerNorm.
+    Output: :class:`Features`: ``maps``, one ``(N, C, H / 16, W / 16)`` per out index, and
+    ``cls_tokens``, one ``(N, C)`` each: the blocks' plain outputs but for the last one, which has
+    passed the final LayerNorm.
 
     Raises:
-        ValueError: an argument out of range; an image whose sides are no multiples of 16; a checkpoint of another
-            architecture. FileNotFoundError, ConnectionError: the checkpoint cannot be had.
+        ValueError: an argument out of range; an image whose sides are no multiples of 16; a
+            checkpoint of another architecture. FileNotFoundError, ConnectionError: the checkpoint
+                cannot be had.
     """
 
-    def __init__(self, arch: str | Mapping[str, Any] = 'large', out_indices: Sequence[int] | None = None,
-                 img_size: int | Sequence[int] = 384, init_cfg: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any] = 'large',
+        out_indices: Sequence[int] | None = None,
+        img_size: int | Sequence[int] = 384,
+        init_cfg: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(init_cfg)
         embed_dims, depth, num_heads = _architecture(arch)
         self.out_indices = _out_indices(out_indices, depth)
         self.grid = _grid(img_size)
-        if init_cfg and (init_cfg.get('type') != 'Pretrained' or set(init_cfg) != {'type', 'checkpoint'}):
-            raise ValueError("model.backbone.init_cfg must be None (from scratch) or dict(type='Pretrained', "
-                             f'checkpoint=path | URL), got {dict(init_cfg)}.')
+        if init_cfg and (
+            init_cfg.get('type') != 'Pretrained' or set(init_cfg) != {'type', 'checkpoint'}
+        ):
+            raise ValueError(
+                'model.backbone.init_cfg must be None (from scratch) or '
+                "dict(type='Pretrained', "
+                f'checkpoint=path | URL), got {dict(init_cfg)}.'
+            )
         self.out_channels = (embed_dims,) * len(self.out_indices)
         self.strides = (PATCH_SIZE,) * len(self.out_indices)
         self.cls_token = nn.Parameter(torch.empty(1, 1, embed_dims))
@@ -105,10 +121,16 @@ class ViT(BaseModule):
         """Tokens that enter the first block, class token first, ``(N, 1 + H / 16 * W / 16, C)``."""
         height, width = image.shape[2:]
         if height % PATCH_SIZE or width % PATCH_SIZE:
-            raise ValueError(f'ViT needs images whose sides are multiples of {PATCH_SIZE}, got {height}x{width} (HxW). '
-                             f'Set model.data_preprocessor.size_divisor={PATCH_SIZE}, which pads images to such sizes.')
+            raise ValueError(
+                f'ViT needs images whose sides are multiples of {PATCH_SIZE}, got '
+                f'{height}x{width} (HxW). '
+                f'Set model.data_preprocessor.size_divisor={PATCH_SIZE}, which pads '
+                'images to such sizes.'
+            )
         patches = self.patch_embed(image)
-        positions = resample_positions(self.pos_embed, self.grid, (height // PATCH_SIZE, width // PATCH_SIZE))
+        positions = resample_positions(
+            self.pos_embed, self.grid, (height // PATCH_SIZE, width // PATCH_SIZE)
+        )
         return torch.cat([self.cls_token.expand(len(image), -1, -1), patches], dim=1) + positions
 
     def init_weights(self) -> None:
@@ -117,12 +139,18 @@ class ViT(BaseModule):
             checkpoint = str(self.init_cfg['checkpoint'])
             state = read_checkpoint(checkpoint)
             count, native = state['pos_embed'].shape[1] - 1, isqrt(state['pos_embed'].shape[1] - 1)
-            if native ** 2 == count:
-                state['pos_embed'] = resample_positions(state['pos_embed'], (native, native), self.grid)
+            if native**2 == count:
+                state['pos_embed'] = resample_positions(
+                    state['pos_embed'], (native, native), self.grid
+                )
             elif count != self.grid[0] * self.grid[1]:
-                raise ValueError(f'{CONFIG_KEY}: {checkpoint} has a position embedding of {count} patches, which is no '
-                                 f'square and not the {self.grid[0]}x{self.grid[1]} of model.backbone.img_size. '
-                                 "Set img_size to the checkpoint's.")
+                raise ValueError(
+                    f'{CONFIG_KEY}: {checkpoint} has a position embedding of {count} '
+                    'patches, which is no '
+                    f'square and not the {self.grid[0]}x{self.grid[1]} of '
+                    'model.backbone.img_size. '
+                    "Set img_size to the checkpoint's."
+                )
             load_weights(self, state, checkpoint, unused=())
         else:
             self._init_tokens()
@@ -138,7 +166,8 @@ class ViT(BaseModule):
 
 
 def resample_positions(pos_embed: Tensor, native: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """A position embedding at another patch grid, bicubic in float32; the class token's entry is kept.
+    """A position embedding at another patch grid, bicubic in float32; the class token's entry is
+    kept.
 
     Args:
         pos_embed: ``(1, 1 + h * w, C)``.
@@ -146,25 +175,40 @@ def resample_positions(pos_embed: Tensor, native: tuple[int, int], grid: tuple[i
         grid: the (H, W) wanted.
 
     Returns:
-        ``(1, 1 + H * W, C)`` in the dtype of ``pos_embed``; ``pos_embed`` itself where the grids are equal.
+        ``(1, 1 + H * W, C)`` in the dtype of ``pos_embed``; ``pos_embed`` itself where the grids
+        are equal.
     """
     if native == grid:
         return pos_embed
-    cls_entry, patches = pos_embed[:, :1], pos_embed[:, 1:].float().transpose(1, 2).unflatten(2, native)
-    patches = F.interpolate(patches, size=grid, mode='bicubic', align_corners=False).flatten(2).transpose(1, 2)
+    cls_entry, patches = (
+        pos_embed[:, :1],
+        pos_embed[:, 1:].float().transpose(1, 2).unflatten(2, native),
+    )
+    patches = (
+        F.interpolate(patches, size=grid, mode='bicubic', align_corners=False)
+        .flatten(2)
+        .transpose(1, 2)
+    )
     return torch.cat([cls_entry, patches.to(pos_embed.dtype)], dim=1)
 
 
 def _architecture(arch: str | Mapping[str, Any]) -> tuple[int, int, int]:
     if isinstance(arch, str) and arch not in ARCHITECTURES:
-        raise ValueError(f'model.backbone.arch must be one of {sorted(ARCHITECTURES)} or a dict, got {arch!r}.')
+        raise ValueError(
+            f'model.backbone.arch must be one of {sorted(ARCHITECTURES)} or a dict, got {arch!r}.'
+        )
     settings = ARCHITECTURES[arch] if isinstance(arch, str) else arch
     if set(settings) != {'embed_dims', 'depth', 'num_heads'}:
-        raise ValueError('model.backbone.arch as a dict must have embed_dims, depth and num_heads, got '
-                         f'{sorted(settings)}.')
+        raise ValueError(
+            'model.backbone.arch as a dict must have embed_dims, depth and num_heads, '
+            'got '
+            f'{sorted(settings)}.'
+        )
     embed_dims, depth, num_heads = (settings[name] for name in ('embed_dims', 'depth', 'num_heads'))
     if embed_dims % num_heads:
-        raise ValueError(f'model.backbone.arch: num_heads={num_heads} must divide embed_dims={embed_dims}.')
+        raise ValueError(
+            f'model.backbone.arch: num_heads={num_heads} must divide embed_dims={embed_dims}.'
+        )
     return embed_dims, depth, num_heads
 
 
@@ -173,14 +217,24 @@ def _out_indices(out_indices: Sequence[int] | None, depth: int) -> tuple[int, ..
         # A network of fewer than four blocks returns each of them.
         return tuple(sorted({-(-depth * quarter // 4) - 1 for quarter in (1, 2, 3, 4)}))
     indices = tuple(out_indices)
-    if not indices or list(indices) != sorted(set(indices)) or indices[0] < 0 or indices[-1] != depth - 1:
-        raise ValueError('model.backbone.out_indices must be ascending block numbers from 0, the last one '
-                         f'{depth - 1}, the last block, got {indices}.')
+    if (
+        not indices
+        or list(indices) != sorted(set(indices))
+        or indices[0] < 0
+        or indices[-1] != depth - 1
+    ):
+        raise ValueError(
+            'model.backbone.out_indices must be ascending block numbers from 0, the '
+            'last one '
+            f'{depth - 1}, the last block, got {indices}.'
+        )
     return indices
 
 
 def _grid(img_size: int | Sequence[int]) -> tuple[int, int]:
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
     if min(height, width) <= 0 or height % PATCH_SIZE or width % PATCH_SIZE:
-        raise ValueError(f'model.backbone.img_size must be a multiple of {PATCH_SIZE}, or two, got {img_size}.')
+        raise ValueError(
+            f'model.backbone.img_size must be a multiple of {PATCH_SIZE}, or two, got {img_size}.'
+        )
     return height // PATCH_SIZE, width // PATCH_SIZE

@@ -1,5 +1,5 @@
-from .linear import LinearHead
-from .m2h import M2HDepthHead, M2HEdgeHead, M2HNormalsHead, M2HSemsegHead
-from .pad_net import PADNetHead
+"""Heads that several methods use."""
 
-__all__ = ['LinearHead', 'M2HDepthHead', 'M2HEdgeHead', 'M2HNormalsHead', 'M2HSemsegHead', 'PADNetHead']
+from .linear import LinearHead
+
+__all__ = ['LinearHead']

@@ -9,8 +9,8 @@ from m2h_mm.registry import MODELS
 
 @MODELS.register_module()
 class LinearHead(nn.Module):
-    """One 1x1 convolution, its output as it is: class logits, metres, edge logits, or normals of any length (their
-    task normalises them after it has resized them).
+    """One 1x1 convolution, its output as it is: class logits, metres, edge logits, or normals of
+    any length (their task normalises them after it has resized them).
 
     Args:
         in_channels: C. Filled in by the model.

@@ -7,5 +7,13 @@ from .none import NoInteraction
 from .task_attention import TaskAttention
 from .wmca import WMCA
 
-__all__ = ['NDDR', 'WMCA', 'CrossStitch', 'CrossTaskMixer', 'GlobalCrossTaskAttention',
-           'MultiModalDistillation', 'NoInteraction', 'TaskAttention']
+__all__ = [
+    'NDDR',
+    'WMCA',
+    'CrossStitch',
+    'CrossTaskMixer',
+    'GlobalCrossTaskAttention',
+    'MultiModalDistillation',
+    'NoInteraction',
+    'TaskAttention',
+]

@@ -12,27 +12,33 @@ from m2h_mm.registry import MODELS
 
 @MODELS.register_module()
 class NDDR(nn.Module):
-    """Neural discriminative dimensionality reduction (Gao et al., NDDR-CNN, CVPR 2019, arXiv 1801.08297).
+    """Neural discriminative dimensionality reduction (Gao et al., NDDR-CNN, CVPR 2019, arXiv
+    1801.08297).
 
-    Each task takes what it needs from all tasks' channels: ``y_t = ReLU(BN(conv1_t([x_1; ...; x_T])))``, a 1x1
-    convolution without bias from T C to C channels. The T convolutions are one from T C to T C channels; its output
-    channels stand in the order of ``tasks``.
+    Each task takes what it needs from all tasks' channels: ``y_t = ReLU(BN(conv1_t([x_1; ...;
+    x_T])))``, a 1x1 convolution without bias from T C to C channels. The T convolutions are one
+    from T C to T C channels; its output channels stand in the order of ``tasks``.
 
-    The layer was born inside backbones: one follows the stem and each stage of a backbone per task. Here it is one
-    layer on the tasks' maps. Published trainings give its parameters 100 times the base learning rate (SGD); in a
-    config that is ``optim_wrapper=dict(paramwise_cfg=dict(custom_keys={'decoder.interaction': dict(lr_mult=100)}))``.
+    The layer was born inside backbones: one follows the stem and each stage of a backbone per task.
+    Here it is one layer on the tasks' maps. Published trainings give its parameters 100 times the
+    base learning rate (SGD); in a config that is
+    ``optim_wrapper=dict(paramwise_cfg=dict(custom_keys={'decoder.interaction':
+    dict(lr_mult=100)}))``.
 
     Args:
         channels: C. Filled in by the decoder.
         tasks: names of the T tasks. Filled in by the decoder.
-        init_self: the convolution starts as this multiple of the identity on a task's own channels. Default: 0.9.
-        init_other: and as this one on each partner's, however many there are: with more tasks the partners weigh
-            more. Batch norm takes the common scale out again. Default: 0.1.
+        init_self: the convolution starts as this multiple of the identity on a task's own channels.
+            Default: 0.9.
+        init_other: and as this one on each partner's, however many there are: with more tasks the
+            partners weigh more. Batch norm takes the common scale out again. Default: 0.1.
 
     Shapes: ``{task: (N, C, H, W)}`` kept.
     """
 
-    def __init__(self, channels: int, tasks: Sequence[str], init_self: float = 0.9, init_other: float = 0.1) -> None:
+    def __init__(
+        self, channels: int, tasks: Sequence[str], init_self: float = 0.9, init_other: float = 0.1
+    ) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
         width = len(self.tasks) * channels

@@ -14,7 +14,9 @@ class NoInteraction(nn.Module):
     Shapes: ``{task: (N, C, H, W)}`` kept.
     """
 
-    independent = True  # no task's output depends on another's input, so a decoder may leave tasks out
+    independent = (
+        True  # no task's output depends on another's input, so a decoder may leave tasks out
+    )
 
     def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         return maps

@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2h_mm.models.layers import WindowGrid, gelu_linear, require_divisible, resize, stack_tasks, unstack_tasks
+from m2h_mm.models.layers.conv import require_divisible
+from m2h_mm.models.layers.feed_forward import gelu_linear
+from m2h_mm.models.layers.resize import resize
+from m2h_mm.models.layers.task_tokens import stack_tasks, unstack_tasks
+from m2h_mm.models.layers.windows import WindowGrid
 from m2h_mm.registry import MODELS
 
 MAX_WINDOWS = 65535  # CUDA's attention kernels count them in 16 bits
@@ -21,72 +25,111 @@ WINDOWS_AT_ONCE = 32
 class WMCA(nn.Module):
     """Window-based multi-task cross-attention of M2H (arXiv 2510.17363).
 
-    All tasks' tokens in a window of n x n pixels attend to each other: T tasks give T n^2 tokens per window, so the
-    cost of attention is O(H W n^2 T^2 C), linear in the map's size. There is no encoding of position or task in the
-    attention itself; what tells tasks apart are their own norms before and after it, so their order does not matter.
-    The residual path starts at the *normalised* tokens, and the result is a norm's output.
+    All tasks' tokens in a window of n x n pixels attend to each other: T tasks give T n^2 tokens
+    per window, so the cost of attention is O(H W n^2 T^2 C), linear in the map's size. There is no
+    encoding of position or task in the attention itself; what tells tasks apart are their own norms
+    before and after it, so their order does not matter. The residual path starts at the
+    *normalised* tokens, and the result is a norm's output.
 
     M2H-small: ``reduction=4, pooling=2``.
 
-    The official code stores a shift and a dilation and uses neither, and its padding (zeros, at the bottom and right)
-    takes part in the attention. That is the default here; ``shift_size``, ``dilation`` and ``mask_padding`` are the
-    options, which the paper describes and which work.
+    The official code stores a shift and a dilation and uses neither, and its padding (zeros, at the
+    bottom and right) takes part in the attention. That is the default here; ``shift_size``,
+    ``dilation`` and ``mask_padding`` are the options, which the paper describes and which work.
 
     Args:
         channels: C. Filled in by the decoder.
         tasks: names of the tasks, at least two. Filled in by the decoder.
         window_size: n in pixels, of all layers or of each. Default: 7.
-        num_heads: attention heads; must divide the attention's channels, C / ``reduction``. Default: 4.
+        num_heads: attention heads; must divide the attention's channels, C / ``reduction``.
+            Default: 4.
         num_layers: layers, one after the other. Default: 2.
-        shift_size: pixels by which windows lie further down and right, below ``window_size * dilation``. One number:
-            of every second layer, as in Swin; a sequence: of each layer. Pixels at opposite edges of the map never
-            attend to each other. Default: 0.
-        dilation: distance in pixels between the pixels that a window takes, of all layers or of each. Default: 1.
+        shift_size: pixels by which windows lie further down and right, below ``window_size *
+            dilation``. One number:
+            of every second layer, as in Swin; a sequence: of each layer. Pixels at opposite edges
+            of the map never attend to each other. Default: 0.
+        dilation: distance in pixels between the pixels that a window takes, of all layers or of
+            each. Default: 1.
         mask_padding: keep the map's tokens from attending to padding. Default: False.
         ffn_ratio: hidden channels of the feed-forward network per channel. Default: 4.
-        reduction: with more than 1, 1x1 convolutions (one per task) to and from C / ``reduction`` channels around the
-            layers. Default: 1.
-        pooling: with more than 1, max pooling by that factor before the layers and bilinear upsampling after them.
-            Default: 1.
+        reduction: with more than 1, 1x1 convolutions (one per task) to and from C / ``reduction``
+            channels around the layers. Default: 1.
+        pooling: with more than 1, max pooling by that factor before the layers and bilinear
+            upsampling after them. Default: 1.
 
     Shapes: ``{task: (N, C, H, W)}`` kept.
 
     Raises:
-        ValueError: fewer than two tasks, no layers, channels that heads or ``reduction`` do not divide, a per-layer
-            option of the wrong length or range.
+        ValueError: fewer than two tasks, no layers, channels that heads or ``reduction`` do not
+            divide, a per-layer option of the wrong length or range.
     """
 
-    def __init__(self, channels: int, tasks: Sequence[str], window_size: int | Sequence[int] = 7, num_heads: int = 4,
-                 num_layers: int = 2, shift_size: int | Sequence[int] = 0, dilation: int | Sequence[int] = 1,
-                 mask_padding: bool = False, ffn_ratio: float = 4, reduction: int = 1, pooling: int = 1) -> None:
+    def __init__(
+        self,
+        channels: int,
+        tasks: Sequence[str],
+        window_size: int | Sequence[int] = 7,
+        num_heads: int = 4,
+        num_layers: int = 2,
+        shift_size: int | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        mask_padding: bool = False,
+        ffn_ratio: float = 4,
+        reduction: int = 1,
+        pooling: int = 1,
+    ) -> None:
         super().__init__()
         if len(tasks) < 2:
-            raise ValueError(f'model.decoder.interaction (WMCA): expected at least two tasks, got {list(tasks)}. Use '
-                             "interaction=dict(type='NoInteraction') for a single task.")
+            raise ValueError(
+                'model.decoder.interaction (WMCA): expected at least two tasks, got '
+                f'{list(tasks)}. Use '
+                "interaction=dict(type='NoInteraction') for a single task."
+            )
         if num_layers < 1:
-            raise ValueError(f'model.decoder.interaction.num_layers (WMCA): expected 1 or more, got {num_layers}. Use '
-                             "interaction=dict(type='NoInteraction') for none.")
-        require_divisible('model.decoder.interaction (WMCA)', 'channels', channels, reduction, f'{reduction=}')
+            raise ValueError(
+                'model.decoder.interaction.num_layers (WMCA): expected 1 or more, '
+                f'got {num_layers}. Use '
+                "interaction=dict(type='NoInteraction') for none."
+            )
+        require_divisible(
+            'model.decoder.interaction (WMCA)', 'channels', channels, reduction, f'{reduction=}'
+        )
         width = channels // reduction
-        require_divisible('model.decoder.interaction (WMCA)', 'channels / reduction', width, num_heads, f'{num_heads=}')
+        require_divisible(
+            'model.decoder.interaction (WMCA)',
+            'channels / reduction',
+            width,
+            num_heads,
+            f'{num_heads=}',
+        )
         self.tasks = tuple(tasks)
         self.window_sizes = _per_layer('window_size', window_size, num_layers, minimum=1)
         self.dilations = _per_layer('dilation', dilation, num_layers, minimum=1)
         if isinstance(shift_size, int):
             shift_size = [shift_size if layer % 2 else 0 for layer in range(num_layers)]
         self.shift_sizes = _per_layer('shift_size', shift_size, num_layers, minimum=0)
-        for shift, size, step in zip(self.shift_sizes, self.window_sizes, self.dilations, strict=True):
+        for shift, size, step in zip(
+            self.shift_sizes, self.window_sizes, self.dilations, strict=True
+        ):
             if shift >= size * step:
-                raise ValueError(f'model.decoder.interaction.shift_size (WMCA): expected less than window_size * '
-                                 f'dilation = {size * step}, got {shift}.')
+                raise ValueError(
+                    'model.decoder.interaction.shift_size (WMCA): expected less than '
+                    'window_size * '
+                    f'dilation = {size * step}, got {shift}.'
+                )
         self.mask_padding = mask_padding
         self.pooling = pooling
         self.pre_project = self.post_project = None
         if reduction > 1:
-            self.pre_project = nn.ModuleDict({task: nn.Conv2d(channels, width, 1) for task in tasks})
-            self.post_project = nn.ModuleDict({task: nn.Conv2d(width, channels, 1) for task in tasks})
+            self.pre_project = nn.ModuleDict(
+                {task: nn.Conv2d(channels, width, 1) for task in tasks}
+            )
+            self.post_project = nn.ModuleDict(
+                {task: nn.Conv2d(width, channels, 1) for task in tasks}
+            )
         self.layers = nn.ModuleList(
-            CrossTaskLayer(width, self.tasks, num_heads, ffn_ratio) for _ in range(num_layers))
+            CrossTaskLayer(width, self.tasks, num_heads, ffn_ratio) for _ in range(num_layers)
+        )
 
     def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         size = tuple(maps[self.tasks[0]].shape[-2:])
@@ -105,12 +148,16 @@ class WMCA(nn.Module):
         return maps
 
     def attend(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The layers. Windows are cut anew only where a layer's differ from those of the layer before."""
+        """The layers. Windows are cut anew only where a layer's differ from those of the layer
+        before.
+        """
         first = maps[self.tasks[0]]
         num, _, height, width = first.shape
         x = stack_tasks(maps, self.tasks)
         grid = valid = mask = None
-        for layer, *options in zip(self.layers, self.window_sizes, self.dilations, self.shift_sizes, strict=True):
+        for layer, *options in zip(
+            self.layers, self.window_sizes, self.dilations, self.shift_sizes, strict=True
+        ):
             wanted = WindowGrid(height, width, *options)
             if wanted != grid:
                 x = wanted.cut(x if grid is None else grid.merge(x, num))
@@ -128,7 +175,8 @@ class WMCA(nn.Module):
 
 
 class CrossTaskLayer(nn.Module):
-    """Attention among all tokens of a window, then a feed-forward network; norms per task around the two.
+    """Attention among all tokens of a window, then a feed-forward network; norms per task around
+    the two.
 
     Args:
         channels: C.
@@ -136,18 +184,22 @@ class CrossTaskLayer(nn.Module):
         num_heads: attention heads.
         ffn_ratio: hidden channels of the feed-forward network per channel.
 
-    Shapes: x ``(B, L, C)`` kept, B windows of L = pixels * T tokens; mask ``(B, 1, L, L)`` bool, True where a query
-    (first) may attend to a key.
+    Shapes: x ``(B, L, C)`` kept, B windows of L = pixels * T tokens; mask ``(B, 1, L, L)`` bool,
+    True where a query (first) may attend to a key.
     """
 
-    def __init__(self, channels: int, tasks: Sequence[str], num_heads: int, ffn_ratio: float) -> None:
+    def __init__(
+        self, channels: int, tasks: Sequence[str], num_heads: int, ffn_ratio: float
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         hidden = int(channels * ffn_ratio)
         self.norm1 = TaskLayerNorm(channels, tasks)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
-        self.ffn = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
+        self.ffn = nn.Sequential(
+            nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels)
+        )
         self.norm2 = TaskLayerNorm(channels, tasks)
         # As in nn.MultiheadAttention, which the official code starts from.
         nn.init.xavier_uniform_(self.qkv.weight)
@@ -160,7 +212,9 @@ class CrossTaskLayer(nn.Module):
             return self._layer(x, mask)
         # No window sees another one, so they need not be in memory together.
         masks = repeat(None) if mask is None else mask.split(at_once)
-        return torch.cat([self._layer(*part) for part in zip(x.split(at_once), masks, strict=False)])
+        return torch.cat(
+            [self._layer(*part) for part in zip(x.split(at_once), masks, strict=False)]
+        )
 
     @staticmethod
     def _windows_at_once(x: Tensor) -> int | None:
@@ -194,9 +248,14 @@ class TaskLayerNorm(nn.ModuleDict):
         return torch.addcmul(bias, normed, weight).flatten(1, 2)
 
 
-def _per_layer(name: str, value: int | Sequence[int], num_layers: int, minimum: int) -> tuple[int, ...]:
+def _per_layer(
+    name: str, value: int | Sequence[int], num_layers: int, minimum: int
+) -> tuple[int, ...]:
     values = (value,) * num_layers if isinstance(value, int) else tuple(value)
     if len(values) != num_layers or min(values, default=minimum) < minimum:
-        raise ValueError(f'model.decoder.interaction.{name} (WMCA): expected an integer of at least {minimum}, or one '
-                         f'per layer ({num_layers}), got {value}.')
+        raise ValueError(
+            f'model.decoder.interaction.{name} (WMCA): expected an integer of at '
+            f'least {minimum}, or one '
+            f'per layer ({num_layers}), got {value}.'
+        )
     return values

@@ -9,7 +9,8 @@ GROUPS = 4
 
 
 class SeparableConv2d(nn.Sequential):
-    """Depthwise ``k x k`` convolution followed by a pointwise one, nothing in between; the size is kept.
+    """Depthwise ``k x k`` convolution followed by a pointwise one, nothing in between; the size is
+    kept.
 
     Args:
         in_channels, out_channels: channels C_in and C_out.
@@ -20,20 +21,38 @@ class SeparableConv2d(nn.Sequential):
     Shapes: ``(N, C_in, H, W)`` to ``(N, C_out, H, W)``.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, dilation: int = 1,
-                 bias: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        dilation: int = 1,
+        bias: bool = False,
+    ) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(in_channels, in_channels, kernel_size, padding=dilation * (kernel_size // 2),
-                                   dilation=dilation, groups=in_channels, bias=bias)
+        self.depthwise = nn.Conv2d(
+            in_channels,
+            in_channels,
+            kernel_size,
+            padding=dilation * (kernel_size // 2),
+            dilation=dilation,
+            groups=in_channels,
+            bias=bias,
+        )
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
 
 
-def conv_layer(in_channels: int, out_channels: int, kernel_size: int, bias: bool = True,
-               separable: bool = False) -> nn.Module:
+def conv_layer(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    bias: bool = True,
+    separable: bool = False,
+) -> nn.Module:
     """A size-keeping convolution initialised as M2H does.
 
-    Dense kernels start from Kaiming's normal distribution (fan out, gain of ReLU) and zero bias; separable ones from
-    PyTorch's default.
+    Dense kernels start from Kaiming's normal distribution (fan out, gain of ReLU) and zero bias;
+    separable ones from PyTorch's default.
     """
     if separable:
         return SeparableConv2d(in_channels, out_channels, kernel_size, bias=bias)
@@ -51,4 +70,6 @@ def require_divisible(owner: str, name: str, value: int, divisor: int, why: str)
         ValueError: ``value`` is no positive multiple of ``divisor``.
     """
     if value < divisor or value % divisor:
-        raise ValueError(f'{owner}: {name} must be a positive multiple of {divisor} ({why}), got {value}.')
+        raise ValueError(
+            f'{owner}: {name} must be a positive multiple of {divisor} ({why}), got {value}.'
+        )

@@ -9,37 +9,52 @@ from torch.nn import functional as F
 
 
 class MultiModalDistillationUnit(nn.Module):
-    """Multi-modal distillation of PAD-Net (arXiv 1805.04409, its module C) as MTI-Net uses it (arXiv 2001.06902).
+    """Multi-modal distillation of PAD-Net (arXiv 1805.04409, its module C) as MTI-Net uses it
+    (arXiv 2001.06902).
 
-    ``G_t = F_t + sum over a != t of conv3(F_a) * sigmoid(conv3'(F_a))``, with two 3x3 convolutions without bias for
-    each pair of a target t and a source a. All convolutions of one source are one: T convolutions for T targets, not
-    2 T (T - 1). A single task has no partner and is handed back as it is.
+    ``G_t = F_t + sum over a != t of conv3(F_a) * sigmoid(conv3'(F_a))``, with two 3x3 convolutions
+    without bias for each pair of a target t and a source a. All convolutions of one source are one:
+    T convolutions for T targets, not 2 T (T - 1). A single task has no partner and is handed back
+    as it is.
 
     Args:
         channels: C.
         tasks: names of the T tasks, all of them sources.
         targets: those that are distilled. Default: all.
 
-    Weights: ``convs[a].weight (2 P C, C, 3, 3)``, for the P targets other than a in the order of ``targets`` first
-    conv3, then conv3'.
+    Weights: ``convs[a].weight (2 P C, C, 3, 3)``, for the P targets other than a in the order of
+    ``targets`` first conv3, then conv3'.
 
     Raises:
         ValueError: no target, or one that is not in ``tasks``.
     """
 
-    def __init__(self, channels: int, tasks: Sequence[str], targets: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, channels: int, tasks: Sequence[str], targets: Sequence[str] | None = None
+    ) -> None:
         super().__init__()
         self.tasks = tuple(tasks)
         self.targets = self.tasks if targets is None else tuple(targets)
         if not self.targets or not set(self.targets) <= set(self.tasks):
-            raise ValueError(f'MultiModalDistillationUnit.targets: expected at least one of the tasks '
-                             f'{list(self.tasks)} and no other, got {list(self.targets)}.')
-        self.partners = {source: [task for task in self.targets if task != source] for source in self.tasks}
-        self.convs = nn.ModuleDict({
-            source: nn.Conv2d(channels, 2 * len(partners) * channels, 3, padding=1, bias=False)
-            for source, partners in self.partners.items() if partners})
+            raise ValueError(
+                'MultiModalDistillationUnit.targets: expected at least one of the '
+                'tasks '
+                f'{list(self.tasks)} and no other, got {list(self.targets)}.'
+            )
+        self.partners = {
+            source: [task for task in self.targets if task != source] for source in self.tasks
+        }
+        self.convs = nn.ModuleDict(
+            {
+                source: nn.Conv2d(channels, 2 * len(partners) * channels, 3, padding=1, bias=False)
+                for source, partners in self.partners.items()
+                if partners
+            }
+        )
 
-    def forward(self, maps: dict[str, Tensor], tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, maps: dict[str, Tensor], tasks: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
         """
         Args:
             maps: ``(N, C, H, W)`` of every task.
@@ -65,13 +80,17 @@ class MultiModalDistillationUnit(nn.Module):
 
 
 def choose_main_tasks(tasks: Sequence[str], main_tasks: Sequence[str] | None) -> tuple[str, ...]:
-    """A decoder's main tasks, those that are distilled, in the order of ``tasks``; all of them by default.
+    """A decoder's main tasks, those that are distilled, in the order of ``tasks``; all of them by
+    default.
 
     Raises:
         ValueError: there are none, or one is not in ``tasks``.
     """
     chosen = list(tasks if main_tasks is None else main_tasks)
     if not chosen or not set(chosen) <= set(tasks):
-        raise ValueError(f'model.decoder.main_tasks: expected at least one of model.tasks {list(tasks)} and no other, '
-                         f'got {chosen}. Leave main_tasks out to have all tasks be main tasks.')
+        raise ValueError(
+            'model.decoder.main_tasks: expected at least one of model.tasks '
+            f'{list(tasks)} and no other, '
+            f'got {chosen}. Leave main_tasks out to have all tasks be main tasks.'
+        )
     return tuple(task for task in tasks if task in chosen)

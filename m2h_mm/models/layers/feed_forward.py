@@ -23,7 +23,8 @@ class MLP(nn.Module):
 
 
 def gelu_linear(x: Tensor, linear: nn.Linear) -> Tensor:
-    """``linear(gelu(x))``. For the backward pass x is kept and not GELU's output, which is computed anew.
+    """``linear(gelu(x))``. For the backward pass x is kept and not GELU's output, which is computed
+    anew.
 
     Args:
         x: ``(..., C)``.
@@ -39,7 +40,6 @@ def gelu_linear(x: Tensor, linear: nn.Linear) -> Tensor:
 
 
 class _GELULinear(torch.autograd.Function):
-
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)

@@ -22,7 +22,9 @@ class ResidualUnit(nn.Module):
 
 
 class SeparableResidualUnit(nn.Module):
-    """``x + separable_conv(gelu(x))``, 3x3 without bias, of M2H-small. Shapes: ``(N, C, H, W)`` kept."""
+    """``x + separable_conv(gelu(x))``, 3x3 without bias, of M2H-small. Shapes: ``(N, C, H, W)``
+    kept.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -35,25 +37,31 @@ class SeparableResidualUnit(nn.Module):
 class FusionBlock(nn.Module):
     """Adds a finer level to what comes from the coarser ones and doubles the resolution.
 
-    ``x + lateral_unit(resize(lateral))``, then a residual unit, a 1x1 convolution and bilinear upsampling.
+    ``x + lateral_unit(resize(lateral))``, then a residual unit, a 1x1 convolution and bilinear
+    upsampling.
 
     Args:
         channels: C of input and output.
         lateral: whether a second input is added.
-        separable: the block of M2H-small: separable residual units, and one and the same for both inputs.
+        separable: the block of M2H-small: separable residual units, and one and the same for both
+            inputs.
         upsample: whether the resolution doubles.
 
-    Shapes: x ``(N, C, H, W)``, lateral ``(N, C, h, w)``, result ``(N, C, 2 H, 2 W)``, without ``upsample``
-    ``(N, C, H, W)``.
+    Shapes: x ``(N, C, H, W)``, lateral ``(N, C, h, w)``, result ``(N, C, 2 H, 2 W)``, without
+    ``upsample`` ``(N, C, H, W)``.
     """
 
-    def __init__(self, channels: int, lateral: bool = True, separable: bool = False, upsample: bool = True) -> None:
+    def __init__(
+        self, channels: int, lateral: bool = True, separable: bool = False, upsample: bool = True
+    ) -> None:
         super().__init__()
         self.upsample = upsample
         self.unit = SeparableResidualUnit(channels) if separable else ResidualUnit(channels)
         self.lateral_unit = ResidualUnit(channels) if lateral and not separable else None
         # M2H-small's projection is not one of the layers that get Kaiming's initialisation.
-        self.project = nn.Conv2d(channels, channels, 1) if separable else conv_layer(channels, channels, 1)
+        self.project = (
+            nn.Conv2d(channels, channels, 1) if separable else conv_layer(channels, channels, 1)
+        )
 
     def forward(self, x: Tensor, lateral: Tensor | None = None) -> Tensor:
         if lateral is not None:
@@ -72,15 +80,27 @@ class PyramidFusion(nn.Module):
         separable: layers of M2H-small.
         upsample_last: whether the resolution doubles once more behind the finest level.
 
-    Shapes: maps fine to coarse ``(N, C, h_i, w_i)``, coarsest ``(N, C, h, w)``; result ``(N, C, 2^L h, 2^L w)``,
-    without ``upsample_last`` half as high and wide; not negative.
+    Shapes: maps fine to coarse ``(N, C, h_i, w_i)``, coarsest ``(N, C, h, w)``; result ``(N, C, 2^L
+    h, 2^L w)``, without ``upsample_last`` half as high and wide; not negative.
     """
 
-    def __init__(self, channels: int, num_levels: int = 4, separable: bool = False, upsample_last: bool = True) -> None:
+    def __init__(
+        self,
+        channels: int,
+        num_levels: int = 4,
+        separable: bool = False,
+        upsample_last: bool = True,
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            FusionBlock(channels, lateral=index > 0, separable=separable,
-                        upsample=upsample_last or index < num_levels - 1) for index in range(num_levels))
+            FusionBlock(
+                channels,
+                lateral=index > 0,
+                separable=separable,
+                upsample=upsample_last or index < num_levels - 1,
+            )
+            for index in range(num_levels)
+        )
         self.project = conv_layer(channels, channels, 3, separable=separable)
 
     def forward(self, maps: tuple[Tensor, ...]) -> Tensor:

@@ -13,8 +13,9 @@ class _ResidualBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.downsample = None
         if in_channels != out_channels:
-            self.downsample = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, bias=False),
-                                            nn.BatchNorm2d(out_channels))
+            self.downsample = nn.Sequential(
+                nn.Conv2d(in_channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels)
+            )
 
     def shortcut(self, x: Tensor) -> Tensor:
         return x if self.downsample is None else self.downsample(x)
@@ -24,7 +25,8 @@ class BasicBlock(_ResidualBlock):
     """Two 3x3 convolutions beside a shortcut (He et al., CVPR 2016, figure 5 left).
 
     Args:
-        in_channels, out_channels: C and D. Where they differ the shortcut is a 1x1 convolution with batch norm.
+        in_channels, out_channels: C and D. Where they differ the shortcut is a 1x1 convolution with
+            batch norm.
 
     Shapes: ``(N, C, H, W)`` to ``(N, D, H, W)``.
     """
@@ -42,11 +44,12 @@ class BasicBlock(_ResidualBlock):
 
 
 class Bottleneck(_ResidualBlock):
-    """A 3x3 convolution on a quarter of the channels, between two 1x1, beside a shortcut (same paper, right).
+    """A 3x3 convolution on a quarter of the channels, between two 1x1, beside a shortcut (same
+    paper, right).
 
     Args:
-        in_channels, out_channels: C and D, D a multiple of 4. Where they differ the shortcut is a 1x1 convolution with
-            batch norm.
+        in_channels, out_channels: C and D, D a multiple of 4. Where they differ the shortcut is a
+            1x1 convolution with batch norm.
 
     Shapes: ``(N, C, H, W)`` to ``(N, D, H, W)``.
     """

@@ -12,8 +12,8 @@ from .resize import resize
 
 
 class ScaleFusion(nn.Module):
-    """All levels resized to the finest and concatenated, a 1x1 convolution, batch norm, ReLU: HRNet's own head
-    (HRNetV2, arXiv 1908.07919, figure 4b).
+    """All levels resized to the finest and concatenated, a 1x1 convolution, batch norm, ReLU:
+    HRNet's own head (HRNetV2, arXiv 1908.07919, figure 4b).
 
     Args:
         in_channels: channels C_i of the levels, fine to coarse.
@@ -29,7 +29,8 @@ class ScaleFusion(nn.Module):
         self.norm = nn.BatchNorm2d(width)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        # The 1x1 convolution would commute with the resizing, but leave more channels to resize than come in.
+        # The 1x1 convolution would commute with the resizing, but leave more channels to resize
+        # than come in.
         finest, *coarser = maps
         levels = [finest, *(resize(x, finest.shape[-2:]) for x in coarser)]
         return F.relu(self.norm(self.conv(torch.cat(levels, dim=1))), inplace=True)
@@ -42,5 +43,9 @@ def require_fine_to_coarse(owner: str, in_strides: Sequence[float]) -> None:
         ValueError: a level is finer than the one before it.
     """
     if list(in_strides) != sorted(in_strides):
-        raise ValueError(f'model.decoder ({owner}): expected maps from fine to coarse, got strides {tuple(in_strides)}.'
-                         ' Let model.neck, or out_indices of model.backbone, yield them in this order.')
+        raise ValueError(
+            f'model.decoder ({owner}): expected maps from fine to coarse, got strides '
+            f'{tuple(in_strides)}.'
+            ' Let model.neck, or out_indices of model.backbone, yield them in this '
+            'order.'
+        )

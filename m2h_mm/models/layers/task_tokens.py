@@ -20,5 +20,7 @@ def unstack_tasks(x: Tensor, tasks: Sequence[str], like: Tensor) -> dict[str, Te
     if not isinstance(x.shape[1], torch.SymInt):
         if like.is_contiguous(memory_format=torch.channels_last) and not like.is_contiguous():
             memory_format = torch.channels_last
-    return {task: x[..., index, :].permute(0, 3, 1, 2).clone(memory_format=memory_format)
-            for index, task in enumerate(tasks)}
+    return {
+        task: x[..., index, :].permute(0, 3, 1, 2).clone(memory_format=memory_format)
+        for index, task in enumerate(tasks)
+    }

@@ -8,18 +8,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from m2h_mm.utils.shapes import known_equal
+from m2h_mm.structures.shapes import known_equal
 
 
 @dataclass(frozen=True)
 class WindowGrid:
     """How a map of one size is cut into windows.
 
-    Maps are ``(N, H, W, T, C)``: T tokens of C channels at each pixel. With window size n and dilation d a window holds
-    n x n pixels, every d-th in either direction, so that d x d windows interleave in a square of n d pixels. The map is
-    padded at the bottom and right to multiples of n d. A shift rolls the padded map up and left first, so that the
-    windows lie ``shift`` pixels further down and right; pixels that were rolled around the edge share a window with
-    strangers, from which :meth:`mask` keeps them.
+    Maps are ``(N, H, W, T, C)``: T tokens of C channels at each pixel. With window size n and
+    dilation d a window holds n x n pixels, every d-th in either direction, so that d x d windows
+    interleave in a square of n d pixels. The map is padded at the bottom and right to multiples of
+    n d. A shift rolls the padded map up and left first, so that the windows lie ``shift`` pixels
+    further down and right; pixels that were rolled around the edge share a window with strangers,
+    from which :meth:`mask` keeps them.
 
     Args:
         height, width: H and W in pixels.
@@ -58,10 +59,15 @@ class WindowGrid:
     @property
     def shifts(self) -> tuple[int, int]:
         """Pixels by which windows lie further down and right."""
-        return tuple(self.shift if self.shift and side > self.extent else 0 for side in (self.height, self.width))
+        return tuple(
+            self.shift if self.shift and side > self.extent else 0
+            for side in (self.height, self.width)
+        )
 
     def cut(self, x: Tensor) -> Tensor:
-        """``(N, H, W, T, C)`` to tokens ``(N * windows, n * n * T, C)``, pixel by pixel and its T tokens together."""
+        """``(N, H, W, T, C)`` to tokens ``(N * windows, n * n * T, C)``, pixel by pixel and its T
+        tokens together.
+        """
         if self.padded:
             below, right = self.padding
             x = F.pad(x, (0, 0, 0, 0, 0, right, 0, below))
@@ -71,27 +77,39 @@ class WindowGrid:
         return self._cut(x)
 
     def _cut(self, x: Tensor) -> Tensor:
-        # No size is left open (-1): for an export that does not know them, it would be a quotient of long products.
+        # No size is left open (-1): for an export that does not know them, it would be a quotient
+        # of long products.
         num, _, _, tokens, channels = x.shape
         n, d, (down, aside) = self.window_size, self.dilation, self.squares
         # Not more than the eight dimensions that TensorRT transposes.
         x = x.reshape(num, down, n, d, aside, n, d, tokens * channels)
-        return x.permute(0, 1, 3, 4, 6, 2, 5, 7).contiguous().view(num * down * d * aside * d, n * n * tokens, channels)
+        return (
+            x.permute(0, 1, 3, 4, 6, 2, 5, 7)
+            .contiguous()
+            .view(num * down * d * aside * d, n * n * tokens, channels)
+        )
 
     def merge(self, windows: Tensor, num: int) -> Tensor:
-        """The inverse of :meth:`cut`: ``(N * windows, n * n * T, C)`` to ``(N, H, W, T, C)`` with N = ``num``."""
+        """The inverse of :meth:`cut`: ``(N * windows, n * n * T, C)`` to ``(N, H, W, T, C)`` with N
+        = ``num``.
+        """
         n, d, (down, aside) = self.window_size, self.dilation, self.squares
         tokens, channels = windows.shape[1] // (n * n), windows.shape[2]
         x = windows.reshape(num, down, d, aside, d, n, n, tokens * channels)
-        x = x.permute(0, 1, 5, 2, 3, 6, 4, 7).contiguous().view(num, down * n * d, aside * n * d, tokens, channels)
+        x = (
+            x.permute(0, 1, 5, 2, 3, 6, 4, 7)
+            .contiguous()
+            .view(num, down * n * d, aside * n * d, tokens, channels)
+        )
         if any(self.shifts):
             x = x.roll(self.shifts, (1, 2))
         if isinstance(self.height, torch.SymInt):
-            # A slice that may be the whole has no known memory layout in an export for several sizes.
+            # A slice that may be the whole has no known memory layout in an export for several
+            # sizes.
             for axis, length in ((1, self.height), (2, self.width)):
                 x = x.index_select(axis, torch.arange(length, device=x.device))
             return x
-        return x[:, :self.height, :self.width]
+        return x[:, : self.height, : self.width]
 
     def valid(self, tokens: int, device: torch.device) -> Tensor:
         """``(windows, n * n * T)`` bool, False for tokens of the padding."""
@@ -107,8 +125,10 @@ class WindowGrid:
             mask_padding: whether tokens of the padding are hidden from the map's own.
 
         Returns:
-            ``(windows, L, L)`` bool with L = n * n * T, query first, True where it may; None where every token may
-            attend to every other. No row is empty: tokens of the padding still see each other (nobody looks at what
+            ``(windows, L, L)`` bool with L = n * n * T, query first, True where it may; None where
+            every token may
+            attend to every other. No row is empty: tokens of the padding still see each other
+                (nobody looks at what
             becomes of them, but an empty softmax would be NaN).
         """
         allowed = None

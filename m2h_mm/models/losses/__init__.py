@@ -4,11 +4,32 @@ from .berhu import BerHuLoss, berhu_loss
 from .cosine import CosineLoss, cosine_loss
 from .cross_entropy import CrossEntropyLoss, cross_entropy_loss
 from .depth_normal_consistency import DepthNormalConsistency, depth_normal_consistency
-from .edge_semantic_consistency import EdgeSemanticConsistency, edge_semantic_consistency, semantic_boundaries
+from .edge_semantic_consistency import (
+    EdgeSemanticConsistency,
+    edge_semantic_consistency,
+    semantic_boundaries,
+)
 from .l1 import L1Loss, l1_loss
 from .silog import SILogLoss, silog_loss
 
-__all__ = ['BalancedBCELoss', 'BalancedCrossEntropyLoss', 'BerHuLoss', 'CosineLoss', 'CrossEntropyLoss',
-           'DepthNormalConsistency', 'EdgeSemanticConsistency', 'L1Loss', 'SILogLoss', 'balanced_bce_loss',
-           'balanced_cross_entropy_loss', 'berhu_loss', 'cosine_loss', 'cross_entropy_loss',
-           'depth_normal_consistency', 'edge_semantic_consistency', 'l1_loss', 'semantic_boundaries', 'silog_loss']
+__all__ = [
+    'BalancedBCELoss',
+    'BalancedCrossEntropyLoss',
+    'BerHuLoss',
+    'CosineLoss',
+    'CrossEntropyLoss',
+    'DepthNormalConsistency',
+    'EdgeSemanticConsistency',
+    'L1Loss',
+    'SILogLoss',
+    'balanced_bce_loss',
+    'balanced_cross_entropy_loss',
+    'berhu_loss',
+    'cosine_loss',
+    'cross_entropy_loss',
+    'depth_normal_consistency',
+    'edge_semantic_consistency',
+    'l1_loss',
+    'semantic_boundaries',
+    'silog_loss',
+]

@@ -16,13 +16,14 @@ def berhu_loss(pred: Tensor, target: Tensor, valid: Tensor, threshold: float = 0
     if not residual.numel():
         return residual.sum()
     limit = (threshold * residual.detach().max()).clamp(min=torch.finfo(residual.dtype).tiny ** 0.5)
-    quadratic = (residual ** 2 + limit ** 2) / (2 * limit)
+    quadratic = (residual**2 + limit**2) / (2 * limit)
     return masked_mean(torch.where(residual <= limit, residual, quadratic), valid)
 
 
 @MODELS.register_module()
 class BerHuLoss(nn.Module):
-    """Reverse Huber loss (Laina et al., 3DV 2016, eq. 2), averaged over the valid pixels of the batch.
+    """Reverse Huber loss (Laina et al., 3DV 2016, eq. 2), averaged over the valid pixels of the
+    batch.
 
     |r| where the residual r is at most c, ``(r^2 + c^2) / (2 c)`` above, with c = ``threshold`` times the largest |r|
     of the batch's valid pixels. c counts as a constant in the gradient.
@@ -31,8 +32,8 @@ class BerHuLoss(nn.Module):
         threshold: share of the largest residual at which the loss turns quadratic.
         loss_weight: factor of the loss.
 
-    ``forward(pred, target, valid)``: metres ``(N, 1, H, W)`` twice, ``(N, 1, H, W)`` bool. Returns a scalar, 0 with
-    zero gradients if nothing is valid.
+    ``forward(pred, target, valid)``: metres ``(N, 1, H, W)`` twice, ``(N, 1, H, W)`` bool. Returns
+    a scalar, 0 with zero gradients if nothing is valid.
     """
 
     def __init__(self, threshold: float = 0.2, loss_weight: float = 1.0) -> None:

@@ -9,20 +9,23 @@ from m2h_mm.registry import MODELS
 
 from .masking import keep_valid, masked_mean
 
-# Predictions are unit vectors; shorter than this is only what interpolation made of opposite ones, and normalising it
-# would give a gradient of about one over its length.
+# Predictions are unit vectors; shorter than this is only what interpolation made of opposite ones,
+# and normalising it would give a gradient of about one over its length.
 SHORTEST = 1e-3
 
 
 def cosine_loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """``1 - cos`` of the angle between two vector maps, averaged over valid pixels."""
-    pred, target = (F.normalize(keep_valid(vectors, valid), dim=1, eps=SHORTEST) for vectors in (pred, target))
+    pred, target = (
+        F.normalize(keep_valid(vectors, valid), dim=1, eps=SHORTEST) for vectors in (pred, target)
+    )
     return masked_mean(1 - (pred * target).sum(dim=1, keepdim=True), valid)
 
 
 @MODELS.register_module()
 class CosineLoss(nn.Module):
-    """``1 - cos`` of the angle between predicted and true normal, averaged over the valid pixels of the batch.
+    """``1 - cos`` of the angle between predicted and true normal, averaged over the valid pixels of
+    the batch.
 
     Args:
         loss_weight: factor of the loss.

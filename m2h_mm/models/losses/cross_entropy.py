@@ -15,10 +15,14 @@ from .masking import full_precision
 IGNORED = -100
 
 
-def cross_entropy_loss(pred: Tensor, target: Tensor, valid: Tensor, class_weight: Tensor | None = None) -> Tensor:
+def cross_entropy_loss(
+    pred: Tensor, target: Tensor, valid: Tensor, class_weight: Tensor | None = None
+) -> Tensor:
     """Mean cross-entropy over valid pixels; see :class:`CrossEntropyLoss`."""
     labels = target.long().masked_fill(~valid, IGNORED)[:, 0]
-    total = F.cross_entropy(full_precision(pred), labels, class_weight, ignore_index=IGNORED, reduction='sum')
+    total = F.cross_entropy(
+        full_precision(pred), labels, class_weight, ignore_index=IGNORED, reduction='sum'
+    )
     if class_weight is None:
         count = valid.sum()
     else:
@@ -30,27 +34,36 @@ def cross_entropy_loss(pred: Tensor, target: Tensor, valid: Tensor, class_weight
 class CrossEntropyLoss(nn.Module):
     """Softmax cross-entropy, averaged over the valid pixels of the batch.
 
-    With ``class_weight`` it is the weighted mean: the sum of the weighted terms over the sum of the weights of the
-    valid pixels (PyTorch's ``reduction='mean'``).
+    With ``class_weight`` it is the weighted mean: the sum of the weighted terms over the sum of the
+    weights of the valid pixels (PyTorch's ``reduction='mean'``).
 
     Args:
         class_weight: one factor per channel of the prediction. Default: all 1.
         loss_weight: factor of the loss.
 
-    ``forward(pred, target, valid)``: logits ``(N, C, H, W)``, class ids ``(N, 1, H, W)`` int64 (anything where not
-    valid), ``(N, 1, H, W)`` bool. Returns a scalar, 0 with zero gradients if nothing is valid.
+    ``forward(pred, target, valid)``: logits ``(N, C, H, W)``, class ids ``(N, 1, H, W)`` int64
+    (anything where not valid), ``(N, 1, H, W)`` bool. Returns a scalar, 0 with zero gradients if
+    nothing is valid.
     """
 
-    def __init__(self, class_weight: Sequence[float] | None = None, loss_weight: float = 1.0) -> None:
+    def __init__(
+        self, class_weight: Sequence[float] | None = None, loss_weight: float = 1.0
+    ) -> None:
         super().__init__()
         weights = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
         if weights is not None and not bool((weights >= 0).all()):
-            raise ValueError(f'CrossEntropyLoss.class_weight: expected factors of at least 0, got {class_weight}.')
+            raise ValueError(
+                'CrossEntropyLoss.class_weight: expected factors of at least 0, got '
+                f'{class_weight}.'
+            )
         self.register_buffer('class_weight', weights, persistent=False)
         self.loss_weight = loss_weight
 
     def forward(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         if self.class_weight is not None and len(self.class_weight) != pred.shape[1]:
-            raise ValueError(f'CrossEntropyLoss.class_weight: expected {pred.shape[1]} factors, one per channel of the '
-                             f'prediction, got {len(self.class_weight)}.')
+            raise ValueError(
+                f'CrossEntropyLoss.class_weight: expected {pred.shape[1]} factors, '
+                'one per channel of the '
+                f'prediction, got {len(self.class_weight)}.'
+            )
         return self.loss_weight * cross_entropy_loss(pred, target, valid, self.class_weight)

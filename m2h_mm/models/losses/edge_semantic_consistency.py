@@ -14,11 +14,14 @@ from .masking import full_precision, keep_valid, masked_mean
 def semantic_boundaries(probabilities: Tensor) -> Tensor:
     """Soft boundaries ``(N, 1, H, W)`` of class probabilities ``(N, C, H, W)``.
 
-    The larger of the total variation distances, ``1/2 sum_c |p_c - q_c|``, to the right and to the lower neighbour. For
-    one-hot maps this is 1 exactly where the class differs from one of the two; where the network is equally unsure
-    about both pixels it is 0 (the chance of drawing two different classes, ``1 - sum_c p_c q_c``, would be near 1).
+    The larger of the total variation distances, ``1/2 sum_c |p_c - q_c|``, to the right and to the
+    lower neighbour. For one-hot maps this is 1 exactly where the class differs from one of the two;
+    where the network is equally unsure about both pixels it is 0 (the chance of drawing two
+    different classes, ``1 - sum_c p_c q_c``, would be near 1).
     """
-    right, lower = (probabilities.diff(dim=dim).abs().sum(dim=1, keepdim=True) / 2 for dim in (3, 2))
+    right, lower = (
+        probabilities.diff(dim=dim).abs().sum(dim=1, keepdim=True) / 2 for dim in (3, 2)
+    )
     return torch.maximum(F.pad(right, (0, 1, 0, 0)), F.pad(lower, (0, 0, 0, 1)))
 
 
@@ -33,19 +36,21 @@ def edge_semantic_consistency(edge: Tensor, semseg: Tensor, valid: Tensor) -> Te
 
 @MODELS.register_module()
 class EdgeSemanticConsistency(nn.Module):
-    """L1 between the predicted edge probability and the soft boundaries of the predicted segmentation.
+    """L1 between the predicted edge probability and the soft boundaries of the predicted
+    segmentation.
 
-    M2H (arXiv 2510.17363) trains with an edge-semantic consistency loss; its published code does not contain it. L1 and
-    the weight are what is stated for its successor M2H-MX. What is interpretation here: the soft boundaries
-    (:func:`semantic_boundaries`), and that the gradient reaches both sides.
+    M2H (arXiv 2510.17363) trains with an edge-semantic consistency loss; its published code does
+    not contain it. L1 and the weight are what is stated for its successor M2H-MX. What is
+    interpretation here: the soft boundaries (:func:`semantic_boundaries`), and that the gradient
+    reaches both sides.
 
     Args:
         detach: 'edge' or 'semseg', the side that gets no gradient. Default: both are trained.
         loss_weight: factor of the loss.
 
-    ``forward(outputs, intrinsics, valid)``: logits ``edge (N, 1, H, W)`` and ``semseg (N, C, H, W)`` by task name,
-    intrinsics (not used), ``(N, 1, H, W)`` bool that is False on padding. Returns a scalar, 0 with zero gradients if
-    nothing counts.
+    ``forward(outputs, intrinsics, valid)``: logits ``edge (N, 1, H, W)`` and ``semseg (N, C, H,
+    W)`` by task name, intrinsics (not used), ``(N, 1, H, W)`` bool that is False on padding.
+    Returns a scalar, 0 with zero gradients if nothing counts.
     """
 
     tasks = ('edge', 'semseg')
@@ -55,10 +60,15 @@ class EdgeSemanticConsistency(nn.Module):
     def __init__(self, detach: str | None = None, loss_weight: float = 0.2) -> None:
         super().__init__()
         if detach is not None and detach not in self.tasks:
-            raise ValueError(f'EdgeSemanticConsistency.detach: expected one of {self.tasks} or None, got {detach!r}.')
+            raise ValueError(
+                f'EdgeSemanticConsistency.detach: expected one of {self.tasks} or '
+                f'None, got {detach!r}.'
+            )
         self.detach = detach
         self.loss_weight = loss_weight
 
     def forward(self, outputs: dict[str, Tensor], intrinsics: Tensor, valid: Tensor) -> Tensor:
-        edge, semseg = (outputs[task].detach() if task == self.detach else outputs[task] for task in self.tasks)
+        edge, semseg = (
+            outputs[task].detach() if task == self.detach else outputs[task] for task in self.tasks
+        )
         return self.loss_weight * edge_semantic_consistency(edge, semseg, valid)

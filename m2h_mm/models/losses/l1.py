@@ -18,14 +18,15 @@ def l1_loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
 class L1Loss(nn.Module):
     """Absolute difference, summed over channels and averaged over the valid pixels of the batch.
 
-    For depth the mean absolute error in metres. For normals the loss of the InvPT family (there with weight 10);
-    MTI-Net also averages over the three channels, which is this with a third of the weight.
+    For depth the mean absolute error in metres. For normals the loss of the InvPT family (there
+    with weight 10); MTI-Net also averages over the three channels, which is this with a third of
+    the weight.
 
     Args:
         loss_weight: factor of the loss.
 
-    ``forward(pred, target, valid)``: ``(N, C, H, W)`` twice, ``(N, 1, H, W)`` bool. Returns a scalar, 0 with zero
-    gradients if nothing is valid.
+    ``forward(pred, target, valid)``: ``(N, C, H, W)`` twice, ``(N, 1, H, W)`` bool. Returns a
+    scalar, 0 with zero gradients if nothing is valid.
     """
 
     def __init__(self, loss_weight: float = 1.0) -> None:

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2h_mm.models.layers import GROUPS, FusionBlock, conv_layer, require_divisible, resize
+from m2h_mm.models.layers.conv import GROUPS, conv_layer, require_divisible
+from m2h_mm.models.layers.fusion import FusionBlock
+from m2h_mm.models.layers.resize import resize
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
@@ -17,21 +19,23 @@ from m2h_mm.structures import Features
 class GGFM(nn.Module):
     """Global gated feature merging of M2H (arXiv 2510.17363).
 
-    For each of its tasks, three maps are weighted by gates that come from their global means, and summed: the fused map
-    that the interaction was given, the interaction's result, and a unique feature that is made from the backbone's last
-    map for that task alone.
+    For each of its tasks, three maps are weighted by gates that come from their global means, and
+    summed: the fused map that the interaction was given, the interaction's result, and a unique
+    feature that is made from the backbone's last map for that task alone.
 
-    The default is the official code: GGFM follows WMCA, for depth and segmentation only (``tasks=('semseg', 'depth')``
-    in the configs); other tasks keep the interaction's result. The paper's equation 4 runs both in parallel for all
-    tasks and joins them by a 1x1 convolution: ``parallel=True``. The equation leaves open what GGFM sees then; here
-    it merges the fused map F_t and the unique feature U_t, so that it does not depend on WMCA, and
-    ``out_t = conv1x1([WMCA(F)_t; GGFM(F_t, U_t)])``.
+    The default is the official code: GGFM follows WMCA, for depth and segmentation only
+    (``tasks=('semseg', 'depth')`` in the configs); other tasks keep the interaction's result. The
+    paper's equation 4 runs both in parallel for all tasks and joins them by a 1x1 convolution:
+    ``parallel=True``. The equation leaves open what GGFM sees then; here it merges the fused map
+    F_t and the unique feature U_t, so that it does not depend on WMCA, and ``out_t =
+    conv1x1([WMCA(F)_t; GGFM(F_t, U_t)])``.
 
     M2H-small: ``separable=True``.
 
     Args:
         channels: C of the tasks' maps. Filled in by the decoder.
-        source_channels: channels of the backbone's maps, the last of which is used. Filled in by the decoder.
+        source_channels: channels of the backbone's maps, the last of which is used. Filled in by
+            the decoder.
         task_names: the decoder's tasks. Filled in by the decoder.
         tasks: those that are merged. Default: all.
         parallel: the paper's arrangement, see above. Default: False.
@@ -41,26 +45,48 @@ class GGFM(nn.Module):
     ``{task: (N, C, H, W)}``.
 
     Raises:
-        ValueError: a task that the decoder does not have; channels that separable layers cannot split.
+        ValueError: a task that the decoder does not have; channels that separable layers cannot
+            split.
     """
 
-    def __init__(self, channels: int, source_channels: Sequence[int], task_names: Sequence[str],
-                 tasks: Sequence[str] | None = None, parallel: bool = False, separable: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        source_channels: Sequence[int],
+        task_names: Sequence[str],
+        tasks: Sequence[str] | None = None,
+        parallel: bool = False,
+        separable: bool = False,
+    ) -> None:
         super().__init__()
         self.tasks = tuple(task_names if tasks is None else tasks)
         unknown = sorted(set(self.tasks) - set(task_names))
         if unknown:
-            raise ValueError(f'model.decoder.merger.tasks (GGFM): the decoder has no {unknown}, only '
-                             f'{list(task_names)}. Leave them out, or add them to model.tasks.')
+            raise ValueError(
+                f'model.decoder.merger.tasks (GGFM): the decoder has no {unknown}, '
+                'only '
+                f'{list(task_names)}. Leave them out, or add them to model.tasks.'
+            )
         streams = ('fused', 'unique') if parallel else ('fused', 'attended', 'unique')
-        self.unique = nn.ModuleDict({
-            task: UniqueFeature(source_channels[-1], channels, separable) for task in self.tasks})
-        self.merge = nn.ModuleDict({task: GatedMerge(channels, streams, separable) for task in self.tasks})
-        self.join = nn.ModuleDict(
-            {task: nn.Conv2d(2 * channels, channels, 1) for task in self.tasks}) if parallel else None
+        self.unique = nn.ModuleDict(
+            {task: UniqueFeature(source_channels[-1], channels, separable) for task in self.tasks}
+        )
+        self.merge = nn.ModuleDict(
+            {task: GatedMerge(channels, streams, separable) for task in self.tasks}
+        )
+        self.join = (
+            nn.ModuleDict({task: nn.Conv2d(2 * channels, channels, 1) for task in self.tasks})
+            if parallel
+            else None
+        )
 
-    def forward(self, fused: dict[str, Tensor], attended: dict[str, Tensor], features: Features,
-                tasks: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def forward(
+        self,
+        fused: dict[str, Tensor],
+        attended: dict[str, Tensor],
+        features: Features,
+        tasks: Sequence[str] | None = None,
+    ) -> dict[str, Tensor]:
         """
         Args:
             fused: the maps that the interaction was given.
@@ -71,16 +97,23 @@ class GGFM(nn.Module):
         Returns:
             A map for each task asked for.
         """
-        source = features if features.source is None else features.source  # without a neck they are the backbone's own
-        return {task: self._merge(task, fused[task], attended[task], source.maps[-1])
-                if task in self.tasks else attended[task]
-                for task in (attended if tasks is None else tasks)}
+        source = (
+            features if features.source is None else features.source
+        )  # without a neck they are the backbone's own
+        return {
+            task: self._merge(task, fused[task], attended[task], source.maps[-1])
+            if task in self.tasks
+            else attended[task]
+            for task in (attended if tasks is None else tasks)
+        }
 
     def _merge(self, task: str, fused: Tensor, attended: Tensor, source: Tensor) -> Tensor:
         unique = self.unique[task](source)
         if self.join is None:
             return self.merge[task](fused=fused, attended=attended, unique=unique)
-        return self.join[task](torch.cat([attended, self.merge[task](fused=fused, unique=unique)], dim=1))
+        return self.join[task](
+            torch.cat([attended, self.merge[task](fused=fused, unique=unique)], dim=1)
+        )
 
 
 class UniqueFeature(nn.Module):
@@ -111,7 +144,8 @@ class GatedMerge(nn.Module):
     Args:
         channels: C.
         streams: names of the maps; the first gives the resolution.
-        separable: M2H-small's: grouped 1x1 convolutions of the maps, one layer for the gates, a narrower network.
+        separable: M2H-small's: grouped 1x1 convolutions of the maps, one layer for the gates, a
+            narrower network.
 
     Shapes: one ``(N, C, h, w)`` per stream, by name, to ``(N, C, H, W)`` of the first.
 
@@ -127,14 +161,26 @@ class GatedMerge(nn.Module):
 
         gates = len(streams) * channels
         if separable:
-            require_divisible('model.decoder.merger (GGFM)', 'channels', channels, GROUPS, 'convolutions with 4 groups')
+            require_divisible(
+                'model.decoder.merger (GGFM)',
+                'channels',
+                channels,
+                GROUPS,
+                'convolutions with 4 groups',
+            )
             hidden = 3 * channels // 2
             self.gate = nn.Sequential(conv(gates, gates), nn.Sigmoid())
         else:
             hidden = 4 * channels
-            self.gate = nn.Sequential(conv(gates, channels), nn.ReLU(), conv(channels, gates), nn.Sigmoid())
-        self.streams = nn.ModuleDict({name: conv(channels, channels, GROUPS if separable else 1) for name in streams})
-        self.ffn = nn.Sequential(conv(channels, hidden), nn.ReLU(inplace=True), conv(hidden, channels))
+            self.gate = nn.Sequential(
+                conv(gates, channels), nn.ReLU(), conv(channels, gates), nn.Sigmoid()
+            )
+        self.streams = nn.ModuleDict(
+            {name: conv(channels, channels, GROUPS if separable else 1) for name in streams}
+        )
+        self.ffn = nn.Sequential(
+            conv(channels, hidden), nn.ReLU(inplace=True), conv(hidden, channels)
+        )
         self.out = conv(channels, channels)
 
     def forward(self, **maps: Tensor) -> Tensor:

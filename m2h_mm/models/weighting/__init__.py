@@ -8,5 +8,14 @@ from .pc_grad import PCGrad
 from .random_loss_weighting import RandomLossWeighting
 from .uncertainty import UncertaintyWeighting
 
-__all__ = ['DynamicWeightAverage', 'FixedWeighting', 'GeometricMeanWeighting', 'GradNorm', 'GradientWeighting',
-           'PCGrad', 'RandomLossWeighting', 'UncertaintyWeighting', 'Weighting']
+__all__ = [
+    'DynamicWeightAverage',
+    'FixedWeighting',
+    'GeometricMeanWeighting',
+    'GradNorm',
+    'GradientWeighting',
+    'PCGrad',
+    'RandomLossWeighting',
+    'UncertaintyWeighting',
+    'Weighting',
+]

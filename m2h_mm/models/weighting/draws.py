@@ -8,8 +8,8 @@ from torch import nn
 
 
 class Draws(nn.Module):
-    """Random numbers that follow from a seed and the number of the draw: the same in all processes of a training, and
-    after resuming as without.
+    """Random numbers that follow from a seed and the number of the draw: the same in all processes
+    of a training, and after resuming as without.
 
     Args:
         seed: any integer from 0 on; another one gives other numbers.

@@ -18,7 +18,8 @@ class FixedWeighting(Weighting):
 
     Args:
         tasks: task names; filled in by the model.
-        weights: task name to factor, on top of each loss's own ``loss_weight``; 1 for a task that is not named.
+        weights: task name to factor, on top of each loss's own ``loss_weight``; 1 for a task that
+            is not named.
 
     Raises:
         ValueError: ``weights`` names a task that the model lacks, or holds a negative factor.

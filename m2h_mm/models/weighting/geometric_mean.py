@@ -14,17 +14,18 @@ from .base import Weighting
 
 @MODELS.register_module()
 class GeometricMeanWeighting(Weighting):
-    """Geometric loss strategy (Chennupati et al., arXiv 1904.08492, sec. 3.2): the total loss is the geometric mean
-    ``(L_1 ... L_K) ^ (1 / K)``, times K.
+    """Geometric loss strategy (Chennupati et al., arXiv 1904.08492, sec. 3.2): the total loss is
+    the geometric mean ``(L_1 ... L_K) ^ (1 / K)``, times K.
 
-    Its gradient is that of a sum with weights ``mean / L_k``, so that every task falls by the same share whatever the
-    scale of its loss; constant factors would change nothing, hence there are none. (The factor K, which the paper
-    lacks, makes the weights 1 where all losses are equal, as with the other weightings.) The weighted loss of every
-    task is the mean itself, and their sum the total.
+    Its gradient is that of a sum with weights ``mean / L_k``, so that every task falls by the same
+    share whatever the scale of its loss; constant factors would change nothing, hence there are
+    none. (The factor K, which the paper lacks, makes the weights 1 where all losses are equal, as
+    with the other weightings.) The weighted loss of every task is the mean itself, and their sum
+    the total.
 
-    A loss must be positive: one that is absent, not above 0 (exactly 0: no pixel is labelled) or not finite is left out
-    of the mean and has weight 1. In a distributed training every process has the mean, and the weights, of its own
-    losses. There is no state to save.
+    A loss must be positive: one that is absent, not above 0 (exactly 0: no pixel is labelled) or
+    not finite is left out of the mean and has weight 1. In a distributed training every process has
+    the mean, and the weights, of its own losses. There is no state to save.
 
     Args:
         tasks: task names; filled in by the model.

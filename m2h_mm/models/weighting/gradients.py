@@ -9,26 +9,28 @@ from torch import Tensor, nn
 
 from .base import Weighting
 
-START_SCALE = 2.0 ** 14
+START_SCALE = 2.0**14
 
 
 class GradientWeighting(Weighting):
     """A weighting that is given the parameters which the tasks share, beside the losses.
 
-    ``forward({task: loss}, parameters)``: the model passes the trainable parameters of its parts ``shared``; of these,
-    the ones that two tasks or more depend on count. Every training iteration costs one further backward pass per task
-    from its loss down to these parameters (not through the backbone, unless it is in ``shared``), and memory for two
-    gradients of them per task. The graph is gone through inside the forward pass: without FSDP, and with activation
-    checkpointing only of the kind that allows it (``use_reentrant=False``).
+    ``forward({task: loss}, parameters)``: the model passes the trainable parameters of its parts
+    ``shared``; of these, the ones that two tasks or more depend on count. Every training iteration
+    costs one further backward pass per task from its loss down to these parameters (not through the
+    backbone, unless it is in ``shared``), and memory for two gradients of them per task. The graph
+    is gone through inside the forward pass: without FSDP, and with activation checkpointing only of
+    the kind that allows it (``use_reentrant=False``).
 
-    The losses of intermediate predictions are part of their task's loss, and so are their gradients. Consistency losses
-    belong to no task: they are neither weighed nor looked at, the model adds them to the sum as they are.
+    The losses of intermediate predictions are part of their task's loss, and so are their
+    gradients. Consistency losses belong to no task: they are neither weighed nor looked at, the
+    model adds them to the sum as they are.
 
-    Gradients are those of the process's own frames in a distributed training, and of the iteration's own frames where
-    gradients are accumulated.
+    Gradients are those of the process's own frames in a distributed training, and of the
+    iteration's own frames where gradients are accumulated.
 
-    In half precision small gradients would vanish; the losses are therefore scaled by a power of two, which is halved
-    for the next iteration whenever it was too much.
+    In half precision small gradients would vanish; the losses are therefore scaled by a power of
+    two, which is halved for the next iteration whenever it was too much.
 
     Args:
         tasks: task names.
@@ -36,36 +38,59 @@ class GradientWeighting(Weighting):
         shared: parts of the model, as the names of its parameters begin.
 
     Raises:
-        ValueError: ``base_weights`` names a task that is not in ``tasks``, or holds a negative factor; in the forward
-            pass, no parameter of ``shared`` is shared.
+        ValueError: ``base_weights`` names a task that is not in ``tasks``, or holds a negative
+            factor; in the forward pass, no parameter of ``shared`` is shared.
     """
 
-    def __init__(self, tasks: Sequence[str], base_weights: Mapping[str, float] | None = None,
-                 shared: Sequence[str] = ('neck', 'decoder')) -> None:
+    def __init__(
+        self,
+        tasks: Sequence[str],
+        base_weights: Mapping[str, float] | None = None,
+        shared: Sequence[str] = ('neck', 'decoder'),
+    ) -> None:
         super().__init__(tasks, base_weights)
         self.shared = (shared,) if isinstance(shared, str) else tuple(shared)
         self.register_buffer('scale', torch.tensor(START_SCALE))
 
     def learns_from(self, losses: Mapping[str, Tensor]) -> bool:
         """Whether this is a training iteration with at least two tasks to balance."""
-        return (self.training and torch.is_grad_enabled()
-                and sum(loss.requires_grad for loss in losses.values()) > 1)
+        return (
+            self.training
+            and torch.is_grad_enabled()
+            and sum(loss.requires_grad for loss in losses.values()) > 1
+        )
 
-    def task_gradients(self, losses: Mapping[str, Tensor],
-                       parameters: Sequence[nn.Parameter]) -> tuple[list[nn.Parameter], Tensor]:
-        """The parameters that are shared, and the gradients of the losses ``(len(tasks), number of weights)``, float32.
+    def task_gradients(
+        self, losses: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]
+    ) -> tuple[list[nn.Parameter], Tensor]:
+        """The parameters that are shared, and the gradients of the losses ``(len(tasks), number of
+        weights)``, float32.
 
         A task without a loss has zeros. What is not finite stays so, and the scale is halved.
         """
-        found = {task: torch.autograd.grad(loss * self.scale, parameters, retain_graph=True, allow_unused=True)
-                 for task, loss in losses.items() if loss.requires_grad}
-        users = [sum(gradients[index] is not None for gradients in found.values()) for index in range(len(parameters))]
+        found = {
+            task: torch.autograd.grad(
+                loss * self.scale, parameters, retain_graph=True, allow_unused=True
+            )
+            for task, loss in losses.items()
+            if loss.requires_grad
+        }
+        users = [
+            sum(gradients[index] is not None for gradients in found.values())
+            for index in range(len(parameters))
+        ]
         chosen = [index for index, count in enumerate(users) if count > 1]
         if not chosen:
-            raise ValueError(f'model.weighting ({type(self).__name__}): of the {len(parameters)} trainable parameters '
-                             f'of {list(self.shared)} none is shared by two of the tasks {list(found)}, so their '
-                             'gradients cannot be compared. Name the part of the model that is shared in '
-                             'model.weighting.shared, or choose a weighting that needs no gradients.')
+            raise ValueError(
+                f'model.weighting ({type(self).__name__}): of the {len(parameters)} '
+                'trainable parameters '
+                f'of {list(self.shared)} none is shared by two of the tasks '
+                f'{list(found)}, so their '
+                'gradients cannot be compared. Name the part of the model that is '
+                'shared in '
+                'model.weighting.shared, or choose a weighting that needs no '
+                'gradients.'
+            )
         shared = [parameters[index] for index in chosen]
         sizes = [parameter.numel() for parameter in shared]
         rows = torch.zeros(len(self.tasks), sum(sizes), device=self.base.device)

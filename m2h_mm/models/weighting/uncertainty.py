@@ -16,10 +16,11 @@ from .base import Weighting
 class UncertaintyWeighting(Weighting):
     """Homoscedastic uncertainty weighting (Kendall et al., CVPR 2018, eq. 10), that of M2H-MX.
 
-    The weighted loss of a task is ``exp(-s) L + s / 2`` with a learned s, the logarithm of its noise variance. (The
-    paper's regression terms carry a further factor 1/2 on L, which belongs to a squared error; here all tasks are
-    treated alike and all weights start at 1.) A weighted loss can be negative. Where a task's loss is absent or exactly
-    0 (no labelled pixel) s gets no gradient: ``s / 2`` alone would drive it to minus infinity.
+    The weighted loss of a task is ``exp(-s) L + s / 2`` with a learned s, the logarithm of its
+    noise variance. (The paper's regression terms carry a further factor 1/2 on L, which belongs to
+    a squared error; here all tasks are treated alike and all weights start at 1.) A weighted loss
+    can be negative. Where a task's loss is absent or exactly 0 (no labelled pixel) s gets no
+    gradient: ``s / 2`` alone would drive it to minus infinity.
 
     s is trained by the model's optimizer. Weight decay would pull the weights to 1; exempt it with
     ``paramwise_cfg=dict(custom_keys={'weighting': dict(decay_mult=0.)})``.
@@ -32,7 +33,9 @@ class UncertaintyWeighting(Weighting):
         ValueError: ``base_weights`` names a task that the model lacks, or holds a negative factor.
     """
 
-    def __init__(self, tasks: Sequence[str], base_weights: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self, tasks: Sequence[str], base_weights: Mapping[str, float] | None = None
+    ) -> None:
         super().__init__(tasks, base_weights)
         self.log_variances = nn.Parameter(torch.zeros(len(self.tasks)))
 

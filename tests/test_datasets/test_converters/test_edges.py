@@ -3,7 +3,7 @@
 import numpy as np
 
 from m2h_mm.datasets.converters.edges import edges_from_ids
-from m2h_mm.utils.thinning import thin
+from m2h_mm.tasks.edge.thinning import thin
 
 
 def test_one_line_on_the_left_and_upper_side_of_a_border():
@@ -21,8 +21,12 @@ def test_any_change_of_ids_counts_and_nothing_else():
     for row in range(ids.shape[0]):
         for column in range(ids.shape[1]):
             here = ids[row, column]
-            marked[row, column] = (column + 1 < ids.shape[1] and ids[row, column + 1] != here
-                                   or row + 1 < ids.shape[0] and ids[row + 1, column] != here)
+            marked[row, column] = (
+                column + 1 < ids.shape[1]
+                and ids[row, column + 1] != here
+                or row + 1 < ids.shape[0]
+                and ids[row + 1, column] != here
+            )
     edges = edges_from_ids(ids)
     np.testing.assert_array_equal(edges > 0, thin(marked))
     np.testing.assert_array_equal(edges_from_ids(3 - ids.astype(np.uint8)), edges)

@@ -9,17 +9,22 @@ import numpy as np
 import pytest
 
 from m2h_mm.datasets.converters.job import SourceFrame, convert_frames
-from m2h_mm.tasks.io import read_array, write_array
+from m2h_mm.tasks.files import read_array, write_array
 
 
 def convert(log: Path, source: Path) -> dict:
-    """A toy converter: notes that it was called, and fails as a real one does on a file that is cut off."""
+    """A toy converter: notes that it was called, and fails as a real one does on a file that is cut
+    off.
+    """
     with open(log, 'a') as file:
         file.write(f'{source.stem}\n')
     if source.stat().st_size < 3:
         raise ValueError(f'{source} is cut off.')
-    return dict(images=source, depth=np.full((2, 3), float(source.stem[-1]), np.float32),
-                edge=np.eye(3, dtype=np.uint8))
+    return dict(
+        images=source,
+        depth=np.full((2, 3), float(source.stem[-1]), np.float32),
+        edge=np.eye(3, dtype=np.uint8),
+    )
 
 
 @pytest.fixture
@@ -38,9 +43,15 @@ def run(tmp_path, source):
 
     def run(**options) -> list[str]:
         log.write_text('')
-        frames = [SourceFrame(path.stem, 'val' if path.stem == 'f3' else 'train', path, (1.0, 2.0, 3.0, 4.0))
-                  for path in sorted(source.glob('*.jpg'))]
-        arguments = dict(out_dir=tmp_path / 'out', source_root=source, settings=dict(size=[2, 3]), num_workers=0)
+        frames = [
+            SourceFrame(
+                path.stem, 'val' if path.stem == 'f3' else 'train', path, (1.0, 2.0, 3.0, 4.0)
+            )
+            for path in sorted(source.glob('*.jpg'))
+        ]
+        arguments = dict(
+            out_dir=tmp_path / 'out', source_root=source, settings=dict(size=[2, 3]), num_workers=0
+        )
         convert_frames(frames, partial(convert, log), **{**arguments, **options})
         return log.read_text().split()
 
@@ -48,16 +59,26 @@ def run(tmp_path, source):
 
 
 def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file()} - {'.lock'}
+    return {str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file()} - {
+        '.lock'
+    }
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
 def test_all_files_lists_and_cameras_are_written(run, tmp_path, source, num_workers):
     run(num_workers=num_workers)
     out = tmp_path / 'out'
-    assert files(out) == {'converter.json', 'cameras.json', 'gt_sets/train.txt', 'gt_sets/val.txt',
-                          *(f'{name}/f{number}{suffix}' for number in range(4)
-                            for name, suffix in (('images', '.jpg'), ('depth', '.npy'), ('edge', '.png')))}
+    assert files(out) == {
+        'converter.json',
+        'cameras.json',
+        'gt_sets/train.txt',
+        'gt_sets/val.txt',
+        *(
+            f'{name}/f{number}{suffix}'
+            for number in range(4)
+            for name, suffix in (('images', '.jpg'), ('depth', '.npy'), ('edge', '.png'))
+        ),
+    }
     assert (out / 'images' / 'f1.jpg').read_bytes() == b'jpeg'
     assert (read_array(out / 'depth' / 'f2.npy') == 2).all()
     assert (out / 'gt_sets' / 'train.txt').read_text() == 'f0\nf1\nf2\n'
@@ -73,7 +94,9 @@ def test_a_second_call_does_nothing_and_a_removed_frame_is_made_again(run, tmp_p
 
 def test_a_bad_source_file_is_named_and_the_others_are_kept(run, tmp_path, source):
     (source / 'f1.jpg').write_bytes(b'')
-    with pytest.raises(ValueError, match=r'1 frames cannot be converted:\n  f1: .*f1.jpg is cut off'):
+    with pytest.raises(
+        ValueError, match=r'1 frames cannot be converted:\n  f1: .*f1.jpg is cut off'
+    ):
         run()
     out = tmp_path / 'out'
     assert not (out / 'gt_sets').exists() and not (out / 'depth' / 'f1.npy').exists()
@@ -99,8 +122,13 @@ def test_a_full_disk_stops_the_run_and_leaves_no_part_of_a_file(run, tmp_path, m
     monkeypatch.setattr(os, 'replace', lambda source, target: fail(source, str(target)))
     with pytest.raises(OSError, match='No space left'):
         run()
-    assert files(tmp_path / 'out') == {'converter.json', 'depth/f0.npy', 'edge/f0.png', 'images/f0.jpg',
-                                       'depth/f1.npy'}
+    assert files(tmp_path / 'out') == {
+        'converter.json',
+        'depth/f0.npy',
+        'edge/f0.png',
+        'images/f0.jpg',
+        'depth/f1.npy',
+    }
     monkeypatch.undo()
     assert run() == ['f1', 'f2', 'f3']
 
@@ -124,4 +152,6 @@ def test_other_settings_and_other_folders_are_refused(run, tmp_path, source):
     with pytest.raises(ValueError, match='made by something else'):
         run(out_dir=other)
     with pytest.raises(ValueError, match='occurs twice'):
-        convert_frames([SourceFrame('a', 'train', source)] * 2, convert, tmp_path / 'new', source, {})
+        convert_frames(
+            [SourceFrame('a', 'train', source)] * 2, convert, tmp_path / 'new', source, {}
+        )

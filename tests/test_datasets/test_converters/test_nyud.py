@@ -13,7 +13,7 @@ import scipy.io
 from m2h_mm.datasets import NYUDDataset
 from m2h_mm.datasets.converters.nyud import CROPS, NYU40_TO_NYU13, convert_nyud
 from m2h_mm.datasets.nyud import NYU13_CLASSES, NYU40_CLASSES
-from m2h_mm.utils.thinning import thin
+from m2h_mm.tasks.edge.thinning import thin
 
 COUNT, HEIGHT, WIDTH = 3, 480, 640
 LOAD = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels')]
@@ -21,8 +21,12 @@ FX, FY, CX, CY = 518.857901, 519.469611, 325.582449, 253.736166
 WALL = np.array([0.3, 0.1, 0.9]) / np.linalg.norm([0.3, 0.1, 0.9])
 FLOOR = np.array([0, 0.9, 0.2]) / np.linalg.norm([0, 0.9, 0.2])
 HOLE = (slice(150, 220), slice(200, 300))
-CORNERS = {'full': (0, 0, 480, 640), 'toolkit': (44, 40, 471, 601), 'eigen': (45, 41, 471, 601),
-           'mt': (44, 40, 469, 600)}
+CORNERS = {
+    'full': (0, 0, 480, 640),
+    'toolkit': (44, 40, 471, 601),
+    'eigen': (45, 41, 471, 601),
+    'mt': (44, 40, 469, 600),
+}
 
 
 def scene() -> tuple[np.ndarray, np.ndarray]:
@@ -46,12 +50,22 @@ def matlab() -> dict[str, np.ndarray]:
     filled[HOLE] = rng.uniform(1, 3, filled[HOLE].shape)
 
     def blocks(high, kind, *channels):
-        return rng.integers(0, high, (12, 16, *channels, COUNT)).repeat(40, 0).repeat(40, 1).astype(kind)
+        return (
+            rng.integers(0, high, (12, 16, *channels, COUNT))
+            .repeat(40, 0)
+            .repeat(40, 1)
+            .astype(kind)
+        )
 
     labels = blocks(895, np.uint16)
     labels[:100, :200] = 7  # one class, so that only the instances differ
-    return dict(images=blocks(256, np.uint8, 3), depths=filled, rawDepths=raw,
-                labels=labels, instances=blocks(40, np.uint8))
+    return dict(
+        images=blocks(256, np.uint8, 3),
+        depths=filled,
+        rawDepths=raw,
+        labels=labels,
+        instances=blocks(40, np.uint8),
+    )
 
 
 @pytest.fixture(scope='module')
@@ -67,16 +81,30 @@ def download(tmp_path, matlab, mapping) -> Path:
     path = root / 'nyu_depth_v2_labeled.mat'
     with h5py.File(path, 'w', userblock_size=512) as file:  # MATLAB 7.3
         for name, array in matlab.items():
-            file.create_dataset(name, data=array.T, chunks=(1, *array.T.shape[1:]), compression='gzip',
-                                compression_opts=1)
-        text = file.create_dataset('#refs#/a', data=np.array([[ord(letter)] for letter in 'wall'], np.uint16))
-        file.create_dataset('names', data=np.array([[text.ref]], h5py.ref_dtype), dtype=h5py.ref_dtype)
+            file.create_dataset(
+                name,
+                data=array.T,
+                chunks=(1, *array.T.shape[1:]),
+                compression='gzip',
+                compression_opts=1,
+            )
+        text = file.create_dataset(
+            '#refs#/a', data=np.array([[ord(letter)] for letter in 'wall'], np.uint16)
+        )
+        file.create_dataset(
+            'names', data=np.array([[text.ref]], h5py.ref_dtype), dtype=h5py.ref_dtype
+        )
         file.create_group('#subsystem#')
     with open(path, 'r+b') as file:
         file.write(b'MATLAB 7.3 MAT-file')
-    scipy.io.savemat(root / 'splits.mat', dict(trainNdxs=np.array([[2]], np.uint16),
-                                              testNdxs=np.array([[3], [1]], np.uint16)))
-    scipy.io.savemat(root / 'classMapping40.mat', dict(mapClass=mapping, className=np.array([['a', 'b']], object)))
+    scipy.io.savemat(
+        root / 'splits.mat',
+        dict(trainNdxs=np.array([[2]], np.uint16), testNdxs=np.array([[3], [1]], np.uint16)),
+    )
+    scipy.io.savemat(
+        root / 'classMapping40.mat',
+        dict(mapClass=mapping, className=np.array([['a', 'b']], object)),
+    )
     return root
 
 
@@ -99,7 +127,10 @@ def test_all_labels_pixel_for_pixel(tmp_path, download, matlab, mapping, crop):
         frames = load(out, split)
         assert [frame['frame_id'] for frame in frames] == [f'{number:04d}' for number in numbers]
         for frame, number in zip(frames, numbers, strict=True):
-            cut = {name: array[top:bottom, left:right, ..., number - 1] for name, array in matlab.items()}
+            cut = {
+                name: array[top:bottom, left:right, ..., number - 1]
+                for name, array in matlab.items()
+            }
             np.testing.assert_array_equal(frame['img'], cut['images'])
             np.testing.assert_array_equal(frame['gt_depth_map'], cut['depths'])
             classes = np.full(cut['labels'].shape, 255)
@@ -111,7 +142,9 @@ def test_all_labels_pixel_for_pixel(tmp_path, download, matlab, mapping, crop):
             marked[:, :-1] = np.diff(unique, axis=1) != 0
             marked[:-1] |= np.diff(unique, axis=0) != 0
             np.testing.assert_array_equal(frame['gt_edge_map'], thin(marked))
-            np.testing.assert_allclose(frame['cam2img'], [[FX, 0, CX - left], [0, FY, CY - top], [0, 0, 1]], atol=1e-4)
+            np.testing.assert_allclose(
+                frame['cam2img'], [[FX, 0, CX - left], [0, FY, CY - top], [0, 0, 1]], atol=1e-4
+            )
 
 
 def test_normals_come_from_the_raw_depth(tmp_path, download):
@@ -121,19 +154,23 @@ def test_normals_come_from_the_raw_depth(tmp_path, download):
     known = normals.any(axis=2)
     assert degrees(normals, expected)[known].max() < 0.5  # 8 bits
     hole = np.zeros(known.shape, bool)
-    hole[150 - 44:220 - 44, 200 - 40:300 - 40] = True
+    hole[150 - 44 : 220 - 44, 200 - 40 : 300 - 40] = True
     assert known[~hole].all() and not known[hole].all()
 
 
 def test_13_classes_and_raw_depth(tmp_path, download, matlab, mapping):
-    convert_nyud(download, tmp_path / 'out', crop='full', num_classes=13, depth='raw', num_workers=0)
+    convert_nyud(
+        download, tmp_path / 'out', crop='full', num_classes=13, depth='raw', num_workers=0
+    )
     tasks = dict(semseg=dict(num_classes=13), depth=dict())
     frame = load(tmp_path / 'out', tasks=tasks)[0]
     np.testing.assert_array_equal(frame['gt_depth_map'], matlab['rawDepths'][..., 1])
     assert not frame['gt_depth_map'][HOLE].any()
     labels = matlab['labels'][..., 1]
     for label in np.unique(labels[labels > 0]):
-        assert (frame['gt_sem_seg'][labels == label] == NYU40_TO_NYU13[mapping[0, label - 1] - 1] - 1).all()
+        assert (
+            frame['gt_sem_seg'][labels == label] == NYU40_TO_NYU13[mapping[0, label - 1] - 1] - 1
+        ).all()
     assert (frame['gt_sem_seg'][labels == 0] == 255).all()
     dataset = NYUDDataset(tmp_path / 'out', tasks=tasks)
     assert dataset.metainfo['classes'] == NYU13_CLASSES and len(dataset.metainfo['palette']) == 13
@@ -141,17 +178,35 @@ def test_13_classes_and_raw_depth(tmp_path, download, matlab, mapping):
 
 
 def test_what_the_40_classes_become_among_the_13():
-    names = {name: NYU13_CLASSES[NYU40_TO_NYU13[index] - 1] for index, name in enumerate(NYU40_CLASSES)}
-    assert {**names, 'wall': 'wall', 'floor': 'floor', 'floor mat': 'floor', 'door': 'wall', 'cabinet': 'furniture',
-            'desk': 'table', 'television': 'tv', 'blinds': 'window', 'pillow': 'objects'} == names
+    names = {
+        name: NYU13_CLASSES[NYU40_TO_NYU13[index] - 1] for index, name in enumerate(NYU40_CLASSES)
+    }
+    assert {
+        **names,
+        'wall': 'wall',
+        'floor': 'floor',
+        'floor mat': 'floor',
+        'door': 'wall',
+        'cabinet': 'furniture',
+        'desk': 'table',
+        'television': 'tv',
+        'blinds': 'window',
+        'pillow': 'objects',
+    } == names
     same = set(NYU13_CLASSES) - {'furniture', 'objects', 'tv'}
     assert all(names[name] == name for name in same)
 
 
-@pytest.mark.parametrize(('convention', 'channels', 'signs', 'crop'), [
-    ('nyud-mt', (0, 1, 2), (1, 1, 1), 'mt'), ('refinenet', (0, 2, 1), (1, -1, 1), 'full'),
-    ('ladicky', (2, 1, 0), (-1, -1, 1), 'mt'), ('geonet', (0, 1, 2), (1, -1, -1), 'full'),
-    ('-y,x,z', (1, 0, 2), (-1, 1, 1), 'full')])
+@pytest.mark.parametrize(
+    ('convention', 'channels', 'signs', 'crop'),
+    [
+        ('nyud-mt', (0, 1, 2), (1, 1, 1), 'mt'),
+        ('refinenet', (0, 2, 1), (1, -1, 1), 'full'),
+        ('ladicky', (2, 1, 0), (-1, -1, 1), 'mt'),
+        ('geonet', (0, 1, 2), (1, -1, -1), 'full'),
+        ('-y,x,z', (1, 0, 2), (-1, 1, 1), 'full'),
+    ],
+)
 def test_official_normals_in_any_convention(tmp_path, download, convention, channels, signs, crop):
     """Written channel by channel; as full frames and as crops; one frame has none."""
     expected = scene()[1]
@@ -161,8 +216,13 @@ def test_official_normals_in_any_convention(tmp_path, download, convention, chan
     for name in ('test/1.png', 'train/000002.png'):
         (tmp_path / 'normals' / name).parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / 'normals' / name), stored[..., ::-1])
-    convert_nyud(download, tmp_path / 'out', normals_dir=tmp_path / 'normals', normals_convention=convention,
-                 num_workers=0)
+    convert_nyud(
+        download,
+        tmp_path / 'out',
+        normals_dir=tmp_path / 'normals',
+        normals_convention=convention,
+        num_workers=0,
+    )
     (with_normals,), (_, without) = load(tmp_path / 'out'), load(tmp_path / 'out', 'val')
     normals = with_normals['gt_normal_map']
     known = normals.any(axis=2)
@@ -177,7 +237,9 @@ def test_a_wrong_convention_is_refused_by_the_loader(tmp_path, download):
     stored = np.rint((scene()[1][..., [0, 2, 1]] * (1, -1, 1) + 1) * 127.5).astype(np.uint8)
     for number in range(1, COUNT + 1):
         cv2.imwrite(str(folder / f'{number}.png'), stored[..., ::-1])
-    convert_nyud(download, tmp_path / 'out', normals_dir=folder, normals_convention='nyud-mt', num_workers=0)
+    convert_nyud(
+        download, tmp_path / 'out', normals_dir=folder, normals_convention='nyud-mt', num_workers=0
+    )
     with pytest.raises(ValueError, match='channels hold'):
         load(tmp_path / 'out')
 
@@ -197,7 +259,11 @@ def test_a_damaged_frame_is_named_and_the_others_are_kept(tmp_path, download, ca
     whole = (download / 'nyu_depth_v2_labeled.mat').read_bytes()
     damage(download, 'images', 2)
     out = tmp_path / 'out'
-    with pytest.raises(ValueError, match=r'(?s)1 frames cannot .* 0003: .*labeled\.mat: images of frame 3 .*damaged'):
+    with pytest.raises(
+        ValueError,
+        match=r'(?s)1 frames cannot .* 0003: .*labeled\.mat: images of '
+        r'frame 3 .*damaged',
+    ):
         convert_nyud(download, out, num_workers=0)
     assert sorted(path.stem for path in (out / 'images').iterdir()) == ['0001', '0002']
     assert not (out / 'gt_sets').exists()
@@ -217,18 +283,44 @@ def test_a_damaged_frame_is_named_and_the_others_are_kept(tmp_path, download, ca
 def test_the_tool_works_in_parallel(tmp_path, download, monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, 'argv', ['nyud.py', *map(str, arguments)])
-        runpy.run_path(str(Path(__file__).parents[3] / 'tools' / 'dataset_converters' / 'nyud.py'), run_name='__main__')
+        runpy.run_path(
+            str(Path(__file__).parents[3] / 'tools' / 'dataset_converters' / 'nyud.py'),
+            run_name='__main__',
+        )
 
-    run(download, '--out-dir', tmp_path / 'tool', '--num-workers', '2', '--crop', 'eigen', '--classes', '13', '--depth',
-        'raw')
+    run(
+        download,
+        '--out-dir',
+        tmp_path / 'tool',
+        '--num-workers',
+        '2',
+        '--crop',
+        'eigen',
+        '--classes',
+        '13',
+        '--depth',
+        'raw',
+    )
     convert_nyud(download, tmp_path / 'here', 'eigen', 13, 'raw', num_workers=0)
-    here, there = ({path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob('*.*')
-                    if path.is_file()} for name in ('here', 'tool'))
+    here, there = (
+        {
+            path.relative_to(tmp_path / name): path.read_bytes()
+            for path in (tmp_path / name).rglob('*.*')
+            if path.is_file()
+        }
+        for name in ('here', 'tool')
+    )
     assert here == there and len(here) == 5 * COUNT + 5
     with pytest.raises(SystemExit):
         run(tmp_path / 'nowhere')
     said = capsys.readouterr().err
-    for name in ('error: ', 'nowhere', 'nyu_depth_v2_labeled.mat', 'splits.mat', 'classMapping40.mat'):
+    for name in (
+        'error: ',
+        'nowhere',
+        'nyu_depth_v2_labeled.mat',
+        'splits.mat',
+        'classMapping40.mat',
+    ):
         assert name in said
 
 
@@ -240,17 +332,23 @@ def test_what_is_missing_or_of_another_format_is_named(tmp_path, download, mappi
     fails('--crop: expected one of .*, got .half', crop='half')
     fails('--classes: expected .*40, 13', num_classes=894)
     fails('both or none', normals_dir=tmp_path)
-    fails(r'no \.png or \.npy', FileNotFoundError, normals_dir=tmp_path, normals_convention='geonet')
+    fails(
+        r'no \.png or \.npy', FileNotFoundError, normals_dir=tmp_path, normals_convention='geonet'
+    )
     for name in ('1.png', '0001.png'):
         cv2.imwrite(str(tmp_path / name), np.full((100, 100, 3), 200, np.uint8))
     fails('both of frame 1', normals_dir=tmp_path, normals_convention='geonet')
     (tmp_path / '0001.png').unlink()
     fails('expected one of', normals_dir=tmp_path, normals_convention='mine')
-    fails(r'(?s)0001: .*1\.png is 100x100; expected', normals_dir=tmp_path, normals_convention='geonet')
+    fails(
+        r'(?s)0001: .*1\.png is 100x100; expected',
+        normals_dir=tmp_path,
+        normals_convention='geonet',
+    )
 
     archive = download / 'nyu_depth_v2_labeled.mat'
     whole = archive.read_bytes()
-    archive.write_bytes(whole[:len(whole) // 2])
+    archive.write_bytes(whole[: len(whole) // 2])
     fails(r'labeled\.mat cannot be opened .*truncated')
     archive.write_bytes(whole)
     with h5py.File(archive, 'r+') as file:

@@ -8,7 +8,10 @@ import torch
 from torch.testing import assert_close
 
 from m2h_mm.models.backbones import DINOv2
-from m2h_mm.models.backbones.position_embedding import interpolate_position_embedding, sincos_position_embedding
+from m2h_mm.models.backbones.position_embedding import (
+    interpolate_position_embedding,
+    sincos_position_embedding,
+)
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
@@ -22,12 +25,17 @@ VECTORS = {
 
 def small_model(**kwargs) -> DINOv2:
     torch.manual_seed(0)
-    settings = dict(arch=dict(embed_dims=24, depth=4, num_heads=2), out_indices=(0, 1, 2, 3), img_size=70)
+    settings = dict(
+        arch=dict(embed_dims=24, depth=4, num_heads=2), out_indices=(0, 1, 2, 3), img_size=70
+    )
     return DINOv2(**{**settings, **kwargs})
 
 
 def gradients(model: DINOv2, output: Features) -> set[str]:
-    (sum(m.square().sum() for m in output.maps) + sum(c.square().sum() for c in output.cls_tokens)).backward()
+    (
+        sum(m.square().sum() for m in output.maps)
+        + sum(c.square().sum() for c in output.cls_tokens)
+    ).backward()
     return {name for name, parameter in model.named_parameters() if parameter.grad is not None}
 
 
@@ -68,7 +76,9 @@ def test_every_stage_equals_the_official_one(reference, name, dtype, tolerance):
         assert stored == {stage for stage in stages if stage != 'reg_norm_3' or model.num_registers}
         for stage in stored:
             expected = torch.from_numpy(data[prefix + stage]).to(dtype)
-            assert_close(stages[stage], expected, rtol=0, atol=tolerance, msg=lambda m, s=stage: f'{s}: {m}')
+            assert_close(
+                stages[stage], expected, rtol=0, atol=tolerance, msg=lambda m, s=stage: f'{s}: {m}'
+            )
 
 
 def test_real_vit_s_has_the_official_keys_shapes_and_size(reference):
@@ -77,7 +87,9 @@ def test_real_vit_s_has_the_official_keys_shapes_and_size(reference):
     expected = [(key, shape) for key, shape in official['keys'] if key.startswith('backbone.')]
     with torch.device('meta'):
         model = DINOv2('small', frozen=True)
-    assert [(f'backbone.{key}', list(tensor.shape)) for key, tensor in model.state_dict().items()] == expected
+    assert [
+        (f'backbone.{key}', list(tensor.shape)) for key, tensor in model.state_dict().items()
+    ] == expected
     assert sum(p.numel() for p in model.parameters()) == official['backbone_params'] == 22_056_576
     assert model.out_indices == (2, 5, 8, 11)
 
@@ -182,7 +194,9 @@ def test_partly_frozen_trains_the_rest_only():
     assert model.training
     features = model(torch.rand(2, 3, 28, 42, requires_grad=True))
     assert [m.requires_grad for m in features.maps] == [False, False, True, True]
-    expected = {name for name, _ in model.named_parameters() if name.startswith(('blocks.2.', 'blocks.3.'))}
+    expected = {
+        name for name, _ in model.named_parameters() if name.startswith(('blocks.2.', 'blocks.3.'))
+    }
     assert gradients(model, features) == expected
     assert {name for name, p in model.named_parameters() if p.requires_grad} == expected
     model.eval()
@@ -233,7 +247,9 @@ def test_exports():
 
 @pytest.mark.parametrize('size', [(60, 70), (70, 60), (7, 14)])
 def test_image_size_not_a_multiple_of_14(size):
-    with pytest.raises(ValueError, match=rf'{size[0]}x{size[1]}.*data_preprocessor\.size_divisor=14'):
+    with pytest.raises(
+        ValueError, match=rf'{size[0]}x{size[1]}.*data_preprocessor\.size_divisor=14'
+    ):
         small_model()(torch.rand(1, 3, *size))
 
 
@@ -246,15 +262,26 @@ def test_image_size_not_a_multiple_of_14(size):
         (dict(arch=dict(ARCH, ffn='relu')), "must be one of .*'swiglu'.*got 'relu'"),
         (dict(arch=dict(ARCH, num_heads=5)), 'num_heads=5 must divide embed_dims=48'),
         (dict(arch=ARCH, out_indices=None), r'out_indices must be .* 0 to 3'),
-        (dict(out_indices=(1, 4)), r'out_indices must be ascending block numbers from 0 to 3, got \(1, 4\)'),
+        (
+            dict(out_indices=(1, 4)),
+            r'out_indices must be ascending block numbers from 0 to 3, got '
+            r'\(1, 4\)',
+        ),
         (dict(out_indices=(3, 1)), 'ascending'),
         (dict(out_indices=(-1,)), 'ascending'),
         (dict(img_size=224 + 1), 'img_size must be a multiple of 14, got 225'),
         (dict(frozen=5), 'frozen must be True, False or a number of blocks from 1 to 4, got 5'),
         (dict(frozen=0), 'frozen must be True, False'),
-        (dict(init_cfg=dict(type='Pretrained')), r"init_cfg must be None .* or dict\(type='Pretrained', checkpoint="),
+        (
+            dict(init_cfg=dict(type='Pretrained')),
+            r'init_cfg must be None .* or '
+            r"dict\(type='Pretrained', checkpoint=",
+        ),
         (dict(init_cfg=dict(type='Normal', std=1)), 'init_cfg must be None'),
-        (dict(init_cfg=dict(type='Pretrained', checkpoint='a', prefix='b')), 'init_cfg must be None'),
+        (
+            dict(init_cfg=dict(type='Pretrained', checkpoint='a', prefix='b')),
+            'init_cfg must be None',
+        ),
     ],
 )
 def test_wrong_arguments_are_refused_when_built(arguments, message):

@@ -93,11 +93,17 @@ def test_home_folder_is_expanded(weights, monkeypatch):
 
 def test_mask_token_and_final_norm_may_be_absent_where_nothing_needs_them(weights, messages):
     path, state = weights
-    partial = {key: value for key, value in state.items() if key != 'mask_token' and not key.startswith('norm.')}
+    partial = {
+        key: value
+        for key, value in state.items()
+        if key != 'mask_token' and not key.startswith('norm.')
+    }
     torch.save({**partial, 'head.weight': torch.zeros(3)}, path)
     model = small_model(path)
     model.init_weights()
-    assert_loaded(model.blocks, {key.removeprefix('blocks.'): value for key, value in state.items()})
+    assert_loaded(
+        model.blocks, {key.removeprefix('blocks.'): value for key, value in state.items()}
+    )
     warnings = messages(logging.WARNING)
     assert any('missing' in m and 'mask_token' in m and 'norm.weight' in m for m in warnings)
     assert any('not used' in m and 'head.weight' in m for m in warnings)
@@ -109,7 +115,9 @@ def test_a_lacking_parameter_is_refused(weights):
     path, state = weights
     del state['blocks.1.attn.qkv.bias']
     torch.save(state, path)
-    with pytest.raises(ValueError, match=rf'{KEY}: .*lacks parameters .*blocks\.1\.attn\.qkv\.bias'):
+    with pytest.raises(
+        ValueError, match=rf'{KEY}: .*lacks parameters .*blocks\.1\.attn\.qkv\.bias'
+    ):
         small_model(path).init_weights()
 
 
@@ -122,7 +130,11 @@ def test_a_lacking_parameter_is_refused(weights):
     (dict(img_size=56), r'file: .*native size \(px\) 28.*\n.*config: .*native size \(px\) 56', 'img_size'),
 ])  # fmt: skip
 def test_another_architecture_names_both_sides(weights, config, differs, key):
-    with pytest.raises(ValueError, match=rf'(?s){KEY}: .*dinov2\.pth.*{differs}.*model\.backbone\.{key}'):
+    with pytest.raises(
+        ValueError,
+        match=rf'(?s){KEY}: '
+        rf'.*dinov2\.pth.*{differs}.*model\.backbone\.{key}',
+    ):
         small_model(weights[0], **config).init_weights()
 
 
@@ -130,13 +142,21 @@ def test_another_mlp_ratio_is_refused(weights):
     model = DINOv2(
         dict(embed_dims=24, depth=2, num_heads=2, mlp_ratio=2), (0, 1), img_size=28,
         init_cfg=dict(type='Pretrained', checkpoint=str(weights[0])))  # fmt: skip
-    with pytest.raises(ValueError, match=r'blocks\.0\.mlp\.fc1\.weight \(96, 24\) \(expected \(48, 24\)\)'):
+    with pytest.raises(
+        ValueError,
+        match=r'blocks\.0\.mlp\.fc1\.weight \(96, 24\) \(expected \(48, '
+        r'24\)\)',
+    ):
         model.init_weights()
 
 
 def test_a_missing_file_says_where_to_put_it(tmp_path):
     path = tmp_path / 'nowhere.pth'
-    with pytest.raises(FileNotFoundError, match=rf"(?s){KEY}.*{path}.*--cfg-options {KEY}=.*'official'.*URL"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=rf'(?s){KEY}.*{path}.*--cfg-options '
+        rf"{KEY}=.*'official'.*URL",
+    ):
         small_model(path).init_weights()
 
 
@@ -152,7 +172,11 @@ def test_a_broken_file_is_named(tmp_path, content):
 def test_another_model_is_named(tmp_path, content):
     path = tmp_path / 'resnet.pth'
     torch.save(content, path)
-    with pytest.raises(ValueError, match=rf'{KEY}: {path} is not a vision transformer: .*found (conv1\.weight|Tensor)'):
+    with pytest.raises(
+        ValueError,
+        match=rf'{KEY}: {path} is not a vision transformer: .*found '
+        r'(conv1\.weight|Tensor)',
+    ):
         small_model(path).init_weights()
 
 
@@ -218,7 +242,9 @@ def test_an_unresponsive_host_is_given_up(hub, monkeypatch):
 
 def test_official_follows_arch_and_registers():
     assert resolve_checkpoint('official', 'small', 0) == URL
-    assert resolve_checkpoint('official', 'large', 4).endswith('dinov2_vitl14/dinov2_vitl14_reg4_pretrain.pth')
+    assert resolve_checkpoint('official', 'large', 4).endswith(
+        'dinov2_vitl14/dinov2_vitl14_reg4_pretrain.pth'
+    )
     assert resolve_checkpoint('some/file.pth', 'tiny', 0) == 'some/file.pth'
     assert len(set(PRETRAINED_URLS.values())) == 8
     for arch, registers in [('tiny', 0), ('small', 3), (dict(embed_dims=24), 0)]:

@@ -16,7 +16,11 @@ from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
 ABLATIONS = Path(__file__).parents[3] / 'configs' / 'ablations'
-NAMES = sorted(name for name, cls in MODELS.module_dict.items() if cls.__module__.startswith(interactions.__name__))
+NAMES = sorted(
+    name
+    for name, cls in MODELS.module_dict.items()
+    if cls.__module__.startswith(interactions.__name__)
+)
 EXCHANGING = [name for name in NAMES if not getattr(MODELS.get(name), 'independent', False)]
 TASKS = ('semseg', 'depth', 'normals', 'edge', 'saliency', 'human_parts')
 CHANNELS = 8
@@ -25,7 +29,9 @@ CHANNELS = 8
 def build(name, num_tasks, seed=0):
     """With defaults, as a decoder builds it, but nothing at a value that hides a mistake."""
     torch.manual_seed(seed)
-    model = build_part('interaction', dict(type=name), 'a test', channels=CHANNELS, tasks=TASKS[:num_tasks])
+    model = build_part(
+        'interaction', dict(type=name), 'a test', channels=CHANNELS, tasks=TASKS[:num_tasks]
+    )
     for key, value in model.state_dict().items():
         if key.endswith('running_var'):
             nn.init.uniform_(value, 0.5, 2)
@@ -36,7 +42,9 @@ def build(name, num_tasks, seed=0):
 
 def random_maps(num_tasks, size=(9, 10), num=2):
     torch.manual_seed(100)
-    return {task: torch.randn(num, CHANNELS, *size, dtype=torch.float64) for task in TASKS[:num_tasks]}
+    return {
+        task: torch.randn(num, CHANNELS, *size, dtype=torch.float64) for task in TASKS[:num_tasks]
+    }
 
 
 def loss(maps):
@@ -45,9 +53,13 @@ def loss(maps):
 
 
 def test_every_module_of_the_package_is_registered_and_exported():
-    modules = [importlib.import_module(f'{interactions.__name__}.{module.name}')
-               for module in pkgutil.iter_modules(interactions.__path__)]
-    assert {MODELS.get(name).__module__ for name in NAMES} == {module.__name__ for module in modules}
+    modules = [
+        importlib.import_module(f'{interactions.__name__}.{module.name}')
+        for module in pkgutil.iter_modules(interactions.__path__)
+    ]
+    assert {MODELS.get(name).__module__ for name in NAMES} == {
+        module.__name__ for module in modules
+    }
     assert sorted(interactions.__all__) == NAMES
 
 
@@ -55,9 +67,9 @@ def test_every_module_of_the_package_is_registered_and_exported():
 def test_docstring_names_the_paper_and_documents_every_argument(name):
     cls = MODELS.get(name)
     assert re.search(r'arXiv \d{4}\.\d{5}', cls.__doc__)
-    arguments = cls.__init__.__code__.co_varnames[1:cls.__init__.__code__.co_argcount]
+    arguments = cls.__init__.__code__.co_varnames[1 : cls.__init__.__code__.co_argcount]
     documented = re.findall(r'^        (\w+): ', cls.__doc__, re.MULTILINE)
-    assert documented[:len(arguments)] == list(arguments)
+    assert documented[: len(arguments)] == list(arguments)
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 7), (8, 12), (15, 5)])
@@ -100,7 +112,9 @@ def test_permuting_the_batch_permutes_the_output(name):
 @torch.no_grad()
 def test_neither_memory_format_nor_order_of_the_dict_matters(name):
     model, maps = build(name, 3), random_maps(3)
-    other = model({task: maps[task].to(memory_format=torch.channels_last) for task in reversed(maps)})
+    other = model(
+        {task: maps[task].to(memory_format=torch.channels_last) for task in reversed(maps)}
+    )
     for task, x in model(maps).items():
         torch.testing.assert_close(other[task], x)
 
@@ -113,11 +127,15 @@ def test_each_task_hears_every_task_and_every_parameter_learns(name, num_tasks):
         maps = {task: x.requires_grad_() for task, x in random_maps(num_tasks).items()}
         loss({receiver: model(maps)[receiver]}).backward()
         for sender, x in maps.items():
-            assert x.grad is not None and x.grad.isfinite().all() and x.grad.any(), f'{sender} to {receiver}'
+            assert x.grad is not None and x.grad.isfinite().all() and x.grad.any(), (
+                f'{sender} to {receiver}'
+            )
     model.zero_grad()
     loss(model(random_maps(num_tasks))).backward()
     for key, parameter in model.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), key
+        assert (
+            parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any()
+        ), key
 
 
 @pytest.mark.parametrize('name', [name for name in NAMES if name not in EXCHANGING])
@@ -173,8 +191,16 @@ def test_state_dict_round_trip(name):
 @torch.no_grad()
 def test_decoder_takes_it_by_name(name):
     torch.manual_seed(0)
-    decoder = MODELS.build(dict(type='M2HDecoder', in_channels=(CHANNELS,) * 2, source_channels=(CHANNELS,) * 2,
-                                tasks=TASKS[:4], channels=CHANNELS, interaction=dict(type=name))).eval()
+    decoder = MODELS.build(
+        dict(
+            type='M2HDecoder',
+            in_channels=(CHANNELS,) * 2,
+            source_channels=(CHANNELS,) * 2,
+            tasks=TASKS[:4],
+            channels=CHANNELS,
+            interaction=dict(type=name),
+        )
+    ).eval()
     features = Features((torch.randn(2, CHANNELS, 4, 6), torch.randn(2, CHANNELS, 2, 3)))
     whole, part = decoder(features).maps, decoder(features, tasks=('depth',)).maps
     assert {x.shape for x in whole.values()} == {(2, CHANNELS, 8, 12)}
@@ -185,5 +211,6 @@ def test_decoder_takes_it_by_name(name):
 def test_there_is_an_ablation_of_each(ending):
     """The parent of the ablations has WMCA."""
     files = ABLATIONS.glob(f'interaction_*_{ending}.py')
-    assert sorted(Config.fromfile(path).model.decoder.interaction.type for path in files) == \
-        [name for name in NAMES if name != 'WMCA']
+    assert sorted(Config.fromfile(path).model.decoder.interaction.type for path in files) == [
+        name for name in NAMES if name != 'WMCA'
+    ]

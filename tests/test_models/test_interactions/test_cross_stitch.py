@@ -25,14 +25,28 @@ def test_unit_is_the_official_one(reference):
     with np.load(path) as file:
         arrays = {key: torch.from_numpy(file[key]) for key in file.files}
     model = CrossStitch(6, OFFICIAL_ORDER)
-    model.load_state_dict({'weight': torch.stack([
-        torch.stack([arrays[f'weights/cross_stitch_unit.{out}.{source}.param'] for source in OFFICIAL_ORDER])
-        for out in OFFICIAL_ORDER])})
+    model.load_state_dict(
+        {
+            'weight': torch.stack(
+                [
+                    torch.stack(
+                        [
+                            arrays[f'weights/cross_stitch_unit.{out}.{source}.param']
+                            for source in OFFICIAL_ORDER
+                        ]
+                    )
+                    for out in OFFICIAL_ORDER
+                ]
+            )
+        }
+    )
     for task, x in model({task: arrays[f'input/{task}'] for task in OFFICIAL_ORDER}).items():
         torch.testing.assert_close(x, arrays[f'output/{task}'], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(('tasks', 'total'), [(('a',), 0.9), (('a', 'b'), 1.0), (('a', 'b', 'c', 'd'), 1.2)])
+@pytest.mark.parametrize(
+    ('tasks', 'total'), [(('a',), 0.9), (('a', 'b'), 1.0), (('a', 'b', 'c', 'd'), 1.2)]
+)
 def test_equal_maps_start_scaled_by_the_sum_of_the_weights(tasks, total):
     x = random_maps('a')['a']
     for y in CrossStitch(3, tasks).double()(dict.fromkeys(tasks, x)).values():
@@ -42,7 +56,9 @@ def test_equal_maps_start_scaled_by_the_sum_of_the_weights(tasks, total):
 def test_each_task_starts_with_most_of_its_own():
     maps = random_maps('abc')
     out = CrossStitch(3, 'abc', init_self=0.7, init_other=0.15).double()(maps)
-    torch.testing.assert_close(out['b'], 0.7 * maps['b'] + 0.15 * (maps['a'] + maps['c']), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        out['b'], 0.7 * maps['b'] + 0.15 * (maps['a'] + maps['c']), rtol=1e-6, atol=1e-6
+    )
 
 
 def test_channels_and_pixels_keep_to_themselves():
@@ -65,7 +81,9 @@ def test_tasks_are_known_by_their_names():
 
 def test_memory_format_is_kept():
     maps = {task: x.to(memory_format=torch.channels_last) for task, x in random_maps('ab').items()}
-    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in randomised('ab')(maps).values())
+    assert all(
+        x.is_contiguous(memory_format=torch.channels_last) for x in randomised('ab')(maps).values()
+    )
 
 
 def test_half_maps_stay_half():

@@ -31,7 +31,9 @@ def test_open_gates_add_a_linear_function_of_the_others():
     model, maps = build(gate_bias=1000.0), random_maps()
     weight, bias = model.mix['depth'].weight[..., 0, 0], model.mix['depth'].bias
     heard = torch.einsum('oi,nihw->nohw', weight[:, :4], maps['semseg'])
-    heard = heard + torch.einsum('oi,nihw->nohw', weight[:, 4:], maps['normals']) + bias[:, None, None]
+    heard = (
+        heard + torch.einsum('oi,nihw->nohw', weight[:, 4:], maps['normals']) + bias[:, None, None]
+    )
     torch.testing.assert_close(model(maps)['depth'], maps['depth'] + heard)
 
 
@@ -50,7 +52,11 @@ def test_the_receiver_alone_sets_its_gate():
 
 @pytest.mark.parametrize('num', [2, 3, 5])
 def test_one_product_per_pair_of_tasks(num):
-    weights = [p for name, p in build(tasks=[str(i) for i in range(num)]).named_parameters() if 'weight' in name]
+    weights = [
+        p
+        for name, p in build(tasks=[str(i) for i in range(num)]).named_parameters()
+        if 'weight' in name
+    ]
     assert sum(weight.numel() for weight in weights) == (num * 4) ** 2
 
 

@@ -9,8 +9,14 @@ from m2h_mm.models.interactions import GlobalCrossTaskAttention
 OFFICIAL_ORDER = ('semseg', 'depth', 'normals', 'edge')
 TASKS = ('semseg', 'depth', 'normals')
 BLOCK = 'weights/multi_task_decoder.invpt.invpt_stages.0.blocks.0.'
-RENAMED = {'norm1': 'norm1', 'attn.proj_q': 'query', 'attn.proj': 'proj', 'norm2': 'norm2', 'mlp.fc1': 'mlp.0',
-           'mlp.fc2': 'mlp.2'}
+RENAMED = {
+    'norm1': 'norm1',
+    'attn.proj_q': 'query',
+    'attn.proj': 'proj',
+    'norm2': 'norm2',
+    'mlp.fc1': 'mlp.0',
+    'mlp.fc2': 'mlp.2',
+}
 
 
 def random_maps(size, tasks=TASKS, channels=8, num=1):
@@ -25,15 +31,26 @@ def build(**options):
 
 def first_stage(arrays):
     """The state of the one layer from the weights of InvPT's first stage."""
-    block = {key.removeprefix(BLOCK): value for key, value in arrays.items() if key.startswith(BLOCK)}
-    state = {f'{ours}.{kind}': block[f'{theirs}.{kind}'] for theirs, ours in RENAMED.items()
-             for kind in ('weight', 'bias')}
+    block = {
+        key.removeprefix(BLOCK): value for key, value in arrays.items() if key.startswith(BLOCK)
+    }
+    state = {
+        f'{ours}.{kind}': block[f'{theirs}.{kind}']
+        for theirs, ours in RENAMED.items()
+        for kind in ('weight', 'bias')
+    }
     for kind in ('weight', 'bias'):
         state[f'key_value.{kind}'] = torch.cat([block[f'attn.proj_{name}.{kind}'] for name in 'kv'])
-        state[f'shrink.1.{kind}'] = torch.cat([block[f'attn.conv_proj_q.{task}.bn.{kind}'] for task in range(4)])
+        state[f'shrink.1.{kind}'] = torch.cat(
+            [block[f'attn.conv_proj_q.{task}.bn.{kind}'] for task in range(4)]
+        )
     for kind in ('running_mean', 'running_var'):
-        state[f'shrink.1.{kind}'] = torch.cat([block[f'attn.conv_proj_q.{task}.bn.{kind}'] for task in range(4)])
-    state['shrink.0.weight'] = torch.cat([block[f'attn.conv_proj_q.{task}.conv.weight'] for task in range(4)])
+        state[f'shrink.1.{kind}'] = torch.cat(
+            [block[f'attn.conv_proj_q.{task}.bn.{kind}'] for task in range(4)]
+        )
+    state['shrink.0.weight'] = torch.cat(
+        [block[f'attn.conv_proj_q.{task}.conv.weight'] for task in range(4)]
+    )
     state['shrink.1.num_batches_tracked'] = torch.tensor(0)
     return state
 
@@ -44,8 +61,11 @@ def test_layer_is_the_first_stage_of_invpt(reference):
     if not path.is_file():
         pytest.skip(f'{path.name} is only in the full set of reference vectors')
     with np.load(path) as file:
-        arrays = {key: torch.from_numpy(file[key]) for key in file.files
-                  if key.startswith((BLOCK, 'output/mixed', 'output/stage0'))}
+        arrays = {
+            key: torch.from_numpy(file[key])
+            for key in file.files
+            if key.startswith((BLOCK, 'output/mixed', 'output/stage0'))
+        }
     model = GlobalCrossTaskAttention(40, OFFICIAL_ORDER, pooling=2).eval()
     layer = model.layers[0]
     layer.load_state_dict(first_stage(arrays))
@@ -53,13 +73,18 @@ def test_layer_is_the_first_stage_of_invpt(reference):
     def check(stage, actual):
         torch.testing.assert_close(actual, arrays[f'output/stage0/{stage}'], rtol=1e-5, atol=1e-5)
 
-    def task_major(tokens):  # (N, h, w, T, C), the tasks of a pixel side by side, to all pixels of a task
+    def task_major(
+        tokens,
+    ):  # (N, h, w, T, C), the tasks of a pixel side by side, to all pixels of a task
         return tokens.permute(0, 3, 1, 2, 4).flatten(1, 3)
 
     layer.query.register_forward_pre_hook(lambda _, args: check('q_tokens', task_major(args[0])))
-    layer.key_value.register_forward_pre_hook(lambda _, args: check('kv_tokens', task_major(args[0])))
+    layer.key_value.register_forward_pre_hook(
+        lambda _, args: check('kv_tokens', task_major(args[0]))
+    )
     layer.proj.register_forward_hook(
-        lambda _, __, out: check('attn_out', task_major(out.unflatten(1, (2, 3, 4)))))
+        lambda _, __, out: check('attn_out', task_major(out.unflatten(1, (2, 3, 4))))
+    )
     for task, x in model({task: arrays[f'output/mixed/{task}'] for task in OFFICIAL_ORDER}).items():
         check(f'out/{task}', x)
 
@@ -72,14 +97,27 @@ def test_every_pixel_sees_every_task_everywhere(num_layers):
     assert all((x.grad != 0).any(1).all() for x in maps.values())
 
 
-@pytest.mark.parametrize(('size', 'pooling', 'queries', 'keys'), [
-    ((8, 12), 4, 4 * 6, 2 * 3), ((9, 13), 4, 5 * 7, 3 * 4), ((3, 2), 8, 2 * 1, 1), ((1, 1), 8, 1, 1),
-    ((4, 5), 1, 2 * 3, 20)])
+@pytest.mark.parametrize(
+    ('size', 'pooling', 'queries', 'keys'),
+    [
+        ((8, 12), 4, 4 * 6, 2 * 3),
+        ((9, 13), 4, 5 * 7, 3 * 4),
+        ((3, 2), 8, 2 * 1, 1),
+        ((1, 1), 8, 1, 1),
+        ((4, 5), 1, 2 * 3, 20),
+    ],
+)
 def test_number_of_queries_and_keys(size, pooling, queries, keys, monkeypatch):
     """What the cost in the docstring rests on."""
     lengths, attention = [], F.scaled_dot_product_attention
-    monkeypatch.setattr(F, 'scaled_dot_product_attention', lambda query, key, value, **options: lengths.append(
-        (query.shape[-2], key.shape[-2])) or attention(query, key, value, **options))
+    monkeypatch.setattr(
+        F,
+        'scaled_dot_product_attention',
+        lambda query, key, value, **options: (
+            lengths.append((query.shape[-2], key.shape[-2]))
+            or attention(query, key, value, **options)
+        ),
+    )
     out = build(pooling=pooling)(random_maps(size))
     assert lengths == [(len(TASKS) * queries, len(TASKS) * keys)]
     assert all(x.shape[-2:] == size and x.isfinite().all() for x in out.values())

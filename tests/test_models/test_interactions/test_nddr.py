@@ -19,8 +19,13 @@ def test_layer_is_the_official_one(reference):
         return torch.cat([arrays[f'weights/layer.{task}.{name}'] for task in OFFICIAL_ORDER])
 
     model = NDDR(6, OFFICIAL_ORDER).eval()
-    state = {f'norm.{name}': joined(f'1.{name}') for name in ('weight', 'bias', 'running_mean', 'running_var')}
-    model.load_state_dict({'conv.weight': joined('0.weight'), 'norm.num_batches_tracked': torch.tensor(0), **state})
+    state = {
+        f'norm.{name}': joined(f'1.{name}')
+        for name in ('weight', 'bias', 'running_mean', 'running_var')
+    }
+    model.load_state_dict(
+        {'conv.weight': joined('0.weight'), 'norm.num_batches_tracked': torch.tensor(0), **state}
+    )
     before_relu = []
     model.norm.register_forward_hook(lambda _, __, out: before_relu.extend(out.chunk(4, dim=1)))
     out = model({task: arrays[f'input/{task}'] for task in OFFICIAL_ORDER})

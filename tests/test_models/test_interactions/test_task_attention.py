@@ -30,10 +30,16 @@ def test_mask_is_the_official_one(arrays, layer, task):
     seen, channels = torch.cat(seen, dim=1), masked.shape[1]
     unit = AttentionMask(seen.shape[1], channels, channels // 4).eval()
     prefix = f'weights/attention_{layer}.{task}.'
-    unit.load_state_dict({key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)})
+    unit.load_state_dict(
+        {key.removeprefix(prefix): value for key, value in arrays.items() if key.startswith(prefix)}
+    )
     mask = unit(seen)
-    torch.testing.assert_close(mask, arrays[f'output/layer{layer}/mask/{task}'], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(mask * masked, arrays[f'output/layer{layer}/masked/{task}'], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        mask, arrays[f'output/layer{layer}/mask/{task}'], rtol=1e-5, atol=1e-5
+    )
+    torch.testing.assert_close(
+        mask * masked, arrays[f'output/layer{layer}/masked/{task}'], rtol=1e-5, atol=1e-5
+    )
 
 
 def build_and_run(bias=None):

@@ -44,9 +44,14 @@ def test_second_layer_is_shifted():
     assert torch.equal(seen, square((12, 12), slice(2, 6), slice(6, 10)))
 
 
-@pytest.mark.parametrize(('pixel', 'rows', 'columns'), [
-    ((0, 0), slice(0, 2), slice(0, 2)), ((11, 11), slice(10, 12), slice(10, 12)),
-    ((5, 11), slice(2, 6), slice(10, 12))])
+@pytest.mark.parametrize(
+    ('pixel', 'rows', 'columns'),
+    [
+        ((0, 0), slice(0, 2), slice(0, 2)),
+        ((11, 11), slice(10, 12), slice(10, 12)),
+        ((5, 11), slice(2, 6), slice(10, 12)),
+    ],
+)
 def test_shifted_windows_do_not_reach_around_the_edge(pixel, rows, columns):
     seen = seen_from(build(shift_size=[2]), (12, 12), pixel)
     assert torch.equal(seen, square((12, 12), rows, columns))
@@ -66,11 +71,21 @@ def test_two_layers_with_a_shift_see_further_than_with_the_same_windows():
     assert seen_from(build(num_layers=2, shift_size=2), (12, 12), (5, 5)).sum() == 64
 
 
-@pytest.mark.parametrize('options', [
-    dict(), dict(dilation=2), dict(shift_size=[0, 2]), dict(shift_size=[3, 1], dilation=2),
-    dict(window_size=[3, 4], dilation=[2, 1])])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(dilation=2),
+        dict(shift_size=[0, 2]),
+        dict(shift_size=[3, 1], dilation=2),
+        dict(window_size=[3, 4], dilation=[2, 1]),
+    ],
+)
 def test_masked_padding_is_never_seen(options, monkeypatch):
-    model, unmasked = build(num_layers=2, mask_padding=True, **options), build(num_layers=2, **options)
+    model, unmasked = (
+        build(num_layers=2, mask_padding=True, **options),
+        build(num_layers=2, **options),
+    )
     maps = random_maps((7, 9), num=2)
     out, exposed = model(maps), unmasked(maps)
     pad = nn.functional.pad
@@ -94,13 +109,19 @@ def test_masked_padding_equals_attention_among_the_map_alone():
     out = model(maps)
     layer = model.layers[0]
     for columns in (slice(0, 4), slice(4, 5)):
-        tokens = torch.stack([maps[task][..., columns].permute(0, 2, 3, 1) for task in TASKS], dim=3)
+        tokens = torch.stack(
+            [maps[task][..., columns].permute(0, 2, 3, 1) for task in TASKS], dim=3
+        )
         expected = layer(tokens.flatten(1, 3)).view(tokens.shape)
         for index, task in enumerate(TASKS):
-            torch.testing.assert_close(out[task][..., columns], expected[..., index, :].permute(0, 3, 1, 2))
+            torch.testing.assert_close(
+                out[task][..., columns], expected[..., index, :].permute(0, 3, 1, 2)
+            )
 
 
-@pytest.mark.parametrize('options', [dict(shift_size=[0, 3]), dict(dilation=3), dict(shift_size=[1, 7], dilation=3)])
+@pytest.mark.parametrize(
+    'options', [dict(shift_size=[0, 3]), dict(dilation=3), dict(shift_size=[1, 7], dilation=3)]
+)
 def test_gradients_stay_finite_where_windows_hold_only_padding(options):
     model = build(num_layers=2, mask_padding=True, **options)
     maps = {task: x.requires_grad_() for task, x in random_maps((5, 13)).items()}
@@ -109,7 +130,9 @@ def test_gradients_stay_finite_where_windows_hold_only_padding(options):
     assert all(gradient.isfinite().all() for gradient in gradients)
 
 
-@pytest.mark.parametrize('options', [dict(), dict(reduction=2, pooling=2), dict(shift_size=1, mask_padding=True)])
+@pytest.mark.parametrize(
+    'options', [dict(), dict(reduction=2, pooling=2), dict(shift_size=1, mask_padding=True)]
+)
 def test_order_of_tasks_and_of_the_batch_does_not_matter(options):
     model, other = build(num_layers=2, **options), build(TASKS[::-1], num_layers=2, **options)
     other.load_state_dict(model.state_dict())
@@ -148,7 +171,9 @@ def test_windows_that_are_not_in_memory_together(mask_padding, monkeypatch):
 
 
 def test_memory_format_is_kept():
-    maps = {task: x.to(memory_format=torch.channels_last) for task, x in random_maps((8, 8)).items()}
+    maps = {
+        task: x.to(memory_format=torch.channels_last) for task, x in random_maps((8, 8)).items()
+    }
     out = build()(maps)
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x in out.values())
 
@@ -157,14 +182,24 @@ def test_projection_commutes_with_upsampling():
     model = build(reduction=2, pooling=2)
     maps = random_maps((8, 12))
     for task, x in model.attend(model.reduce(maps)).items():
-        late = model.post_project[task](nn.functional.interpolate(x, (8, 12), mode='bilinear', align_corners=True))
+        late = model.post_project[task](
+            nn.functional.interpolate(x, (8, 12), mode='bilinear', align_corners=True)
+        )
         torch.testing.assert_close(model(maps)[task], late)
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    (dict(tasks=['depth']), 'NoInteraction'), (dict(num_heads=3), 'num_heads=3'), (dict(reduction=3), 'reduction=3'),
-    (dict(shift_size=4), 'shift_size'), (dict(window_size=[4, 4]), 'window_size'), (dict(dilation=0), 'dilation'),
-    (dict(num_layers=0), 'num_layers.*NoInteraction')])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(tasks=['depth']), 'NoInteraction'),
+        (dict(num_heads=3), 'num_heads=3'),
+        (dict(reduction=3), 'reduction=3'),
+        (dict(shift_size=4), 'shift_size'),
+        (dict(window_size=[4, 4]), 'window_size'),
+        (dict(dilation=0), 'dilation'),
+        (dict(num_layers=0), 'num_layers.*NoInteraction'),
+    ],
+)
 def test_what_does_not_fit_is_refused_when_built(options, message):
     with pytest.raises(ValueError, match=message):
         build(**{**dict(num_layers=1 if 'shift_size' not in options else 2), **options})

@@ -31,7 +31,9 @@ def test_is_the_formula():
     labels = target[valid]
     share = (labels == 0).double().mean()
     expected = torch.where(labels == 1, share * negative_log, (1 - share) * negative_log).mean()
-    assert BalancedCrossEntropyLoss()(pred, target, valid).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert BalancedCrossEntropyLoss()(pred, target, valid).item() == pytest.approx(
+        expected.item(), rel=1e-5
+    )
     fixed = torch.where(labels == 1, 0.9 * negative_log, 0.1 * negative_log).mean()
     loss = MODELS.build(dict(type='BalancedCrossEntropyLoss', pos_weight=0.9, loss_weight=5.0))
     assert loss(pred, target, valid).item() == pytest.approx(5 * fixed.item(), rel=1e-5)
@@ -39,8 +41,10 @@ def test_is_the_formula():
 
 def test_equal_weights_are_half_the_cross_entropy():
     pred, target, valid = data()
-    torch.testing.assert_close(2 * BalancedCrossEntropyLoss(pos_weight=0.5)(pred, target, valid),
-                               CrossEntropyLoss()(pred, target, valid))
+    torch.testing.assert_close(
+        2 * BalancedCrossEntropyLoss(pos_weight=0.5)(pred, target, valid),
+        CrossEntropyLoss()(pred, target, valid),
+    )
 
 
 def test_both_classes_pull_equally():
@@ -62,7 +66,9 @@ def test_swapping_classes_and_channels_changes_nothing():
 def test_only_the_difference_of_the_channels_matters():
     pred, target, valid = data()
     loss = BalancedCrossEntropyLoss()
-    torch.testing.assert_close(loss(pred + torch.randn(SHAPE), target, valid), loss(pred, target, valid))
+    torch.testing.assert_close(
+        loss(pred + torch.randn(SHAPE), target, valid), loss(pred, target, valid)
+    )
 
 
 def test_invalid_pixels_reach_nothing():
@@ -96,20 +102,32 @@ def test_sure_predictions_and_half_precision_are_finite():
         pred = pred.half().requires_grad_()
         value = BalancedCrossEntropyLoss()(pred, target, valid)
         value.backward()
-        assert value.dtype == torch.float32 and torch.isfinite(value) and torch.isfinite(pred.grad).all()
+        assert (
+            value.dtype == torch.float32
+            and torch.isfinite(value)
+            and torch.isfinite(pred.grad).all()
+        )
         assert (value < 1e-6) == best
 
 
 def test_half_channels_are_subtracted_in_full_precision():
     pred, target, valid = data()
     pred = (pred + 100).half()
-    torch.testing.assert_close(BalancedCrossEntropyLoss()(pred, target, valid),
-                               BalancedCrossEntropyLoss()(pred.float(), target, valid), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        BalancedCrossEntropyLoss()(pred, target, valid),
+        BalancedCrossEntropyLoss()(pred.float(), target, valid),
+        rtol=1e-6,
+        atol=0,
+    )
 
 
 def test_other_numbers_of_channels_are_refused():
     _, target, valid = data()
-    with pytest.raises(ValueError, match=r'expected a prediction of 2 channels, got 1.*tasks\.saliency\.channels'):
+    with pytest.raises(
+        ValueError,
+        match=r'expected a prediction of 2 channels, got '
+        r'1.*tasks\.saliency\.channels',
+    ):
         BalancedCrossEntropyLoss()(torch.zeros(SHAPE), target, valid)
     with pytest.raises(ValueError, match='pos_weight'):
         BalancedCrossEntropyLoss(pos_weight=1.5)

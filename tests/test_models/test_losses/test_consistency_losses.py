@@ -4,9 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from m2h_mm.models.losses import DepthNormalConsistency, EdgeSemanticConsistency, semantic_boundaries
+from m2h_mm.geometry.pinhole import normals_from_depth, pixel_rays
+from m2h_mm.models.losses import (
+    DepthNormalConsistency,
+    EdgeSemanticConsistency,
+    semantic_boundaries,
+)
 from m2h_mm.registry import MODELS
-from m2h_mm.utils.geometry import normals_from_depth, pixel_rays
 
 H, W = 8, 10
 CAM2IMG = torch.tensor([[[12.0, 0, 4.2], [0, 13.0, 3.6], [0, 0, 1]]])
@@ -31,12 +35,17 @@ def consistency(**arguments):
 
 def outputs(kind):
     if kind == 'depth_normals':
-        return dict(depth=1 + torch.rand(1, 1, H, W), normals=F.normalize(torch.randn(1, 3, H, W), dim=1))
+        return dict(
+            depth=1 + torch.rand(1, 1, H, W), normals=F.normalize(torch.randn(1, 3, H, W), dim=1)
+        )
     return dict(edge=torch.randn(1, 1, H, W), semseg=torch.randn(1, 5, H, W))
 
 
-BOTH = pytest.mark.parametrize('loss', [consistency(), consistency(max_jump=0.5), EdgeSemanticConsistency()],
-                               ids=lambda loss: f'{loss.name}-{getattr(loss, "max_jump", "")}')
+BOTH = pytest.mark.parametrize(
+    'loss',
+    [consistency(), consistency(max_jump=0.5), EdgeSemanticConsistency()],
+    ids=lambda loss: f'{loss.name}-{getattr(loss, "max_jump", "")}',
+)
 
 
 @BOTH
@@ -65,14 +74,21 @@ def test_padding_does_not_matter(loss):
     given, pad = outputs(loss.name), (0, 4, 0, 3)
     valid = F.pad(EVERYWHERE, pad)
     padded = {task: F.pad(value, pad) for task, value in given.items()}
-    once, twice = ({task: torch.where(valid, value, 1 + torch.rand_like(value)) for task, value in padded.items()}
-                   for _ in range(2))
+    once, twice = (
+        {
+            task: torch.where(valid, value, 1 + torch.rand_like(value))
+            for task, value in padded.items()
+        }
+        for _ in range(2)
+    )
     assert loss(once, CAM2IMG, valid) == loss(twice, CAM2IMG, valid) > 0
 
 
 @pytest.mark.parametrize('side', ['depth', 'normals', 'edge', 'semseg'])
 def test_detached_side_gets_no_gradient(side):
-    cls = DepthNormalConsistency if side in DepthNormalConsistency.tasks else EdgeSemanticConsistency
+    cls = (
+        DepthNormalConsistency if side in DepthNormalConsistency.tasks else EdgeSemanticConsistency
+    )
     loss = cls(detach=side)
     given = {task: value.requires_grad_() for task, value in outputs(loss.name).items()}
     loss(given, CAM2IMG, EVERYWHERE).backward()
@@ -95,16 +111,25 @@ def test_agreeing_plane_costs_nothing_and_has_finite_gradients():
 
 def test_cost_is_one_minus_cosine():
     depth, normals = plane()
-    assert consistency()(dict(depth=depth, normals=-normals), CAM2IMG, EVERYWHERE) == pytest.approx(2, abs=1e-5)
+    assert consistency()(dict(depth=depth, normals=-normals), CAM2IMG, EVERYWHERE) == pytest.approx(
+        2, abs=1e-5
+    )
     facing = torch.tensor([0.0, 0, 1]).view(1, 3, 1, 1).expand_as(normals)
     assert consistency()(dict(depth=depth, normals=facing), CAM2IMG, EVERYWHERE) == pytest.approx(
-        1 - float(normals[0, 2, 0, 0]), abs=1e-5)
+        1 - float(normals[0, 2, 0, 0]), abs=1e-5
+    )
 
 
 def test_intrinsics_matter():
     depth, normals = plane()
-    assert consistency()(dict(depth=depth, normals=normals), CAM2IMG * torch.tensor([2.0, 2, 1]).view(3, 1),
-                         EVERYWHERE) > 1e-3
+    assert (
+        consistency()(
+            dict(depth=depth, normals=normals),
+            CAM2IMG * torch.tensor([2.0, 2, 1]).view(3, 1),
+            EVERYWHERE,
+        )
+        > 1e-3
+    )
 
 
 def test_depth_steps_are_left_out():
@@ -114,7 +139,9 @@ def test_depth_steps_are_left_out():
     assert consistency()(given, CAM2IMG, EVERYWHERE) > 1e-2
     assert consistency(max_jump=0.1)(given, CAM2IMG, EVERYWHERE) == pytest.approx(0, abs=1e-6)
     assert consistency(max_jump=1.5)(given, CAM2IMG, EVERYWHERE) > 1e-2
-    wrong = dict(depth=depth, normals=-normals)  # all that is left out are the two columns at the step
+    wrong = dict(
+        depth=depth, normals=-normals
+    )  # all that is left out are the two columns at the step
     assert consistency(max_jump=0.1)(wrong, CAM2IMG, EVERYWHERE) == pytest.approx(2, abs=1e-5)
 
 
@@ -155,4 +182,7 @@ def test_edges_on_the_boundaries_cost_nothing():
 
 
 def test_default_weights():
-    assert (DepthNormalConsistency().loss_weight, EdgeSemanticConsistency().loss_weight) == (0.5, 0.2)
+    assert (DepthNormalConsistency().loss_weight, EdgeSemanticConsistency().loss_weight) == (
+        0.5,
+        0.2,
+    )

@@ -38,10 +38,21 @@ def edge():
     return torch.randn(N, 1, H, W), (torch.rand(N, 1, H, W) > 0.8).float()
 
 
-CASES = [(CrossEntropyLoss(), semseg), (CrossEntropyLoss(class_weight=[0.1, 2, 1, 0.5]), semseg), (SILogLoss(), depth),
-         (SILogLoss(variance_focus=1.0), depth), (BerHuLoss(), depth), (L1Loss(), depth), (L1Loss(), normals),
-         (CosineLoss(), normals), (BalancedBCELoss(), edge), (BalancedBCELoss(pos_weight=None), edge)]
-CASE_IDS = [f'{type(loss).__name__}-{data.__name__}-{index}' for index, (loss, data) in enumerate(CASES)]
+CASES = [
+    (CrossEntropyLoss(), semseg),
+    (CrossEntropyLoss(class_weight=[0.1, 2, 1, 0.5]), semseg),
+    (SILogLoss(), depth),
+    (SILogLoss(variance_focus=1.0), depth),
+    (BerHuLoss(), depth),
+    (L1Loss(), depth),
+    (L1Loss(), normals),
+    (CosineLoss(), normals),
+    (BalancedBCELoss(), edge),
+    (BalancedBCELoss(pos_weight=None), edge),
+]
+CASE_IDS = [
+    f'{type(loss).__name__}-{data.__name__}-{index}' for index, (loss, data) in enumerate(CASES)
+]
 every_loss = pytest.mark.parametrize('loss, data', CASES, ids=CASE_IDS)
 
 
@@ -71,7 +82,10 @@ def test_invalid_pixels_do_not_matter(loss, data):
     pred, target = data()
     valid = mask()
     other_pred, other_target = data()
-    other_pred, other_target = torch.where(valid, pred, other_pred), torch.where(valid, target, other_target)
+    other_pred, other_target = (
+        torch.where(valid, pred, other_pred),
+        torch.where(valid, target, other_target),
+    )
     assert not torch.equal(pred, other_pred)
     assert loss(pred, target, valid) > 0
     torch.testing.assert_close(loss(other_pred, other_target, valid), loss(pred, target, valid))
@@ -94,7 +108,9 @@ def test_rubbish_at_invalid_pixels_reaches_neither_loss_nor_gradient(loss, data,
 def test_void_label_may_hold_any_number():
     pred, target = semseg()
     valid = mask()
-    assert CrossEntropyLoss()(pred, target.masked_fill(~valid, 255), valid) == CrossEntropyLoss()(pred, target, valid)
+    assert CrossEntropyLoss()(pred, target.masked_fill(~valid, 255), valid) == CrossEntropyLoss()(
+        pred, target, valid
+    )
 
 
 @every_loss
@@ -114,7 +130,9 @@ def test_gradient_is_finite_at_the_optimum(loss, data):
 
 
 @pytest.mark.parametrize('pred', [torch.zeros(N, 1, H, W), torch.full((N, 1, H, W), -2.0)])
-@pytest.mark.parametrize('loss', [SILogLoss(), BerHuLoss(), L1Loss()], ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize(
+    'loss', [SILogLoss(), BerHuLoss(), L1Loss()], ids=lambda loss: type(loss).__name__
+)
 def test_gradient_is_finite_for_non_positive_depth(loss, pred):
     pred = pred.clone().requires_grad_()
     value = loss(pred, depth()[1], mask())
@@ -145,7 +163,9 @@ def test_half_input_is_computed_in_float32(loss, data):
 def test_batch_order_does_not_matter(loss, data):
     pred, target = data()
     valid = mask()
-    torch.testing.assert_close(loss(pred.flip(0), target.flip(0), valid.flip(0)), loss(pred, target, valid))
+    torch.testing.assert_close(
+        loss(pred.flip(0), target.flip(0), valid.flip(0)), loss(pred, target, valid)
+    )
 
 
 @every_loss
@@ -187,7 +207,7 @@ def test_silog_formula(focus):
     pred, target = depth()
     valid = mask()
     ratio = (pred.log() - target.log())[valid].double()
-    expected = ((ratio ** 2).mean() - focus * ratio.mean() ** 2).sqrt()
+    expected = ((ratio**2).mean() - focus * ratio.mean() ** 2).sqrt()
     assert silog_loss(pred, target, valid, focus) == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -195,14 +215,20 @@ def test_silog_forgives_scale_as_far_as_its_focus_says():
     target = depth()[1]
     valid = torch.ones(N, 1, H, W, dtype=torch.bool)
     assert silog_loss(2 * target, target, valid, 1.0) < 1e-6
-    assert silog_loss(2 * target, target, valid, 0.85) == pytest.approx(math.sqrt(0.15) * math.log(2), rel=1e-5)
+    assert silog_loss(2 * target, target, valid, 0.85) == pytest.approx(
+        math.sqrt(0.15) * math.log(2), rel=1e-5
+    )
     pred = depth()[0]
-    torch.testing.assert_close(silog_loss(3 * pred, target, valid, 1.0), silog_loss(pred, target, valid, 1.0))
+    torch.testing.assert_close(
+        silog_loss(3 * pred, target, valid, 1.0), silog_loss(pred, target, valid, 1.0)
+    )
 
 
 def test_silog_gradient():
     pred, target = (values.double() for values in depth())
-    assert torch.autograd.gradcheck(lambda p: silog_loss(p, target, mask(1.0)), pred.requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda p: silog_loss(p, target, mask(1.0)), pred.requires_grad_()
+    )
 
 
 def test_berhu_by_hand():
@@ -227,7 +253,9 @@ def test_cosine_of_known_angles():
     valid = torch.ones(1, 1, 1, 3, dtype=torch.bool)
     for column, expected in enumerate((0.0, 1.0, 2.0)):
         only = slice(column, column + 1)
-        assert CosineLoss()(pred[..., only], target[..., only], valid[..., only]) == pytest.approx(expected, abs=1e-6)
+        assert CosineLoss()(pred[..., only], target[..., only], valid[..., only]) == pytest.approx(
+            expected, abs=1e-6
+        )
 
 
 @pytest.mark.parametrize('pos_weight', [0.95, 0.5, None])
@@ -237,19 +265,32 @@ def test_balanced_bce_formula(pos_weight):
     y, p = target[valid].double(), pred[valid].double().sigmoid()
     w = float((1 - y).mean()) if pos_weight is None else pos_weight
     expected = -(w * y * p.log() + (1 - w) * (1 - y) * (1 - p).log()).mean()
-    assert BalancedBCELoss(pos_weight)(pred, target, valid) == pytest.approx(float(expected), rel=1e-5)
+    assert BalancedBCELoss(pos_weight)(pred, target, valid) == pytest.approx(
+        float(expected), rel=1e-5
+    )
 
 
 def test_balanced_bce_survives_large_logits():
     pred = torch.tensor([300.0, -300.0]).view(1, 1, 1, 2).requires_grad_()
-    value = BalancedBCELoss(0.5)(pred, torch.tensor([0.0, 1.0]).view(1, 1, 1, 2), torch.ones(1, 1, 1, 2).bool())
+    value = BalancedBCELoss(0.5)(
+        pred, torch.tensor([0.0, 1.0]).view(1, 1, 1, 2), torch.ones(1, 1, 1, 2).bool()
+    )
     value.backward()
-    assert value.item() == pytest.approx(150) and pred.grad.flatten().tolist() == pytest.approx([0.25, -0.25])
+    assert value.item() == pytest.approx(150) and pred.grad.flatten().tolist() == pytest.approx(
+        [0.25, -0.25]
+    )
 
 
-@pytest.mark.parametrize('cls, arguments', [
-    (SILogLoss, dict(variance_focus=1.5)), (SILogLoss, dict(min_depth=0)), (BerHuLoss, dict(threshold=0)),
-    (BalancedBCELoss, dict(pos_weight=20)), (CrossEntropyLoss, dict(class_weight=[1, -1]))])
+@pytest.mark.parametrize(
+    'cls, arguments',
+    [
+        (SILogLoss, dict(variance_focus=1.5)),
+        (SILogLoss, dict(min_depth=0)),
+        (BerHuLoss, dict(threshold=0)),
+        (BalancedBCELoss, dict(pos_weight=20)),
+        (CrossEntropyLoss, dict(class_weight=[1, -1])),
+    ],
+)
 def test_wrong_arguments_are_named(cls, arguments):
     with pytest.raises(ValueError, match=f'{cls.__name__}.{next(iter(arguments))}'):
         cls(**arguments)

@@ -14,15 +14,25 @@ def build(**options):
 
 def inputs(num=2):
     torch.manual_seed(1)
-    fused, attended = ({task: torch.randn(num, 8, 12, 8, dtype=torch.float64, requires_grad=True) for task in TASKS}
-                       for _ in range(2))
-    source = Features(maps=(torch.randn(num, 4, 6, 4), torch.randn(num, 12, 5, 3).double().requires_grad_()))
+    fused, attended = (
+        {
+            task: torch.randn(num, 8, 12, 8, dtype=torch.float64, requires_grad=True)
+            for task in TASKS
+        }
+        for _ in range(2)
+    )
+    source = Features(
+        maps=(torch.randn(num, 4, 6, 4), torch.randn(num, 12, 5, 3).double().requires_grad_())
+    )
     return fused, attended, Features(maps=(), source=source)
 
 
 def sources_felt(out, fused, attended, features, task):
-    gradients = torch.autograd.grad(out[task].pow(2).sum(), [fused[task], attended[task], features.source.maps[-1]],
-                                    allow_unused=True)
+    gradients = torch.autograd.grad(
+        out[task].pow(2).sum(),
+        [fused[task], attended[task], features.source.maps[-1]],
+        allow_unused=True,
+    )
     return [gradient is not None and bool(gradient.any()) for gradient in gradients]
 
 
@@ -50,14 +60,16 @@ def test_parallel_arrangement_joins_both_for_all_tasks(separable):
         # What GGFM itself yields does not depend on the interaction, which enters linearly.
         doubled = merger(fused, {task: 2 * x for task, x in attended.items()}, features)[task]
         kernel = merger.join[task].weight[:, :8]
-        torch.testing.assert_close(doubled - out[task], torch.nn.functional.conv2d(attended[task], kernel))
+        torch.testing.assert_close(
+            doubled - out[task], torch.nn.functional.conv2d(attended[task], kernel)
+        )
 
 
 def test_gates_are_global():
     """A change anywhere moves the gates everywhere."""
     merger, (fused, attended, features) = build(), inputs(num=1)
     out = merger(fused, attended, features)['depth']
-    far, = torch.autograd.grad(out[0, :, 0, 0].sum(), fused['depth'])
+    (far,) = torch.autograd.grad(out[0, :, 0, 0].sum(), fused['depth'])
     assert (far.abs().sum(1) > 0).all()
 
 

@@ -7,8 +7,10 @@ from m2h_mm.structures import Features
 
 def features(channels=(16, 16, 16, 16), size=(5, 4), cls=True):
     torch.manual_seed(0)
-    return Features(tuple(torch.randn(2, c, *size) for c in channels),
-                    tuple(torch.randn(2, c) for c in channels) if cls else None)
+    return Features(
+        tuple(torch.randn(2, c, *size) for c in channels),
+        tuple(torch.randn(2, c) for c in channels) if cls else None,
+    )
 
 
 @pytest.mark.parametrize('separable', [False, True])
@@ -20,7 +22,8 @@ def test_pyramid_has_the_strides_that_it_states(separable):
     assert neck.strides == (3.5, 7, 14, 28) and neck.out_channels == (8, 8, 8, 8)
     height = 6 * 14
     assert [tuple(x.shape) for x in out.maps] == [
-        (2, 8, round(height / stride), round(4 * 14 / stride)) for stride in neck.strides]
+        (2, 8, round(height / stride), round(4 * 14 / stride)) for stride in neck.strides
+    ]
 
 
 def test_default_channels_are_parts_of_the_embedding():
@@ -41,13 +44,21 @@ def test_a_backbone_without_class_tokens():
     given = features(channels=(8, 16, 16, 24), cls=False)
     with pytest.raises(ValueError, match="readout='ignore'"):
         TokenReassembly((8, 16, 16, 24), out_channels=8)(given)
-    out = TokenReassembly((8, 16, 16, 24), in_strides=(16,) * 4, out_channels=8, readout='ignore')(given)
+    out = TokenReassembly((8, 16, 16, 24), in_strides=(16,) * 4, out_channels=8, readout='ignore')(
+        given
+    )
     assert [x.shape[-1] for x in out.maps] == [16, 8, 4, 2]
 
 
-@pytest.mark.parametrize(('options', 'message'), [
-    (dict(in_channels=(16,) * 3), 'four levels'), (dict(in_strides=(4, 8, 16, 32)), 'one stride'),
-    (dict(in_channels=(4,) * 4), 'mid_channels'), (dict(readout='add'), 'readout')])
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(in_channels=(16,) * 3), 'four levels'),
+        (dict(in_strides=(4, 8, 16, 32)), 'one stride'),
+        (dict(in_channels=(4,) * 4), 'mid_channels'),
+        (dict(readout='add'), 'readout'),
+    ],
+)
 def test_what_does_not_fit_is_refused_when_built(options, message):
     with pytest.raises(ValueError, match=message):
         TokenReassembly(**{**dict(in_channels=(16,) * 4), **options})

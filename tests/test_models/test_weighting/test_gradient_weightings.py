@@ -1,4 +1,6 @@
-"""Weightings that look at the tasks' gradients: GradNorm and PCGrad, against plain computations of the papers."""
+"""Weightings that look at the tasks' gradients: GradNorm and PCGrad, against plain computations of
+the papers.
+"""
 
 import math
 
@@ -26,15 +28,24 @@ class Toy(nn.Module):
 
     def losses(self):
         hidden = self.shared(self.x)
-        return {task: scale * ((head(hidden) - self.y[task]) ** 2).mean()
-                for scale, (task, head) in zip((1.0, 10.0, 0.1), self.heads.items(), strict=True)}
+        return {
+            task: scale * ((head(hidden) - self.y[task]) ** 2).mean()
+            for scale, (task, head) in zip((1.0, 10.0, 0.1), self.heads.items(), strict=True)
+        }
 
     def task_gradients(self, base=(1, 1, 1)):
         rows = []
         for factor, loss in zip(base, self.losses().values(), strict=True):
-            rows.append(torch.cat([factor * part.flatten()
-                                   for part in torch.autograd.grad(loss, list(self.shared.parameters()),
-                                                                     retain_graph=True)]))
+            rows.append(
+                torch.cat(
+                    [
+                        factor * part.flatten()
+                        for part in torch.autograd.grad(
+                            loss, list(self.shared.parameters()), retain_graph=True
+                        )
+                    ]
+                )
+            )
         return rows
 
 
@@ -42,7 +53,8 @@ def gradients(module):
     return torch.cat([parameter.grad.flatten() for parameter in module.parameters()])
 
 
-# ---- PCGrad ----------------------------------------------------------------------------------------------------------
+# ---- PCGrad
+# ----------------------------------------------------------------------------------------------------------
 def test_pcgrad_of_two_conflicting_gradients_by_hand():
     """(1, 0) and (-1, 1): each loses what is against the other, 1/2 (1, 1) and (0, 1)."""
     parameter = nn.Parameter(torch.zeros(2))
@@ -59,7 +71,9 @@ def test_pcgrad_of_two_conflicting_gradients_by_hand():
 def test_pcgrad_leaves_gradients_alone_that_agree():
     parameter = nn.Parameter(torch.zeros(2))
     module = PCGrad(('a', 'b'))
-    sum(module(dict(a=parameter[0], b=parameter[1] + parameter[0]), [parameter]).values()).backward()
+    sum(
+        module(dict(a=parameter[0], b=parameter[1] + parameter[0]), [parameter]).values()
+    ).backward()
     assert parameter.grad.tolist() == [2, 1]
     assert [float(weight) for weight in module.weights.values()] == [1, 1]
 
@@ -87,7 +101,9 @@ def test_pcgrad_is_the_papers_algorithm_on_shared_parameters_and_nothing_on_head
     expected = paper_pcgrad(rows, [generator.permutation(3) for _ in TASKS])
     assert torch.allclose(gradients(toy.shared), expected, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(expected, sum(rows), rtol=1e-2)
-    sum(factor * loss for factor, loss in zip(base, plain.losses().values(), strict=True)).backward()
+    sum(
+        factor * loss for factor, loss in zip(base, plain.losses().values(), strict=True)
+    ).backward()
     assert torch.allclose(gradients(toy.heads), gradients(plain.heads))
 
 
@@ -95,7 +111,10 @@ def test_pcgrad_follows_what_scales_the_loss():
     """As accumulation and loss scaling do."""
     toy, scaled = Toy(), Toy()
     for example, factor in ((toy, 1), (scaled, 1024 / 4)):
-        (factor * sum(PCGrad(TASKS)(example.losses(), list(example.shared.parameters())).values())).backward()
+        (
+            factor
+            * sum(PCGrad(TASKS)(example.losses(), list(example.shared.parameters())).values())
+        ).backward()
     assert torch.allclose(gradients(scaled), gradients(toy) * 256)
 
 
@@ -110,14 +129,17 @@ def test_pcgrad_goes_on_after_resuming():
 
     straight, first, second = (PCGrad(TASKS, seed=5) for _ in range(3))
     history = [step(straight) for _ in range(8)]
-    assert any(not torch.equal(history[0], other) for other in history), 'the order makes no difference here'
+    assert any(not torch.equal(history[0], other) for other in history), (
+        'the order makes no difference here'
+    )
     for _ in range(3):
         step(first)
     second.load_state_dict(first.state_dict())
     assert torch.equal(torch.stack([step(second) for _ in range(5)]), torch.stack(history[3:]))
 
 
-# ---- GradNorm --------------------------------------------------------------------------------------------------------
+# ---- GradNorm
+# --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize('alpha', [0.0, 1.5])
 def test_gradnorm_follows_the_papers_equations(alpha):
     """Eq. 1 and 2 by autograd, the weights scaled to their number, while the model learns."""
@@ -134,7 +156,7 @@ def test_gradnorm_follows_the_papers_equations(alpha):
         logarithms = weights.log().requires_grad_()
         norms = logarithms.exp() * torch.stack([row.norm() for row in toy.task_gradients(base)])
         inverse_rates = (current / first) / (current / first).mean()
-        target = (norms.mean() * inverse_rates ** alpha).detach()
+        target = (norms.mean() * inverse_rates**alpha).detach()
         balance = (norms - target).abs().sum() / norms.mean().detach()
         balance.backward()
         weights = (logarithms.detach() - rate * logarithms.grad).exp()
@@ -165,8 +187,12 @@ def test_gradnorm_brings_gradients_to_one_norm():
     module = GradNorm(TASKS, alpha=0, learning_rate=0.05)
     for _ in range(300):
         module(toy.losses(), list(toy.shared.parameters()))
-    norms = torch.stack([float(weight) * row.norm() for weight, row in
-                         zip(module.weights.values(), toy.task_gradients(), strict=True)])
+    norms = torch.stack(
+        [
+            float(weight) * row.norm()
+            for weight, row in zip(module.weights.values(), toy.task_gradients(), strict=True)
+        ]
+    )
     assert norms.max() / norms.min() < 1.15
     assert sum(float(weight) for weight in module.weights.values()) == pytest.approx(3, rel=1e-4)
 
@@ -197,16 +223,23 @@ def test_gradnorm_state_round_trip_and_averages_over_processes(monkeypatch):
     second.load_state_dict(first.state_dict())
     first(toy.losses(), parameters), second(toy.losses(), parameters)
     assert first.weights == second.weights and first.weights['depth'] != 1
-    # A second process with the same losses, but without depth, changes nothing: sums are divided by how many there are.
+    # A second process with the same losses, but without depth, changes nothing: sums are divided by
+    # how many there are.
     alone, together = GradNorm(TASKS), GradNorm(TASKS)
     alone(toy.losses(), parameters)
-    monkeypatch.setattr('m2h_mm.models.weighting.grad_norm.all_reduce', lambda data: data.mul_(torch.tensor([2, 1, 2])))
+    monkeypatch.setattr(
+        'm2h_mm.models.weighting.grad_norm.all_reduce',
+        lambda data: data.mul_(torch.tensor([2, 1, 2])),
+    )
     together(toy.losses(), parameters)
-    assert [float(w) for w in together.weights.values()] == pytest.approx([float(w) for w in alone.weights.values()])
+    assert [float(w) for w in together.weights.values()] == pytest.approx(
+        [float(w) for w in alone.weights.values()]
+    )
     assert torch.allclose(together.initial, alone.initial)
 
 
-# ---- both ------------------------------------------------------------------------------------------------------------
+# ---- both
+# ------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize('cls', [GradNorm, PCGrad])
 def test_without_gradients_or_with_one_task_the_losses_are_only_weighted(cls):
     toy = Toy()
@@ -238,12 +271,12 @@ def test_parameters_of_one_task_alone_do_not_count(cls):
 def test_the_scale_is_halved_until_the_gradients_fit():
     toy = Toy()
     module = PCGrad(TASKS)
-    module.scale.fill_(2.0 ** 127)
+    module.scale.fill_(2.0**127)
     for _ in range(20):
         toy.zero_grad()
         sum(module(toy.losses(), list(toy.shared.parameters())).values()).backward()
         assert torch.isfinite(gradients(toy)).all()
-    assert 1 < module.scale < 2.0 ** 126
+    assert 1 < module.scale < 2.0**126
     assert max(float(weight) for weight in module.weights.values()) > 1
 
 
@@ -260,7 +293,9 @@ def test_the_model_hands_over_what_is_shared(model_config, tiny):
     handed = [names[id(parameter)] for parameter in model._shared_parameters()]
     assert {name.split('.')[0] for name in handed} == {'neck', 'decoder'}
     model.neck.requires_grad_(False)
-    assert {names[id(parameter)].split('.')[0] for parameter in model._shared_parameters()} == {'decoder'}
+    assert {names[id(parameter)].split('.')[0] for parameter in model._shared_parameters()} == {
+        'decoder'
+    }
     model_config.weighting.shared = ['backbone', 'decoder.interaction']
     model = MODELS.build(model_config)
     names = {id(parameter): name for name, parameter in model.named_parameters()}

@@ -11,7 +11,10 @@ TASKS = ('semseg', 'depth', 'normals')
 
 
 def losses(*values):
-    return {task: torch.tensor(float(value), requires_grad=True) for task, value in zip(TASKS, values, strict=True)}
+    return {
+        task: torch.tensor(float(value), requires_grad=True)
+        for task, value in zip(TASKS, values, strict=True)
+    }
 
 
 def weights(module):
@@ -38,9 +41,14 @@ def test_random_weights_are_new_each_time_add_up_to_the_tasks_and_average_one():
 
 
 def test_random_weights_come_on_top_of_the_base_weights():
-    module, plain = RandomLossWeighting(TASKS, dict(depth=0.0, normals=10.0)), RandomLossWeighting(TASKS)
+    module, plain = (
+        RandomLossWeighting(TASKS, dict(depth=0.0, normals=10.0)),
+        RandomLossWeighting(TASKS),
+    )
     module(losses(1, 1, 1)), plain(losses(1, 1, 1))
-    assert weights(module).tolist() == pytest.approx((weights(plain) * torch.tensor([1, 0, 10])).tolist())
+    assert weights(module).tolist() == pytest.approx(
+        (weights(plain) * torch.tensor([1, 0, 10])).tolist()
+    )
 
 
 def test_random_weights_go_on_after_resuming_and_differ_by_seed():
@@ -53,8 +61,10 @@ def test_random_weights_go_on_after_resuming_and_differ_by_seed():
         first(losses(1, 1, 1))
     second.load_state_dict(first.state_dict())
     assert torch.equal(weights(second), history[2])
-    assert torch.equal(torch.stack([second(losses(1, 1, 1)) and weights(second) for _ in range(3)]),
-                       torch.stack(history[3:]))
+    assert torch.equal(
+        torch.stack([second(losses(1, 1, 1)) and weights(second) for _ in range(3)]),
+        torch.stack(history[3:]),
+    )
 
 
 def test_random_weights_rest_outside_training():
@@ -81,7 +91,9 @@ def test_the_geometric_mean_does_not_see_the_scale():
     one, two = losses(3, 2, 1), losses(300, 2, 1)
     for given in (one, two):
         sum(module(given).values()).backward()
-    relative = [[given[task].grad.item() * given[task].item() for task in TASKS] for given in (one, two)]
+    relative = [
+        [given[task].grad.item() * given[task].item() for task in TASKS] for given in (one, two)
+    ]
     assert relative[0] == pytest.approx([relative[0][0]] * 3)
     assert relative[1] == pytest.approx([relative[1][0]] * 3)
 

@@ -15,7 +15,10 @@ EVERY = [FixedWeighting, DynamicWeightAverage, UncertaintyWeighting]
 
 
 def losses(*values, dtype=torch.float32):
-    return {task: torch.tensor(float(value), dtype=dtype) for task, value in zip(TASKS, values, strict=True)}
+    return {
+        task: torch.tensor(float(value), dtype=dtype)
+        for task, value in zip(TASKS, values, strict=True)
+    }
 
 
 def weights(module):
@@ -33,9 +36,13 @@ def test_contract(cls):
     module = cls(tasks=TASKS)
     given = {task: value.requires_grad_() for task, value in losses(3, 2, 1).items()}
     weighted = module(given)
-    assert {task: value.item() for task, value in weighted.items()} == dict(semseg=3, depth=2, normals=1)
+    assert {task: value.item() for task, value in weighted.items()} == dict(
+        semseg=3, depth=2, normals=1
+    )
     assert tuple(module.weights) == TASKS
-    assert all(weight.shape == () and not weight.requires_grad for weight in module.weights.values())
+    assert all(
+        weight.shape == () and not weight.requires_grad for weight in module.weights.values()
+    )
     sum(weighted.values()).backward()
     assert all(loss.grad == 1 for loss in given.values())
 
@@ -43,17 +50,28 @@ def test_contract(cls):
 @pytest.mark.parametrize('cls', EVERY)
 def test_half_losses_give_float32(cls):
     module = cls(tasks=TASKS)
-    assert all(value.dtype == torch.float32 for value in module(losses(3, 2, 1, dtype=torch.float16)).values())
+    assert all(
+        value.dtype == torch.float32
+        for value in module(losses(3, 2, 1, dtype=torch.float16)).values()
+    )
 
 
 @pytest.mark.parametrize('cls', EVERY)
 def test_some_of_the_tasks(cls):
     module = cls(tasks=TASKS)
-    assert {task: value.item() for task, value in module(dict(depth=torch.tensor(2.0))).items()} == dict(depth=2)
+    assert {
+        task: value.item() for task, value in module(dict(depth=torch.tensor(2.0))).items()
+    } == dict(depth=2)
 
 
-@pytest.mark.parametrize('cls, argument', [(FixedWeighting, 'weights'), (DynamicWeightAverage, 'base_weights'),
-                                           (UncertaintyWeighting, 'base_weights')])
+@pytest.mark.parametrize(
+    'cls, argument',
+    [
+        (FixedWeighting, 'weights'),
+        (DynamicWeightAverage, 'base_weights'),
+        (UncertaintyWeighting, 'base_weights'),
+    ],
+)
 def test_constant_factors(cls, argument):
     module = cls(tasks=TASKS, **{argument: dict(normals=10.0, depth=0.5)})
     assert weights(module) == [1, 0.5, 10]
@@ -64,19 +82,30 @@ def test_constant_factors(cls, argument):
         cls(tasks=TASKS, **{argument: dict(normals=-1.0)})
 
 
-EPOCHS = [[(4, 2, 1), (2, 2, 3)], [(3, 1, 4), (1, 1, 2)], [(1, 2, 2), (1, 2, 2)], [(1, 1, 1), (1, 1, 1)]]
+EPOCHS = [
+    [(4, 2, 1), (2, 2, 3)],
+    [(3, 1, 4), (1, 1, 2)],
+    [(1, 2, 2), (1, 2, 2)],
+    [(1, 1, 1), (1, 1, 1)],
+]
 
 
 def test_dwa_schedule_by_hand():
     """Means 3 2 2, then 2 1 3, then 1 2 2."""
     module = DynamicWeightAverage(tasks=TASKS, temperature=2.0, interval=2)
-    expected = [[1, 1, 1], [1, 1, 1], softmax([2 / 3, 1 / 2, 3 / 2], 2), softmax([1 / 2, 2, 2 / 3], 2)]
+    expected = [
+        [1, 1, 1],
+        [1, 1, 1],
+        softmax([2 / 3, 1 / 2, 3 / 2], 2),
+        softmax([1 / 2, 2, 2 / 3], 2),
+    ]
     for epoch, by_hand in zip(EPOCHS, expected, strict=True):
         for step in epoch:
             weighted = module(losses(*step))
             assert weights(module) == pytest.approx(by_hand)
             assert [value.item() for value in weighted.values()] == pytest.approx(
-                [weight * loss for weight, loss in zip(by_hand, step, strict=True)])
+                [weight * loss for weight, loss in zip(by_hand, step, strict=True)]
+            )
     assert sum(weights(module)) == pytest.approx(len(TASKS))
 
 
@@ -115,7 +144,9 @@ def test_dwa_works_without_gradients():
 
 @pytest.mark.parametrize('nothing', [0.0, float('nan'), float('inf'), None])
 def test_dwa_skips_unusable_losses(nothing):
-    """Depth is without a label in one of two iterations of each epoch: its mean is that of the other."""
+    """Depth is without a label in one of two iterations of each epoch: its mean is that of the
+    other.
+    """
     module = DynamicWeightAverage(tasks=TASKS, interval=2)
     for level in (4, 2, 1):
         given = losses(level, level, level)
@@ -153,24 +184,31 @@ def test_dwa_continues_exactly_after_resuming(stop):
     second = DynamicWeightAverage(tasks=TASKS, interval=2)
     second.load_state_dict(torch.load(checkpoint, weights_only=True))
     assert weights(second) == weights(first)
-    assert [[value.item() for value in second(losses(*step)).values()] for step in steps[stop:]] == history[stop:]
+    assert [
+        [value.item() for value in second(losses(*step)).values()] for step in steps[stop:]
+    ] == history[stop:]
 
 
 def test_dwa_adds_up_over_processes(monkeypatch):
     """Two processes, one of which never sees a depth label, agree with one that sees all."""
+
     def run(*shards):
         modules = [DynamicWeightAverage(tasks=TASKS, interval=2) for _ in shards]
         for index in range(len(shards[0])):
             total = sum(module.sums for module in modules)
-            monkeypatch.setattr('m2h_mm.models.weighting.dynamic_weight_average.all_reduce',
-                                lambda data, total=total: data.copy_(total))
+            monkeypatch.setattr(
+                'm2h_mm.models.weighting.dynamic_weight_average.all_reduce',
+                lambda data, total=total: data.copy_(total),
+            )
             for module, shard in zip(modules, shards, strict=True):
                 module(losses(*shard[index]))
         return [weights(module) for module in modules]
 
     one = run([(1, 4, 2), (3, 4, 2), (1, 2, 1), (1, 2, 2), (1, 1, 1)])
-    two = run([(1, 4, 1), (2, 4, 2), (1, 2, 1), (1, 2, 1), (1, 1, 1)], [(1, 0, 3), (4, 0, 2), (1, 0, 2), (1, 0, 2)] +
-              [(1, 0, 1)])
+    two = run(
+        [(1, 4, 1), (2, 4, 2), (1, 2, 1), (1, 2, 1), (1, 1, 1)],
+        [(1, 0, 3), (4, 0, 2), (1, 0, 2), (1, 0, 2)] + [(1, 0, 1)],
+    )
     assert two[0] == two[1] == pytest.approx(one[0])
 
 
@@ -179,7 +217,9 @@ def test_dwa_old_graph_survives_the_change_of_weights():
     parameter = torch.ones((), requires_grad=True)
     total = 0
     for level in (3, 2, 1, 1):
-        weighted = module({task: parameter * level * scale for scale, task in enumerate(TASKS, start=1)})
+        weighted = module(
+            {task: parameter * level * scale for scale, task in enumerate(TASKS, start=1)}
+        )
         total = total + sum(weighted.values())
     total.backward()
     assert parameter.grad == pytest.approx(6 * 7)  # equal ratios: all weights are 1
@@ -197,7 +237,8 @@ def test_uncertainty_formula():
         module.log_variances.copy_(torch.tensor([0.0, 1.0, -2.0]))
     weighted = module(losses(3, 2, 1))
     assert [value.item() for value in weighted.values()] == pytest.approx(
-        [3, 2 * math.exp(-1) + 0.5, math.exp(2) - 1])
+        [3, 2 * math.exp(-1) + 0.5, math.exp(2) - 1]
+    )
     assert weights(module) == pytest.approx([1, math.exp(-1), math.exp(2)])
 
 

@@ -1,0 +1,4 @@
+"""The commands, one module each.
+
+May import everything.
+"""

@@ -1,0 +1,261 @@
+"""Finding mistakes in a config before anything is trained: misspelt keys, types and arguments."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatch
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import FUNCTIONS, WEIGHT_INITIALIZERS, Registry, init_default_scope
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from m2h_mm import registry
+
+# What a config may have at its top beside the arguments of mmengine's Runner.
+TOP_LEVEL = {'auto_scale_lr', 'custom_imports'}
+# Where a class of which registry stands; the first pattern that fits counts.
+PLACES: tuple[tuple[str, Registry], ...] = (
+    ('*.tasks.*', registry.TASKS),
+    ('model*init_cfg*', WEIGHT_INITIALIZERS),
+    ('model*', registry.MODELS),
+    ('data_preprocessor', registry.MODELS),
+    ('*_dataloader.dataset*pipeline*', registry.TRANSFORMS),
+    ('*_dataloader.dataset*', registry.DATASETS),
+    ('*_dataloader.*sampler', registry.DATA_SAMPLERS),
+    ('*_dataloader.*', FUNCTIONS),
+    ('*_evaluator.metrics*', registry.METRICS),
+    ('*_evaluator', registry.EVALUATOR),
+    ('*_evaluator.*', registry.METRICS),
+    ('*_cfg', registry.LOOPS),
+    ('optim_wrapper.optimizer', registry.OPTIMIZERS),
+    ('optim_wrapper', registry.OPTIM_WRAPPERS),
+    ('param_scheduler*', registry.PARAM_SCHEDULERS),
+    ('*_hooks*', registry.HOOKS),
+    ('visualizer.vis_backends*', registry.VISBACKENDS),
+    ('visualizer', registry.VISUALIZERS),
+    ('log_processor', registry.LOG_PROCESSORS),
+)
+# What mmengine takes out of a config before it builds the rest; and the arguments of dicts that
+# have no type.
+EXTRA: tuple[tuple[str, set[str]], ...] = (
+    ('*_hooks*', {'priority'}),
+    ('optim_wrapper', {'paramwise_cfg', 'constructor'}),
+    ('param_scheduler*', {'convert_to_iter_based'}),
+    ('*_cfg', {'by_epoch'}),
+    ('env_cfg', {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}),
+    ('auto_scale_lr', {'enable', 'base_batch_size'}),
+    ('randomness', set(inspect.signature(Runner.set_randomness).parameters) - {'self'}),
+    (
+        '*_dataloader',
+        {
+            *inspect.signature(DataLoader).parameters,
+            'num_batch_per_epoch',
+            'disable_subprocess_warning',
+        },
+    ),
+)
+
+
+def runner_keys() -> set[str]:
+    """The keys at the top of a config that are read; all others are variables of the config file."""
+    return (set(inspect.signature(Runner).parameters) | TOP_LEVEL) - {'cfg'}
+
+
+def check_overrides(overrides: Mapping, base: Mapping) -> None:
+    """Refuse keys that ``base`` does not have and that no class in their place takes.
+
+    What is below ``_delete_=True`` replaces its counterpart, and a new dict with a ``type`` is a
+    part of its own: both are left to :func:`check_config`. Names of tasks are left to the model.
+
+    Args:
+        overrides: nested, ``_delete_`` as in a config with a ``_base_``.
+        base: the config that they are for.
+
+    Raises:
+        ValueError: with the key and the closest one that exists; also for a variable of the config
+            file, which has been used when the file was read, so that changing it has no effect.
+    """
+    unread = [key for key in overrides if key in base and key not in runner_keys()]
+    if unread:
+        raise ValueError(
+            f'{unread[0]}: this is a variable of the config file, already put where '
+            'it is used; another '
+            'value here has no effect. Override the places that use it (see '
+            'tools/misc/print_config.py).'
+        )
+    _check_overrides(overrides, base, '', set(base.get('model', {}).get('tasks', ())))
+
+
+def _check_overrides(overrides: Mapping, base: Any, path: str, tasks: set[str]) -> None:
+    for key, value in overrides.items():
+        here = f'{path}.{key}'.lstrip('.')
+        if key == '_delete_':
+            continue
+        if isinstance(base, (list, tuple)):
+            if not key.isdigit() or int(key) >= len(base):
+                raise ValueError(
+                    f'{here}: {path} is a list of {len(base)}; expected a position '
+                    f'0..{len(base) - 1}, '
+                    f'got {key!r}. To replace the list, give a list.'
+                )
+            old = base[int(key)]
+        elif key in base:
+            old = base[key]
+        else:
+            kind = overrides.get('type', base.get('type'))
+            _check_new_key(key, value, here, path, kind, set(base), tasks)
+            continue
+        if (
+            isinstance(value, Mapping)
+            and isinstance(old, (Mapping, list, tuple))
+            and not value.get('_delete_')
+        ):
+            _check_overrides(value, old, here, tasks)
+
+
+def _check_new_key(
+    key: str, value: Any, here: str, path: str, kind: Any, siblings: set[str], tasks: set[str]
+) -> None:
+    if key == 'type' or key in tasks or path.endswith('.tasks'):
+        return
+    if kind is None and fnmatch(path, '*.tasks.*'):  # a task's class is registered under its name
+        kind = path.split('.')[-1]
+    known, closed = (runner_keys(), True) if not path else _arguments(kind, path)
+    if (
+        key in known
+        or not closed
+        or (kind is None and path and isinstance(value, Mapping) and 'type' in value)
+    ):
+        return
+    raise ValueError(
+        f'{here}: there is no such key in the base config'
+        + (f', and {kind} has no argument {key!r}' if kind else '')
+        + f'.{_did_you_mean(key, known | siblings)}'
+    )
+
+
+def check_config(cfg: Config) -> None:
+    """Build and look up whatever can be without data, weights or memory.
+
+    The model is built on the meta device; of everything else with a ``type`` the class is looked up
+    and the arguments are compared with its signature; then transforms and evaluators are built.
+
+    Raises:
+        ValueError: with the key, and what was expected; also whatever the classes themselves
+            refuse.
+    """
+    init_default_scope(cfg.get('default_scope', registry.SCOPE))
+    for path, part in _typed(cfg._cfg_dict, ''):
+        _check_arguments(path, part)
+    with torch.device('meta'):
+        registry.MODELS.build(cfg.model)
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for step in (cfg.get(key) or {}).get('dataset', {}).get('pipeline', ()):
+            registry.TRANSFORMS.build(dict(step, _scope_=registry.SCOPE))
+    for key in ('val_evaluator', 'test_evaluator'):
+        if isinstance(cfg.get(key), Mapping) and 'metrics' in cfg[key]:
+            registry.EVALUATOR.build(cfg[key])
+
+
+def _typed(value: Any, path: str) -> Iterator[tuple[str, Mapping]]:
+    """Path and config of all that is built from a class, except below ``model``, whose parts check
+    themselves.
+    """
+    if isinstance(value, Mapping):
+        if isinstance(value.get('type'), str):
+            yield path, value
+        if path != 'model':
+            keys = value if path else [key for key in value if key in runner_keys()]
+            for key in keys:
+                yield from _typed(value[key], f'{path}.{key}'.lstrip('.'))
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _typed(item, f'{path}.{index}')
+
+
+def _check_arguments(path: str, part: Mapping) -> None:
+    known, closed = _arguments(part['type'], path)
+    unknown = [key for key in part if key not in known | {'type', '_scope_'}]
+    if closed and unknown:
+        raise ValueError(
+            f'{path}.{unknown[0]}: {part["type"]} has no argument {unknown[0]!r}; it '
+            'takes '
+            f'{sorted(known)}.{_did_you_mean(unknown[0], known)}'
+        )
+
+
+def _arguments(kind: Any, path: str) -> tuple[set[str], bool]:
+    """Arguments that ``kind``, which stands at ``path``, takes; and whether these are all.
+
+    Raises:
+        ValueError: ``kind`` is not registered.
+    """
+    extra = set().union(*(names for pattern, names in EXTRA if fnmatch(path, pattern)))
+    if kind is None:
+        return extra, True
+    cls = kind
+    if isinstance(kind, str):
+        place = next((place for pattern, place in PLACES if fnmatch(path, pattern)), None)
+        if place is None:
+            return extra, False
+        cls = place.get(kind)
+        if cls is None:
+            raise ValueError(
+                f'{path}.type: {kind!r} is not '
+                f'registered.{_did_you_mean(kind, _registered(place))} A '
+                'class of your own is registered in a file named by custom_imports.'
+            )
+    names, closed = class_arguments(cls)
+    return names | extra, closed
+
+
+def class_arguments(cls: Any) -> tuple[set[str], bool]:
+    """Names of the arguments of a class, through ``**kwargs`` those of its parents, or of a
+    function; and whether these are all: not if no parent takes the ``**kwargs``, which then serve
+    another purpose.
+    """
+    if not inspect.isclass(cls):
+        parameters = inspect.signature(cls).parameters.values()
+        return _named(parameters), not any(
+            parameter.kind is parameter.VAR_KEYWORD for parameter in parameters
+        )
+    names: set[str] = set()
+    closed = True
+    for parent in cls.__mro__:
+        if parent in (nn.Module, object):
+            break
+        if '__init__' in vars(parent):
+            parameters = list(inspect.signature(parent.__init__).parameters.values())[1:]
+            names |= _named(parameters)
+            closed = not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+            if closed:
+                break
+    return names, closed
+
+
+def _named(parameters: Iterable[inspect.Parameter]) -> set[str]:
+    return {
+        parameter.name
+        for parameter in parameters
+        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    }
+
+
+def _registered(place: Registry) -> set[str]:
+    names = set()
+    level: Registry | None = place
+    while level is not None:
+        names |= set(level.module_dict)
+        level = level.parent
+    return names
+
+
+def _did_you_mean(key: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, sorted(known), n=1)
+    return f' Did you mean {close[0]!r}?' if close else ''

@@ -1,0 +1,4 @@
+"""Sweeps, costs, single-task models, training logs, tables and plots.
+
+May import engine and all below it.
+"""

@@ -1,0 +1,326 @@
+"""Running a sweep: which runs are done, which are left, and the processes of those that run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from mmengine.config import Config
+
+from m2h_mm.experiments.sweep import Run
+from m2h_mm.system import write_atomically
+
+FINISHED, INTERRUPTED, NEW, CHANGED, RUNNING = (
+    'finished',
+    'interrupted',
+    'new',
+    'changed',
+    'running',
+)
+POLL_SECONDS = 0.2
+LOG_LINES = 8
+_SHOWN = 5
+_MISSING = object()
+
+
+def differences(run: Run) -> list[str]:
+    """``key: old -> new`` for each value in which the folder's ``config.py`` differs from the
+    run's; empty if there is no such file.
+    """
+    if not run.config.is_file():
+        return []
+    old, new = _flatten(Config.fromfile(run.config)._cfg_dict), _flatten(run.cfg._cfg_dict)
+
+    def show(values: Mapping, key: str) -> str:
+        return repr(values[key]) if key in values else '(none)'
+
+    return [
+        f'{key}: {show(old, key)} -> {show(new, key)}'
+        for key in sorted({*old, *new})
+        if old.get(key, _MISSING) != new.get(key, _MISSING)
+    ]
+
+
+def _flatten(value: Any, path: str = '') -> dict[str, Any]:
+    """Dotted keys to values that are no containers, or empty ones."""
+    if isinstance(value, (list, tuple)):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping) or not value:
+        return {path: value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat.update(_flatten(item, f'{path}.{key}'.lstrip('.')))
+    return flat
+
+
+def state(run: Run) -> str:
+    """One of ``finished``, ``interrupted``, ``new``, ``changed`` (has another config than the
+    spec's), ``running``.
+    """
+    if not run.config.is_file():
+        return NEW
+    if differences(run):
+        return CHANGED
+    if run.results.is_file():
+        return FINISHED
+    lock = claim(run)
+    if lock is None:
+        return RUNNING
+    lock.close()
+    return INTERRUPTED
+
+
+def claim(run: Run) -> TextIO | None:
+    """Take a run for this process and those it hands the file to, until all of them have ended;
+    None if it is taken.
+
+    The lock is the system's: it outlives a killed sweep for as long as a training that it started
+    goes on.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    file = open(run.folder / '.lock', 'w')
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def refuse_changed(runs: Sequence[Run], force: bool) -> None:
+    """Raise if a run's folder holds another config than the spec's; with ``force`` empty such
+    folders instead.
+
+    Raises:
+        ValueError: with the runs and the keys that differ.
+    """
+    changed = {run: differences(run) for run in runs if state(run) == CHANGED}
+    if force:
+        for run in changed:
+            lock = claim(run)
+            if lock is None:
+                raise ValueError(
+                    f'{run.name}: the spec has changed, but the run of the old one '
+                    'still goes on in '
+                    f'{run.folder}. Wait for it, or end it.'
+                )
+            shutil.rmtree(run.folder)
+            lock.close()
+    elif changed:
+        lines = [
+            f'  {run.name}: {"; ".join(found[:_SHOWN])}{" ..." if len(found) > _SHOWN else ""}'
+            for run, found in changed.items()
+        ]
+        raise ValueError(
+            'The spec has changed since these runs were started (key: then -> now):\n'
+            + '\n'.join(lines)
+            + '\nTo start them afresh, add --force; to keep them, choose another '
+            '--work-dir.'
+        )
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """How a run's processes are started.
+
+    Args:
+        tools: folder of ``train.py`` and ``test.py``.
+        kind: 'none', or 'slurm', which starts them by ``srun``.
+        srun_args: further arguments of ``srun``, as one would type them.
+        max_parallel: runs at the same time.
+    """
+
+    tools: Path
+    kind: str = 'none'
+    srun_args: str = ''
+    max_parallel: int = 1
+
+    def commands(self, run: Run) -> list[list[str]]:
+        """What is left of a run: the training, unless it has reached its end, and the test."""
+
+        def tool(name: str, *arguments: object) -> list[str]:
+            prefix = ['srun', *shlex.split(self.srun_args)] if self.kind == 'slurm' else []
+            return [
+                *prefix,
+                sys.executable,
+                str(self.tools / name),
+                *map(str, arguments),
+                '--launcher',
+                self.kind,
+            ]
+
+        train = tool('train.py', run.config, '--work-dir', run.training, '--resume')
+        test = tool(
+            'test.py',
+            run.config,
+            run.training,
+            '--work-dir',
+            run.folder / 'test',
+            '--out',
+            run.results,
+        )
+        return [test] if _is_trained(run) else [train, test]
+
+    def environment(self, slot: int) -> dict[str, str]:
+        """Of the processes of the ``slot``-th of the runs at the same time: their share of the
+        cores, or a GPU.
+        """
+        environment = dict(os.environ)
+        if self.kind == 'slurm' or self.max_parallel == 1:
+            return environment
+        if torch.cuda.is_available():
+            visible = os.environ.get('CUDA_VISIBLE_DEVICES') or ','.join(
+                map(str, range(torch.cuda.device_count()))
+            )
+            devices = visible.split(',')
+            environment['CUDA_VISIBLE_DEVICES'] = devices[slot % len(devices)]
+        else:
+            cores = len(os.sched_getaffinity(0))
+            environment.setdefault('OMP_NUM_THREADS', str(max(1, cores // self.max_parallel)))
+        return environment
+
+
+def _is_trained(run: Run) -> bool:
+    """mmengine names a checkpoint in this file once it is whole."""
+    pointer = run.training / 'last_checkpoint'
+    last = run.cfg.train_cfg.get('max_iters', run.cfg.train_cfg.get('max_epochs'))
+    return pointer.is_file() and Path(pointer.read_text().strip()).stem.split('_')[-1] == str(last)
+
+
+class Process:
+    """A run that is under way, its commands one after the other.
+
+    Args:
+        run: whose ``config.py`` is written unless it is there.
+        lock: of :func:`claim`, kept until the run has ended.
+        launcher: what makes the commands.
+        slot: see :meth:`Launcher.environment`.
+    """
+
+    def __init__(self, run: Run, lock: TextIO, launcher: Launcher, slot: int) -> None:
+        self.run, self.slot = run, slot
+        self.started = time.monotonic()
+        if not run.config.is_file():
+            write_atomically(run.config, run.cfg.pretty_text)
+        self._lock = lock
+        self._log = open(run.log, 'a')
+        self._environment = launcher.environment(slot)
+        self._commands = launcher.commands(run)
+        self._start_next()
+
+    def poll(self) -> int | None:
+        """Exit status of the run, None while it goes on."""
+        status = self._child.poll()
+        if status == 0 and self._commands:
+            self._start_next()
+            return None
+        if status is not None:
+            self._log.close()
+            self._lock.close()
+        return status
+
+    def stop(self) -> None:
+        self._child.terminate()
+        self._child.wait()
+
+    def _start_next(self) -> None:
+        command = self._commands.pop(0)
+        self._log.write(f'$ {shlex.join(command)}\n')
+        self._log.flush()
+        # The child holds the lock as well: a sweep that is killed alone leaves it running.
+        self._child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env=self._environment,
+            pass_fds=(self._lock.fileno(),),
+        )
+
+
+def run_all(
+    runs: Sequence[Run], launcher: Launcher, say: Callable[[str], None] = print
+) -> list[Run]:
+    """Do what is left of ``runs``, several at a time, and go on after a failure.
+
+    Args:
+        runs: finished ones are skipped, and so are those that another process works on.
+        launcher: says how.
+        say: told one line per run that starts or ends, and the end of the log of one that fails.
+
+    Returns:
+        The runs that are not finished now.
+    """
+    waiting, active, left = list(runs), [], []
+    total = len(waiting)
+    free = list(range(launcher.max_parallel))
+    try:
+        while waiting or active:
+            while waiting and free:
+                run = waiting.pop(0)
+                where = f'[{total - len(waiting)}/{total}] {run.name}'
+                lock = claim(run)
+                if run.results.is_file():
+                    say(f'{where}: finished before')
+                elif lock is None:
+                    say(f'{where}: left to another process, which works on it')
+                    left.append(run)
+                else:
+                    process = Process(run, lock, launcher, free.pop(0))
+                    say(f'{_clock()} {where}: started, log {run.log}')
+                    active.append(process)
+                    continue
+                if lock is not None:
+                    lock.close()
+            for process in list(active):
+                status = process.poll()
+                if status is None:
+                    continue
+                active.remove(process)
+                free.append(process.slot)
+                run, took = process.run, _duration(time.monotonic() - process.started)
+                if status == 0 and run.results.is_file():
+                    say(f'{_clock()} {run.name}: finished after {took}')
+                else:
+                    say(
+                        f'{_clock()} {run.name}: FAILED (exit status {status}) after {took}; the '
+                        f'end of {run.log}:\n'
+                        f'{_tail(run.log)}'
+                    )
+                    left.append(run)
+            time.sleep(POLL_SECONDS)
+    finally:
+        for process in active:
+            process.stop()
+    return left
+
+
+def _clock() -> str:
+    return time.strftime('%H:%M:%S')
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return (
+        f'{hours} h {minutes} min'
+        if hours
+        else f'{minutes} min {seconds} s'
+        if minutes
+        else f'{seconds} s'
+    )
+
+
+def _tail(path: Path) -> str:
+    lines = path.read_text(errors='replace').splitlines()
+    return '\n'.join(f'    {line}' for line in lines[-LOG_LINES:])

@@ -1,0 +1,77 @@
+"""Pinhole geometry on batches of depth maps.
+
+The camera frame is x right, y up, z toward the camera, so that what the camera sees has negative z.
+``cam2img`` is ``((fx, 0, cx), (0, fy, cy), (0, 0, 1))`` in pixels, pixel centres at integer
+coordinates. All functions are differentiable and compute in float32 (float64 for float64 input).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pixel_rays(cam2img: Tensor, size: tuple[int, int]) -> Tensor:
+    """The point that each pixel sees at depth 1.
+
+    Args:
+        cam2img: ``(N, 3, 3)`` intrinsics, pixels.
+        size: H, W of the map.
+
+    Returns:
+        ``(N, 3, H, W)``, ``((u - cx) / fx, -(v - cy) / fy, -1)``.
+    """
+    fx, fy, cx, cy = _intrinsics(cam2img)
+    rows = torch.arange(size[0], dtype=cam2img.dtype, device=cam2img.device).view(1, -1, 1)
+    columns = torch.arange(size[1], dtype=cam2img.dtype, device=cam2img.device).view(1, 1, -1)
+    x = ((columns - cx) / fx).expand(-1, *size)
+    y = ((cy - rows) / fy).expand(-1, *size)
+    return torch.stack((x, y, -torch.ones_like(x)), dim=1)
+
+
+def backproject(depth: Tensor, cam2img: Tensor) -> Tensor:
+    """Planar depth ``(N, 1, H, W)``, metres, to points ``(N, 3, H, W)`` in the camera frame,
+    metres.
+    """
+    depth = _floating(depth)
+    return depth * pixel_rays(cam2img.to(depth), tuple(depth.shape[-2:]))
+
+
+def normals_from_depth(depth: Tensor, cam2img: Tensor, min_depth: float = 1e-3) -> Tensor:
+    """Unit surface normals, turned toward the camera, of a planar depth map.
+
+    With the inverse depth w, which is an affine function of the pixel coordinates on any plane, the
+    normal is ``(-fx dw/du, fy dw/dv, w - (u - cx) dw/du - (v - cy) dw/dv)``. Differences are
+    central, one-sided at the border of the map, and therefore exact on planes. The projection of
+    this vector on the pixel's ray is w > 0: it never vanishes, so gradients are finite for any
+    depth, constant or zero included.
+
+    Args:
+        depth: ``(N, 1, H, W)``, metres, H and W at least 2.
+        cam2img: ``(N, 3, 3)`` intrinsics, pixels.
+        min_depth: metres; what is smaller (a missing measurement, say) is raised to it and gets no
+            gradient. The normals there and at its four neighbours mean nothing.
+
+    Returns:
+        ``(N, 3, H, W)``.
+    """
+    inverse = _floating(depth).clamp(min=min_depth).reciprocal()
+    cam2img = cam2img.to(inverse)
+    fx, fy, _, _ = _intrinsics(cam2img)
+    rays = pixel_rays(cam2img, tuple(depth.shape[-2:]))
+    along_rows, along_columns = torch.gradient(inverse[:, 0], dim=(1, 2))
+    x, y = -fx * along_columns, fy * along_rows
+    z = inverse[:, 0] + rays[:, 0] * x + rays[:, 1] * y
+    return F.normalize(torch.stack((x, y, z), dim=1), dim=1)
+
+
+def _intrinsics(cam2img: Tensor) -> tuple[Tensor, ...]:
+    """fx, fy, cx, cy, each ``(N, 1, 1)``."""
+    return tuple(
+        cam2img[:, row, column].view(-1, 1, 1) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2))
+    )
+
+
+def _floating(values: Tensor) -> Tensor:
+    return values if values.dtype == torch.float64 else values.float()

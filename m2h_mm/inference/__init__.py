@@ -1,0 +1,8 @@
+"""A trained model on images and videos, and as a file for other programs.
+
+May import engine and all below it.
+"""
+
+from .inferencer import M2HInferencer, Prediction
+
+__all__ = ['M2HInferencer', 'Prediction']

@@ -1,0 +1,196 @@
+"""From a depth map to points in space."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from m2h_mm.geometry.pinhole import backproject, normals_from_depth
+from m2h_mm.system import write_atomically
+
+DEFAULT_FOV = 60.0
+"""Horizontal field of view in degrees where nothing is known of the camera: that of many phones and
+webcams.
+"""
+MIN_COSINE = 0.1
+"""Between a surface and the ray that sees it: below, the "surface" is the step between two things,
+not one of them.
+"""
+_FOCAL_LENGTH_35MM = 0xA405
+_EXIF = 0x8769
+_FILM_DIAGONAL = math.hypot(36, 24)
+
+
+@dataclass
+class PointCloud:
+    """Points in the camera frame: x right, y up, z toward the camera, which is at the origin.
+
+    Attributes:
+        points: ``(N, 3)`` float32, metres.
+        colours: ``(N, 3)`` uint8 RGB.
+        normals: ``(N, 3)`` float32 unit vectors.
+    """
+
+    points: np.ndarray
+    colours: np.ndarray
+    normals: np.ndarray
+
+    def write_ply(self, path: str | Path) -> None:
+        """Write a binary PLY file, which is whole or not there."""
+        fields = [(name, '<f4') for name in ('x', 'y', 'z', 'nx', 'ny', 'nz')] + [
+            (name, 'u1') for name in ('red', 'green', 'blue')
+        ]
+        vertices = np.empty(len(self.points), fields)
+        for names, values in (
+            (('x', 'y', 'z'), self.points),
+            (('nx', 'ny', 'nz'), self.normals),
+            (('red', 'green', 'blue'), self.colours),
+        ):
+            for name, column in zip(names, values.T, strict=True):
+                vertices[name] = column
+        kinds = {'<f4': 'float', 'u1': 'uchar'}
+        properties = ''.join(f'property {kinds[kind]} {name}\n' for name, kind in fields)
+        header = (
+            'ply\nformat binary_little_endian 1.0\ncomment metres; x right, y up, z toward '
+            'the camera\n'
+            f'element vertex {len(vertices)}\n{properties}end_header\n'
+        )
+        write_atomically(path, header.encode() + vertices.tobytes())
+
+
+def draw_cloud(
+    cloud: PointCloud,
+    yaw: float = 25.0,
+    pitch: float = 20.0,
+    size: tuple[int, int] = (480, 640),
+    fov: float = 50.0,
+) -> np.ndarray:
+    """A picture of a cloud seen from beside and above, each point a square of two pixels, the
+    nearest in front.
+
+    Args:
+        cloud: the points.
+        yaw, pitch: degrees by which the viewer moves to the right and up around the middle of the
+            cloud.
+        size: (H, W) of the picture.
+        fov: horizontal field of view in degrees.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB, white where there is no point.
+    """
+    picture = np.full((*size, 3), 255, np.uint8)
+    if not len(cloud.points):
+        return picture
+    middle = np.median(cloud.points, axis=0)
+    a, b = math.radians(yaw), math.radians(-pitch)
+    turn_y = np.array([[math.cos(a), 0, -math.sin(a)], [0, 1, 0], [math.sin(a), 0, math.cos(a)]])
+    turn_x = np.array([[1, 0, 0], [0, math.cos(b), math.sin(b)], [0, -math.sin(b), math.cos(b)]])
+    points = (cloud.points - middle) @ (turn_x @ turn_y).T
+    # Far enough for nearly all of the cloud to be seen.
+    focal = size[1] / 2 / math.tan(math.radians(fov) / 2)
+    reach = np.percentile(np.abs(points[:, :2]) / (size[1] / 2, size[0] / 2), 98, axis=0).max()
+    distance = points[:, 2].max() * 0.5 + 1.1 * reach * focal
+    depth = distance - points[:, 2]
+    seen = depth > 0.05
+    points, depth, colours = points[seen], depth[seen], cloud.colours[seen]
+    columns = np.rint(size[1] / 2 + focal * points[:, 0] / depth).astype(int)
+    rows = np.rint(size[0] / 2 - focal * points[:, 1] / depth).astype(int)
+    order = np.argsort(-depth, kind='stable')
+    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        at = (rows[order] + down, columns[order] + right)
+        inside = (at[0] >= 0) & (at[0] < size[0]) & (at[1] >= 0) & (at[1] < size[1])
+        picture[at[0][inside], at[1][inside]] = colours[order][inside]
+    return picture
+
+
+def point_cloud(
+    depth: np.ndarray,
+    camera: tuple[float, float, float, float],
+    colours: np.ndarray,
+    normals: np.ndarray | None = None,
+    edges: np.ndarray | None = None,
+    max_edge: float = 0.5,
+    max_depth: float = math.inf,
+) -> PointCloud:
+    """Back-project a depth map.
+
+    Left out are pixels without depth, and those between two things ("flying pixels"): where the
+    surface that the depth describes is seen at a grazing angle, or the network says that there is
+    an edge.
+
+    Args:
+        depth: ``(H, W)`` metres along the optical axis, 0 where not known.
+        camera: (fx, fy, cx, cy) in pixels, pixel centres at integer coordinates.
+        colours: ``(H, W, 3)`` uint8.
+        normals: ``(H, W, 3)`` unit vectors in the camera frame. Default: those of the depth.
+        edges: ``(H, W)`` probabilities. Default: not looked at.
+        max_edge: probability beyond which a pixel is left out.
+        max_depth: metres beyond which a pixel is left out.
+
+    Raises:
+        ValueError: focal lengths that are not positive.
+    """
+    fx, fy, cx, cy = camera
+    if fx <= 0 or fy <= 0:
+        raise ValueError(
+            'camera: expected (fx, fy, cx, cy) in pixels with positive focal '
+            f'lengths, got {camera}.'
+        )
+    cam2img = torch.tensor([[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]], dtype=torch.float64)
+    map = torch.from_numpy(depth.astype(np.float64))[None, None]
+    points = backproject(map, cam2img)[0].permute(1, 2, 0).numpy()
+    keep = (depth > 0) & (depth <= max_depth)
+    if min(depth.shape) > 1:
+        surface = normals_from_depth(map, cam2img)[0].permute(1, 2, 0).numpy()
+        distance = np.linalg.norm(points, axis=2).clip(1e-9)
+        keep &= -(surface * points).sum(axis=2) / distance > MIN_COSINE
+    else:
+        surface = np.broadcast_to((0.0, 0.0, 1.0), points.shape)
+    if edges is not None:
+        keep &= edges <= max_edge
+    normals = surface if normals is None else normals
+    return PointCloud(
+        points[keep].astype(np.float32), colours[keep], normals[keep].astype(np.float32)
+    )
+
+
+def camera_of_view(
+    size: tuple[int, int], fov: float = DEFAULT_FOV
+) -> tuple[float, float, float, float]:
+    """(fx, fy, cx, cy) of an image ``(H, W)`` with square pixels that sees ``fov`` degrees from
+    left to right.
+
+    Raises:
+        ValueError: a field of view outside 0..180 degrees.
+    """
+    if not 0 < fov < 180:
+        raise ValueError(f'fov: expected a horizontal field of view of 0..180 degrees, got {fov}.')
+    height, width = size
+    focal = width / 2 / math.tan(math.radians(fov) / 2)
+    return focal, focal, (width - 1) / 2, (height - 1) / 2
+
+
+def camera_of_file(path: str | Path) -> tuple[float, float, float, float] | None:
+    """(fx, fy, cx, cy) of a photo that notes its focal length (EXIF, 35 mm equivalent), None if it
+    does not.
+
+    The equivalent is taken as the standard says, by the diagonal of the picture.
+    """
+    try:
+        with Image.open(path) as image:
+            exif = image.getexif()
+            focal = exif.get_ifd(_EXIF).get(_FOCAL_LENGTH_35MM) or exif.get(_FOCAL_LENGTH_35MM)
+            width, height = image.size
+            if exif.get(0x0112, 1) >= 5:  # turned by 90 degrees
+                width, height = height, width
+    except OSError:
+        return None
+    if not focal:
+        return None
+    pixels = float(focal) * math.hypot(width, height) / _FILM_DIAGONAL
+    return pixels, pixels, (width - 1) / 2, (height - 1) / 2

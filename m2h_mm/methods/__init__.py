@@ -1,0 +1,8 @@
+"""Published methods, one folder each: its decoder, heads, own layers and official checkpoints.
+
+May import models, tasks, structures and geometry.
+"""
+
+from . import invpt, m2h, mti_net, pad_net, shared
+
+__all__ = ['invpt', 'm2h', 'mti_net', 'pad_net', 'shared']

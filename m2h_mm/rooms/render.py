@@ -1,0 +1,150 @@
+"""From (seed, index) to a frame: room, camera, rays, colours, photograph, labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from m2h_mm.rooms.camera import Camera
+from m2h_mm.rooms.layout import make_room
+from m2h_mm.rooms.lighting import illuminate, make_lights
+from m2h_mm.rooms.primitives import ELLIPSOID, Primitives
+from m2h_mm.rooms.raycast import Hits, cast, dot, planes
+from m2h_mm.rooms.textures import TEXTURES, Spot
+from m2h_mm.rooms.viewpoint import choose_camera
+
+
+@dataclass
+class RoomFrame:
+    """A rendered frame with all labels.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        depth: (H, W) float32, metres along the optical axis.
+        normals: (H, W, 3) float32, unit, camera frame: x right, y up, z towards the camera.
+        semseg: (H, W) uint8, NYU40 ids 1..40.
+        instances: (H, W) int32, 0.. within the room; the walls are one instance, as are the floor
+            and the ceiling.
+        edge: (H, W) uint8, 1 where the instance differs from that of the right or the lower
+            neighbour.
+        cam2img: (3, 3) float64 intrinsics in pixels; pixel centres are integers.
+    """
+
+    image: np.ndarray
+    depth: np.ndarray
+    normals: np.ndarray
+    semseg: np.ndarray
+    instances: np.ndarray
+    edge: np.ndarray
+    cam2img: np.ndarray
+
+
+def render_frame(seed: int, index: int, height: int = 240, width: int = 320) -> RoomFrame:
+    """Render frame ``index`` of the endless sequence ``seed``.
+
+    Every index is a room of its own, and (seed, index) alone decide what it looks like; the size
+    only decides how many pixels it has.
+
+    Args:
+        seed, index: non-negative integers.
+        height, width: of the frame in pixels.
+    """
+    rng = np.random.default_rng((seed, index))
+    room = make_room(rng)
+    camera = choose_camera(rng, room, height, width)
+    lights = make_lights(rng, room)
+    primitives = Primitives(room.group.parts)
+    hits = cast(primitives, camera)
+    albedo, glow, gloss = _surfaces(primitives, camera, hits)
+    diffuse, highlight = illuminate(room, primitives, camera, hits, lights, gloss)
+    light = albedo * (diffuse + glow) + highlight
+
+    instances = primitives.instance[hits.primitive]
+    edge = np.zeros((height, width), np.uint8)
+    edge[:, :-1] |= instances[:, :-1] != instances[:, 1:]
+    edge[:-1] |= instances[:-1] != instances[1:]
+    normals = np.stack(
+        [dot(planes(axis), hits.normal) for axis in camera.axes * [[1], [1], [-1]]], 2
+    )
+    semseg = np.array(room.group.classes, dtype=np.uint8)[instances]
+    return RoomFrame(
+        _photograph(rng, light), hits.depth, normals, semseg, instances, edge, camera.cam2img
+    )
+
+
+def _surfaces(
+    primitives: Primitives, camera: Camera, hits: Hits
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(3, H, W) albedo, (H, W) glow and (H, W) gloss of what the camera sees."""
+    shape = hits.depth.shape
+    primitive, face = hits.primitive.reshape(-1), hits.face.reshape(-1)
+    local, half = hits.local.reshape(3, -1), np.take(primitives.half.T, primitive, axis=1)
+    axis = face // 2
+    cushion = np.flatnonzero(primitives.kind[primitive] == ELLIPSOID)
+    axis[cushion] = half[:, cushion].argmin(0)
+    # u is x, but y on faces that look along x; v is z, but y on faces that look along z.
+    u, extent_u = (np.where(axis == 0, array[1], array[0]) for array in (local, half))
+    v, extent_v = (np.where(axis == 2, array[1], array[2]) for array in (local, half))
+    curved = np.flatnonzero((face == 6) & (axis == 3))
+    u[curved] = np.arctan2(local[1, curved], local[0, curved]) * half[0, curved]
+    extent_u[curved] = np.pi * half[0, curved]
+    v[curved], extent_v[curved] = local[2, curved], half[2, curved]
+
+    rays = camera.rays()
+    slant = np.abs(dot(rays, hits.normal)) / np.sqrt(dot(rays, rays))
+    footprint = (
+        hits.depth / np.float32(camera.cam2img[0, 0]) / np.sqrt(np.maximum(slant, 0.05))
+    ).reshape(-1)
+    rays = rays.reshape(3, -1)
+
+    material = primitives.material[primitive]
+    order = np.argsort(material, kind='stable')
+    albedo = np.empty((3, len(order)), np.float32)
+    for pixels in np.split(order, np.flatnonzero(np.diff(material[order])) + 1):
+        surface = primitives.materials[material[pixels[0]]]
+        # Each primitive shows another cut of the same material.
+        shift = (primitive[pixels] % 13 * np.float32(0.37)) if surface.pattern == 'wood' else 0
+        at_u, at_v, at_extent_u, at_extent_v = (
+            u[pixels],
+            v[pixels],
+            extent_u[pixels],
+            extent_v[pixels],
+        )
+        spot = Spot(
+            at_u + shift,
+            at_v + shift,
+            at_u / at_extent_u,
+            at_v / at_extent_v,
+            at_extent_u,
+            at_extent_v,
+            footprint[pixels],
+            rays[:, pixels],
+        )
+        albedo[:, pixels] = TEXTURES[surface.pattern](spot, surface)
+    glow = np.array([surface.glow for surface in primitives.materials], np.float32)[material]
+    gloss = np.array([surface.gloss for surface in primitives.materials], np.float32)[material]
+    return albedo.reshape(3, *shape), glow.reshape(shape), gloss.reshape(shape)
+
+
+def _photograph(rng: np.random.Generator, light: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 picture of (3, H, W) linear light: exposure, tone curve, lens, sensor noise."""
+    height, width = light.shape[1:]
+    total = (light[0] + light[1] + light[2]) / 3
+    brightness = np.median(total) * 0.6 + np.mean(np.minimum(total, 3.0)) * 0.4
+    exposure = np.exp(rng.normal(-1.15, 0.22)) / max(float(brightness), 1e-4)
+    balance = np.exp(rng.normal(0, 0.04, 3))
+    y, x = (
+        np.linspace(-1, 1, height, dtype=np.float32)[:, None],
+        np.linspace(-1, 1, width, dtype=np.float32),
+    )
+    vignette = 1 - np.float32(rng.uniform(0.05, 0.22)) * (x * x + y * y)
+    exposed = light * planes(-1.35 * exposure * balance) * vignette
+    picture = np.ascontiguousarray(
+        ((1 - np.exp(exposed)) ** np.float32(1 / 2.2)).transpose(1, 2, 0)
+    )
+    picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.45, 0.65) * max(1.0, width / 320))
+    strength = np.float32(rng.uniform(0.004, 0.016))
+    picture += strength * (1.4 - picture) * rng.standard_normal(picture.shape, dtype=np.float32)
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -1,0 +1,65 @@
+"""Where the photographer stands."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from m2h_mm.rooms.camera import Camera, look
+from m2h_mm.rooms.layout import Room
+
+_CANDIDATES = 160
+_CLEARANCE = 0.3
+"""Least distance of the camera from furniture, metres."""
+
+
+def choose_camera(rng: np.random.Generator, room: Room, height: int, width: int) -> Camera:
+    """A camera in the room's free space that has as much furniture as possible before it.
+
+    Candidates are scored by what would be in view: many things, none of them right before the lens,
+    and a good part of the room's depth.
+    """
+    field_of_view = np.radians(rng.uniform(55, 75))
+    focal = 0.5 * width / np.tan(field_of_view / 2)
+    roll, shift = rng.normal(0, np.radians(1.5)), rng.normal(0, 0.01, 2) * width
+    solids = np.array(room.solids)
+    subjects = solids[room.subjects]
+    centers, sizes = subjects.mean(1), np.sqrt(np.ptp(subjects, axis=1).prod(1))
+
+    spread = room.size[:2] / 2
+    position = np.column_stack(
+        [
+            rng.uniform(-1, 1, (_CANDIDATES, 2)) * (spread - 0.25),
+            rng.uniform(1.1, 1.75, _CANDIDATES),
+        ]
+    )
+    target = np.column_stack(
+        [rng.uniform(-1, 1, (_CANDIDATES, 2)) * spread, rng.uniform(0.45, 1.15, _CANDIDATES)]
+    )
+    apart = (
+        np.maximum(solids[:, 0] - position[:, None], position[:, None] - solids[:, 1]).max(2).min(1)
+    )
+    distance = np.linalg.norm((target - position)[:, :2], axis=1)
+
+    forward = target - position
+    forward /= np.linalg.norm(forward, axis=1, keepdims=True)
+    right = (
+        np.column_stack([forward[:, 1], -forward[:, 0]])
+        / np.hypot(forward[:, 0], forward[:, 1])[:, None]
+    )
+    offset = centers - position[:, None]
+    ahead = np.einsum('cmk,ck->cm', offset, forward)
+    aside = np.abs(np.einsum('cmk,ck->cm', offset[..., :2], right))
+    reach = ahead * np.tan(field_of_view / 2)
+    inside = (ahead > 0.6) & (aside < 0.9 * reach)
+    near = (ahead > 0) & (ahead < 1.3) & (aside < reach + 0.4)
+    score = (
+        inside @ (np.minimum(sizes, 1.0) + 0.25)
+        - 0.8 * near @ sizes
+        + 0.45 * np.minimum(distance, 3.5)
+    )
+    score += rng.normal(0, 0.3, _CANDIDATES)
+    score[distance < 1.2] -= 10
+    # In a room so full that no candidate is clear of furniture, the one that is clearest is taken.
+    score += 100 * np.minimum(apart - _CLEARANCE, 0)
+    best = int(np.argmax(score))
+    return look(position[best], target[best], roll, focal, height, width, shift)

@@ -1,0 +1,34 @@
+"""A process that renders the rooms whose indices come in on stdin, one per line, and answers with
+their cameras.
+
+``python -m m2h_mm.rooms.worker <folder> <seed> <height> <width>``, started by :mod:`.cache`.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import cv2
+
+from m2h_mm.rooms.cache import render_to
+
+
+def main() -> None:
+    folder, (seed, height, width) = Path(sys.argv[1]), map(int, sys.argv[2:])
+    cv2.setNumThreads(1)
+    # Ctrl-C reaches the whole group; this process ends in good order when its pipe does.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Answers go out on a stream of their own, so that nothing that a library prints can be taken
+    # for one.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    for line in sys.stdin:
+        print(
+            json.dumps(render_to(folder, seed, int(line), height, width)), file=answers, flush=True
+        )
+
+
+if __name__ == '__main__':
+    main()

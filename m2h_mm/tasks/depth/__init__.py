@@ -1,0 +1,3 @@
+from .task import Depth
+
+__all__ = ['Depth']

@@ -1,0 +1,88 @@
+"""Depth metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from m2h_mm.registry import METRICS
+from m2h_mm.tasks import Depth
+from m2h_mm.tasks.depth.measures import depth_measures, depth_statistics
+from m2h_mm.tasks.pooled_metric import PooledMetric, Statistics
+
+MEASURES = ('rmse', 'rmse_log', 'abs_rel', 'sq_rel', 'silog', 'log10', 'delta1', 'delta2', 'delta3')
+
+
+@METRICS.register_module()
+class DepthMetric(PooledMetric):
+    """Depth errors, pooled over the valid pixels of the data set.
+
+    Keys ``depth/<measure>``: ``rmse`` (metres), ``rmse_log``, ``abs_rel``, ``sq_rel`` (metres),
+    ``silog`` (x 100), ``log10``, and ``delta1``, ``delta2``, ``delta3``, the fractions within a
+    factor of 1.25^k.
+
+    The multi-task literature pools and evaluates all measured pixels (the defaults); work on
+    single-image depth averages over images (``image_mean``) and limits the range.
+
+    Args:
+        min_depth: metres; label pixels at or below do not count, predictions are raised to it.
+        max_depth: metres; label pixels at or above do not count, predictions are cut to it.
+        image_mean: measures to report also as the mean of the images' own values, as
+            ``<measure>_image_mean``; images without a valid pixel do not count.
+        prefix: prefix of the keys. Default: 'depth'.
+    """
+
+    default_prefix = 'depth'
+
+    def __init__(
+        self,
+        min_depth: float = 0.0,
+        max_depth: float = math.inf,
+        image_mean: Sequence[str] = (),
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(Depth(), prefix)
+        if not 0 <= min_depth < max_depth:
+            raise ValueError(
+                'DepthMetric: expected 0 <= min_depth < max_depth in metres, got '
+                f'{min_depth} and '
+                f'{max_depth}.'
+            )
+        if isinstance(image_mean, str) or not set(image_mean) <= set(MEASURES):
+            raise ValueError(
+                'DepthMetric.image_mean: expected a list of names among '
+                f'{list(MEASURES)}, '
+                f'got {image_mean!r}.'
+            )
+        self.min_depth = min_depth
+        self.max_depth = max_depth
+        self.image_mean = tuple(image_mean)
+
+    def statistics(self, pred: Tensor, label: Tensor) -> Statistics:
+        valid = (
+            self.task.valid(label[None])[0] & (label > self.min_depth) & (label < self.max_depth)
+        )
+        statistics = depth_statistics(pred.clamp(self.min_depth, self.max_depth), label, valid)
+        if self.image_mean:
+            measures = depth_measures(statistics)
+            labelled = statistics['count'] > 0
+            statistics['images'] = labelled.double()
+            statistics.update(
+                {
+                    f'{name}_image_mean': torch.where(labelled, measures[name], 0.0)
+                    for name in self.image_mean
+                }
+            )
+        return statistics
+
+    def num_pixels(self, statistics: Statistics) -> float:
+        return float(statistics['count'])
+
+    def summarise(self, statistics: Statistics) -> dict[str, float]:
+        measures = depth_measures(statistics)
+        for name in self.image_mean:
+            measures[f'{name}_image_mean'] = statistics[f'{name}_image_mean'] / statistics['images']
+        return {name: float(value) for name, value in measures.items()}

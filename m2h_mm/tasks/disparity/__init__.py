@@ -1,0 +1,3 @@
+from .task import Disparity
+
+__all__ = ['Disparity']

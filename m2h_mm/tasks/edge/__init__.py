@@ -1,0 +1,3 @@
+from .task import Edge
+
+__all__ = ['Edge']

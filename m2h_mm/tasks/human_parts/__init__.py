@@ -1,0 +1,3 @@
+from .task import HumanParts
+
+__all__ = ['HumanParts']

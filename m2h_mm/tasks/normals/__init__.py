@@ -1,0 +1,3 @@
+from .task import Normals
+
+__all__ = ['Normals']

@@ -1,0 +1,93 @@
+"""Surface normals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
+
+from m2h_mm.registry import TASKS
+from m2h_mm.tasks.base import Task
+from m2h_mm.tasks.files import read_array, require_dims
+
+# 8-bit storage keeps valid vectors within 0.02 of unit length and puts "missing" (grey) at 0.007.
+SHORTEST_VALID = 0.5
+
+
+@TASKS.register_module('normals')
+class Normals(Task):
+    """Unit surface normals in the camera frame: x right, y up, z toward the camera.
+
+    Labels are unit vectors, (0, 0, 0) where missing. Outputs and predictions are unit vectors.
+    """
+
+    name = 'normals'
+    gt_field = 'gt_normal_map'
+    pred_field = 'pred_normal_map'
+    folder = 'normals'
+    channels = 3
+    label_channels = 3
+    metric = 'mean'
+    error_unit = 'degrees'
+    meaning = 'unit vector, x right, y up, z toward the camera'
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """``(H, W, 3)`` float32: ``.npy`` holds vectors; ``.png`` and ``.jpg`` hold (n + 1) / 2 *
+        255, missing pixels grey or black.
+        """
+        stored = require_dims(read_array(path), 3, path, self.name)
+        # As planes, which NumPy works on several times faster than on triples.
+        planes = np.array(stored.transpose(2, 0, 1), np.float32, order='C')
+        valid = planes.any(axis=0)
+        if np.issubdtype(stored.dtype, np.integer):
+            planes *= np.float32(2 / np.iinfo(stored.dtype).max)
+            planes -= 1
+        length = np.sqrt((planes**2).sum(axis=0))
+        valid &= (length > SHORTEST_VALID) & (length < np.inf)
+        length[~valid] = 1
+        planes /= length
+        normals = cv2.merge(list(planes))
+        normals[~valid] = 0
+        return normals
+
+    def flip(self, label: np.ndarray) -> np.ndarray:
+        flipped = cv2.flip(label, 1)
+        flipped[..., 0] *= -1
+        return flipped
+
+    def valid(self, label: Tensor) -> Tensor:
+        # Of the squares: on a CPU torch takes the norm along a strided dimension many times more
+        # slowly.
+        return label.square().sum(dim=1, keepdim=True) > SHORTEST_VALID**2
+
+    def resize_output(self, output: Tensor, size: tuple[int, int]) -> Tensor:
+        return F.normalize(super().resize_output(output, size), dim=1)
+
+    def decode(self, output: Tensor) -> Tensor:
+        """Unit vectors ``(N, 3, H, W)``."""
+        return F.normalize(output.float(), dim=1)
+
+    def constant_prediction(self, statistics: Tensor) -> Tensor:
+        """The direction of the mean normal."""
+        return F.normalize(super().constant_prediction(statistics), dim=0)
+
+    def to_png(self, prediction: np.ndarray) -> np.ndarray:
+        """(n + 1) / 2 * 255."""
+        return np.clip(np.rint((prediction + 1) * 127.5), 0, 255).astype(np.uint8)
+
+    def error(self, prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+        """Angle between the two, degrees; 90 where the prediction is zero."""
+        cosine = (prediction * label).sum(axis=2, dtype=np.float64)
+        sine = np.linalg.norm(np.cross(prediction.astype(np.float64), label), axis=2)
+        angle = np.degrees(np.arctan2(sine, cosine))
+        angle[~prediction.any(axis=2)] = 90
+        return np.where(self.valid_pixels(label), angle, np.nan).astype(np.float32)
+
+    def draw(self, map: np.ndarray) -> np.ndarray:
+        """(n + 1) / 2 as RGB, missing black."""
+        picture = self.to_png(map)
+        picture[np.linalg.norm(map, axis=2) < SHORTEST_VALID] = 0
+        return picture

@@ -1,0 +1,3 @@
+from .task import Saliency
+
+__all__ = ['Saliency']

@@ -1,0 +1,91 @@
+"""Saliency."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from m2h_mm.registry import TASKS
+from m2h_mm.tasks.base import Task
+from m2h_mm.tasks.files import probability_to_png, read_array, read_probability, require_dims
+
+
+@TASKS.register_module('saliency')
+class Saliency(Task):
+    """Probability that a pixel belongs to what stands out.
+
+    Labels are 1 on what is salient, 0 elsewhere, 255 where void. Outputs are logits, predictions
+    probabilities.
+
+    Args:
+        channels: of the output. 2, as in the multi-task literature: not salient and salient, under
+            a softmax, trained with ``BalancedCrossEntropyLoss`` or ``CrossEntropyLoss``. 1: under a
+                sigmoid, trained with
+            ``BalancedBCELoss``.
+
+    Raises:
+        ValueError: any other number of channels.
+    """
+
+    name = 'saliency'
+    gt_field = 'gt_saliency_map'
+    pred_field = 'pred_saliency_map'
+    folder = 'saliency'
+    void = 255
+    meaning = 'probability of being salient'
+    prediction_suffix = '.png'
+    metric = 'maxF'
+    higher_is_better = True
+
+    def __init__(self, channels: int = 2) -> None:
+        if channels not in (1, 2):
+            raise ValueError(
+                f'tasks.saliency.channels: expected 2 (softmax) or 1 (sigmoid), got {channels!r}.'
+            )
+        self.channels = channels
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """``(H, W)`` uint8, 0 or 1: ``.png`` of 8 bits is salient above 127, ``.npy`` and ``.mat``
+        hold 0 and 1.
+
+        Raises:
+            ValueError: not ``(H, W)``, or a ``.npy`` or ``.mat`` with values outside 0..1.
+        """
+        if Path(path).suffix == '.png':
+            return (read_probability(path, self.name) > 0.5).astype(np.uint8)
+        stored = require_dims(read_array(path), 2, path, self.name)
+        if stored.size and not 0 <= stored.min() <= stored.max() <= 1:
+            raise ValueError(
+                f'File {path} of task {self.name!r}: expected 0 (not salient) and 1 '
+                '(salient), got values '
+                f'in {stored.min()}..{stored.max()}. Store 0..255 as an 8-bit .png.'
+            )
+        return (stored > 0.5).astype(np.uint8)
+
+    def valid(self, label: Tensor) -> Tensor:
+        return label != self.void
+
+    def decode(self, output: Tensor) -> Tensor:
+        """Logits ``(N, 2, H, W)`` or ``(N, 1, H, W)`` to probabilities ``(N, 1, H, W)``."""
+        logits = output.float()
+        # The softmax of two channels is the sigmoid of their difference.
+        return (logits[:, 1:] - logits[:, :1] if self.channels == 2 else logits).sigmoid()
+
+    def read_prediction(self, path: str | Path) -> np.ndarray:
+        """``(H, W)`` float32 probabilities: ``.npy`` and ``.mat`` hold them, ``.png`` 255 (or
+        65535) times them.
+        """
+        return read_probability(path, self.name)
+
+    def to_png(self, prediction: np.ndarray) -> np.ndarray:
+        return probability_to_png(prediction)
+
+    def draw(self, map: np.ndarray) -> np.ndarray:
+        """White where salient, black where not, void grey."""
+        picture = np.repeat(np.rint(255 * np.clip(map, 0, 1))[..., None], 3, axis=2).astype(
+            np.uint8
+        )
+        picture[map == self.void] = 128
+        return picture

@@ -1,0 +1,3 @@
+from .task import Semseg
+
+__all__ = ['Semseg']

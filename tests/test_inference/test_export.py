@@ -1,0 +1,213 @@
+"""A model as one file."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmseg.models.utils import Upsample
+from torch import nn
+
+from m2h_mm.inference.export import (
+    METADATA,
+    SUFFIXES,
+    DeployedModel,
+    differences,
+    example,
+    export,
+    load,
+    replace_upsampling,
+)
+from m2h_mm.inference.inferencer import M2HInferencer
+from m2h_mm.models.backbones.position_embedding import interpolate_position_embedding
+from m2h_mm.models.interactions import WMCA
+
+TASKS = ['semseg', 'depth', 'normals', 'edge']
+SIZE = (37, 50)  # no multiples of 14
+IMAGE = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope='module')
+def inferencer(tiny):
+    return M2HInferencer(*tiny, device='cpu', show_progress=False)
+
+
+def as_input(image):
+    return torch.from_numpy(image).permute(2, 0, 1)[None].float()
+
+
+def require_same(outputs, maps, atol):
+    for name, output in zip(TASKS, outputs, strict=True):
+        expected = torch.from_numpy(maps[name]).reshape(*SIZE, -1).permute(2, 0, 1)[None]
+        torch.testing.assert_close(output, expected.to(output.dtype), atol=atol, rtol=0)
+
+
+def read_metadata(path, format):
+    files = {METADATA: ''}
+    if format == 'torchscript':
+        torch.jit.load(str(path), _extra_files=files)
+        return files[METADATA]
+    if format == 'torch-export':
+        torch.export.load(str(path), extra_files=files)
+        return files[METADATA]
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(str(path)).get_modelmeta().custom_metadata_map[METADATA]
+
+
+def test_the_module_predicts_what_the_inferencer_does(inferencer):
+    maps = inferencer(IMAGE)['predictions'][0]
+    with torch.inference_mode():
+        require_same(DeployedModel(inferencer.model)(as_input(IMAGE)), maps, 1e-6)
+
+
+@pytest.mark.parametrize('format', SUFFIXES)
+def test_an_exported_file_predicts_what_the_inferencer_does(inferencer, tmp_path, format):
+    if format == 'onnx':
+        pytest.importorskip('onnxscript')
+        pytest.importorskip('onnxruntime')
+    path = tmp_path / 'sub' / f'model{SUFFIXES[format]}'
+    classes = [f'class {index}' for index in range(40)]
+    export(DeployedModel(inferencer.model).eval(), path, format, SIZE, classes=classes)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    with torch.no_grad():
+        require_same(load(path, format)(as_input(IMAGE)), inferencer(IMAGE)['predictions'][0], 1e-4)
+    metadata = json.loads(read_metadata(path, format))
+    assert list(metadata['outputs']) == TASKS
+    assert metadata['outputs']['semseg']['classes'] == classes
+    assert np.shape(metadata['outputs']['semseg']['palette']) == (40, 3)
+    assert metadata['outputs']['depth']['meaning'] == 'metres along the optical axis'
+    assert metadata['input']['size'] == list(SIZE) and metadata['input']['range'] == [0, 255]
+    np.testing.assert_allclose(
+        metadata['normalisation']['mean'], [123.675, 116.28, 103.53], rtol=1e-6
+    )
+
+
+def test_raw_outputs_and_chosen_tasks(inferencer):
+    image = example((42, 56))
+    deployed = DeployedModel(inferencer.model, ['edge', 'depth'], raw=True)
+    assert deployed.names == ('depth', 'edge')
+    with torch.inference_mode():
+        outputs = deployed(image)
+        expected = inferencer.model(
+            (image - deployed.image_mean) / deployed.image_std, mode='tensor'
+        )
+    for name, output in zip(deployed.names, outputs, strict=True):
+        torch.testing.assert_close(output, expected[name], atol=1e-5, rtol=0)
+        assert output.shape[-1] < 56 * 2
+
+
+def test_float16_is_close_and_yields_float32(tiny):
+    exact, half = (
+        DeployedModel(M2HInferencer(*tiny, device='cpu').model, half=half) for half in (False, True)
+    )
+    image = example((42, 56))
+    with torch.inference_mode():
+        outputs = half(image)
+    assert [output.dtype for output in outputs] == [torch.int64] + [torch.float32] * 3
+    found = differences(half, exact, image, TASKS)
+    assert 0 < found['depth'] < 0.05 and 0 < found['edge'] < 0.05
+
+
+def test_what_does_not_go_together_is_refused(inferencer, tmp_path):
+    deployed = DeployedModel(inferencer.model)
+    with pytest.raises(ValueError, match='--dynamic.*TorchScript'):
+        export(deployed, tmp_path / 'model.ts', 'torchscript', (42, 56), dynamic=True)
+    with pytest.raises(ValueError, match='multiples of 14.*got 37x50'):
+        export(deployed, tmp_path / 'model.onnx', 'onnx', SIZE, dynamic=True)
+    with pytest.raises(ValueError, match="--tasks.*'flow'"):
+        DeployedModel(inferencer.model, ['flow'])
+    assert not list(tmp_path.iterdir())
+
+
+def test_differences_are_found():
+    image = example((4, 4))
+    found = differences(
+        lambda x: (x, (x > 128).long()),
+        lambda x: (x + 2, (x > -1).long()),
+        image,
+        ['depth', 'semseg'],
+    )
+    assert (
+        found['depth'] == pytest.approx(2, abs=1e-4)
+        and found['semseg'] == float((image <= 128).float().mean()) > 0
+    )
+
+
+DYNAMIC = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
+
+
+class Exchange(nn.Module):
+    """WMCA for maps given as tensors."""
+
+    def __init__(self, **options):
+        super().__init__()
+        self.wmca = WMCA(8, ('depth', 'edge'), window_size=3, num_heads=2, **options)
+
+    def forward(self, depth, edge):
+        return tuple(self.wmca(dict(depth=depth, edge=edge)).values())
+
+
+@pytest.mark.parametrize(
+    'options', [{}, dict(mask_padding=True, dilation=2), dict(pooling=2, reduction=2)]
+)
+def test_windows_of_a_size_that_is_not_known_yet(options):
+    torch.manual_seed(0)
+    module = Exchange(**options).eval()
+    shapes = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    with torch.no_grad():
+        exported = torch.export.export(
+            module,
+            (torch.randn(1, 8, 10, 14), torch.randn(1, 8, 10, 14)),
+            dynamic_shapes=dict(depth=shapes, edge=shapes),
+        ).module()
+        for size in ((10, 14), (12, 12), (13, 31)):  # two windows or more
+            maps = torch.randn(1, 8, *size), torch.randn(1, 8, *size)
+            for ours, theirs in zip(exported(*maps), module(*maps), strict=True):
+                torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_upsampling_of_mmseg_takes_a_size_that_is_not_known_yet():
+    plain, replaced = (
+        nn.Sequential(Upsample(scale_factor=2, mode='bilinear', align_corners=False))
+        for _ in range(2)
+    )
+    replace_upsampling(replaced)
+    shapes = {2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    exported = torch.export.export(
+        replaced, (torch.zeros(1, 2, 4, 6),), dynamic_shapes=(shapes,)
+    ).module()
+    for size in ((4, 6), (5, 9)):
+        x = torch.randn(1, 2, *size)
+        assert torch.equal(exported(x), plain(x))
+
+
+class Positions(nn.Module):
+    """A position embedding at the size of a map."""
+
+    def __init__(self, offset, antialias):
+        super().__init__()
+        self.register_buffer('embedding', torch.randn(1, 1 + 5 * 5, 4))
+        self.options = offset, antialias
+
+    def forward(self, x):
+        return interpolate_position_embedding(self.embedding, x.shape, *self.options)
+
+
+@pytest.mark.parametrize(('offset', 'antialias'), [(0.1, False), (0.0, True)])
+def test_positions_of_a_size_that_is_not_known_yet(offset, antialias):
+    torch.manual_seed(0)
+    module = Positions(offset, antialias)
+    exported = torch.export.export(
+        module, (torch.zeros(6, 9),), dynamic_shapes=dict(x=DYNAMIC)
+    ).module()
+    for size in (
+        (6, 9),
+        (5, 5),
+        (5, 7),
+        (3, 20),
+    ):  # 5x5 is the embedding's own, which stays as it is
+        torch.testing.assert_close(
+            exported(torch.zeros(size)), module(torch.zeros(size)), atol=1e-6, rtol=0
+        )
+    assert torch.equal(module(torch.zeros(5, 5)), module.embedding)

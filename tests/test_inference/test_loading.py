@@ -1,0 +1,127 @@
+"""Checkpoints: ours, the authors', and what is neither."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from m2h_mm.inference.inferencer import M2HInferencer
+from m2h_mm.inference.loading import find_config, load_model, official_config
+from m2h_mm.methods.m2h.checkpoint import convert_official_m2h
+from m2h_mm.registry import MODELS
+
+OFFICIAL = {
+    'm2h_vits14_channels256_classes41': ('M2H, 256 channels', 81540240),
+    'm2h_small_vits14_channels256_classes41': ('M2H-small, 256 channels', 33768416),
+    'm2h_small_vits14_channels96_classes41': ('M2H-small, 96 channels', 29042096),
+}
+
+
+def official_state(reference, name, device='cpu'):
+    """Random weights with the names and shapes of an official checkpoint."""
+    listed = json.loads((reference / 'm2h' / 'state_dict_keys.json').read_text())['models'][name]
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for key, shape in listed['keys']:
+        if device == 'meta' or key.endswith('num_batches_tracked'):
+            state[key] = torch.zeros(shape, device=device)
+        else:
+            state[key] = torch.randn(shape, generator=generator) / max(np.prod(shape[1:]), 1) ** 0.5
+            state[key] = state[key].abs() + 0.5 if key.endswith('running_var') else state[key]
+    return state
+
+
+@pytest.mark.parametrize('name', OFFICIAL)
+def test_the_architecture_is_read_off_the_keys(reference, name):
+    state = official_state(reference, name, 'meta')
+    cfg = official_config(state)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    assert sum(parameter.numel() for parameter in model.parameters()) == OFFICIAL[name][1]
+    ours = {
+        key: value.shape
+        for key, value in model.state_dict().items()
+        if not key.startswith('weighting.')
+    }
+    assert {key: value.shape for key, value in convert_official_m2h(state).items()} == ours
+
+
+@pytest.mark.parametrize(('outputs', 'classes', 'unknown'), [(41, 40, True), (19, 19, False)])
+def test_classes_and_layers_are_counted(reference, outputs, classes, unknown):
+    state = official_state(reference, 'm2h_small_vits14_channels96_classes41', 'meta')
+    state['mlt_head.seg_out.final_conv.weight'] = torch.zeros(outputs, 64, 1, 1, device='meta')
+    state = {
+        key: value for key, value in state.items() if not key.startswith('mlt_head.cross_attn.1.')
+    }
+    model = official_config(state).model
+    assert (model.tasks.semseg.num_classes, model.tasks.semseg.unknown_channel) == (
+        classes,
+        unknown,
+    )
+    assert model.decoder.interaction.num_layers == 1
+
+
+def test_an_official_file_predicts_without_a_config(reference, tmp_path):
+    """The tensors go through the file, the recognition and the inferencer, and give what they give
+    by hand.
+    """
+    state = official_state(reference, 'm2h_small_vits14_channels96_classes41')
+    path = tmp_path / 'm2h_nyudv2.pt'
+    torch.save({f'module.{key}': value for key, value in state.items()}, path)
+    image = np.random.default_rng(0).integers(0, 256, (42, 56, 3), dtype=np.uint8)
+    inferencer = M2HInferencer(weights=path, device='cpu', show_progress=False)
+    depth = inferencer(image, tasks=['depth'])['predictions'][0]['depth']
+
+    model = MODELS.build(official_config(state).model).eval()
+    model.load_state_dict(convert_official_m2h(state), strict=False)
+    mean, std = torch.tensor([0.4803, 0.4800, 0.4723]), torch.tensor([0.2594, 0.2573, 0.2641])
+    inputs = ((torch.from_numpy(image) / 255 - mean) / std).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        output = model(inputs, tasks=['depth'])['depth']
+    expected = torch.nn.functional.interpolate(output, (42, 56), mode='bilinear').clamp(1e-3, 10)[
+        0, 0
+    ]
+    np.testing.assert_allclose(depth, expected, atol=1e-4)
+    assert inferencer.classes[0] == 'wall'
+
+
+def test_a_config_is_found_by_name_or_path(tiny):
+    assert find_config('m2h_vits_nyud') == find_config('m2h_vits_nyud.py')
+    assert find_config('m2h_vits_nyud').parts[-2:] == ('m2h', 'm2h_vits_nyud.py')
+    assert find_config(tiny[0]) == tiny[0]
+    for name in ('m2h_vits_nyu', 'elsewhere/m2h_vits_nyud.py', '../m2h'):
+        with pytest.raises(FileNotFoundError, match='There is no config'):
+            find_config(name)
+
+
+def test_what_does_not_fit_is_named(tiny, tmp_path):
+    config, checkpoint = tiny
+    with pytest.raises(ValueError, match='give the config that it was trained with'):
+        load_model(None, checkpoint)
+    with pytest.raises(ValueError, match="does not fit the config's model"):
+        load_model('m2h_tiny_rooms', checkpoint)
+    with pytest.raises(FileNotFoundError, match='There is no checkpoint'):
+        load_model(config, tmp_path / 'lost.pth')
+    with pytest.raises(ValueError, match='expected weights'):
+        M2HInferencer(config)
+    (tmp_path / 'text.pth').write_text('not a checkpoint')
+    with pytest.raises(ValueError, match='text.pth'):
+        load_model(config, tmp_path / 'text.pth')
+
+
+def test_nothing_in_a_checkpoint_is_run(tiny, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / 'boom'),)
+
+    path = tmp_path / 'bomb.pth'
+    torch.save(dict(state_dict=Bomb()), path)
+    with pytest.raises(ValueError, match='could run code'):
+        M2HInferencer(tiny[0], path)
+    path.write_bytes(pickle.dumps(Bomb(), protocol=2))
+    with pytest.raises(ValueError, match='bomb.pth'):
+        M2HInferencer(tiny[0], path)
+    assert not (tmp_path / 'boom').exists()
