@@ -18,8 +18,10 @@ train: setup  ## train CONFIG (go on with it, if it was interrupted), evaluate i
 test: setup  ## run the tests with coverage
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
 
-lint: setup
+lint: setup  ## style, line width, and the arrows between the rooms of the package
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 setup: $(READY)
 

@@ -1,4 +1,4 @@
-"""Which axes the channels of a normal map hold, found by comparing it with the depth."""
+"""The axis convention of a normal map, found by comparing the map with depth."""
 
 from __future__ import annotations
 

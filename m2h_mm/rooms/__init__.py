@@ -1,5 +1,6 @@
-"""Procedural furnished rooms, ray cast in NumPy: no download needed to train, test or show
-anything.
+"""Procedural furnished rooms, ray cast in NumPy, for trainings without any download.
+
+May import geometry and system only.
 """
 
 from .cache import ensure_rooms, rooms_folder

@@ -38,7 +38,7 @@ class Camera:
         return np.array([forward - right * (cx / fx) + up * (cy / fy), right / fx, -up / fy])
 
     def rays(self) -> np.ndarray:
-        """(3, H, W) float32 world directions whose parameter is the depth along the optical axis."""
+        """(3, H, W) float32 world directions; a ray's parameter is the depth (optical axis)."""
         start, across, down = self.steps().astype(np.float32)[..., None, None]
         columns, rows = (
             np.arange(self.width, dtype=np.float32),

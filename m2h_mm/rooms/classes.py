@@ -1,5 +1,6 @@
-"""The NYU40 classes that occur in procedural rooms, as stored in segmentation files (0 would be
-void).
+"""The NYU40 classes that occur in procedural rooms, numbered as segmentation files store them.
+
+0 would be void.
 """
 
 from enum import IntEnum

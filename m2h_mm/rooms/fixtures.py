@@ -1,4 +1,4 @@
-"""What belongs to the room: doors, windows, pictures, ceiling lamps, rugs.
+"""Doors, windows, pictures, ceiling lamps, rugs and other parts of the room itself.
 
 Every function returns a new :class:`Group`; what hangs on a wall has its back at y = 0 and comes
 out towards -y.

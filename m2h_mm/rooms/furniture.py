@@ -1,5 +1,6 @@
-"""Furniture to sit, lie and work on. Every function returns a new :class:`Group`, its back towards
-+y.
+"""Furniture to sit, lie and work on.
+
+Every function returns a new :class:`Group`, its back towards +y.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Light on surfaces: lamps, windows, the sun, and what bounces between the walls."""
+"""The light on surfaces from lamps, windows and the sun, with what the walls reflect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What surfaces look like: a material's parameters, and samplers of plausible ones."""
+"""Materials of surfaces, and samplers of plausible ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from m2h_mm.rooms.palettes import CARDBOARD, FABRIC, LINEN, METAL, PAINT, VIVID, WOOD, linear
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,80 +31,6 @@ class Material:
     gloss: float = 0.0
     glow: float = 0.0
     seed: int = 0
-
-
-def linear(*colors: str) -> np.ndarray:
-    """(K, 3) linear RGB of sRGB hex colours such as ``'c0ffee'``."""
-    rgb = np.array([[int(color[i : i + 2], 16) for i in (0, 2, 4)] for color in colors]) / 255
-    return (rgb**2.2).astype(np.float32)
-
-
-_PAINT = linear(
-    'e8e0d0',
-    'd9d4c5',
-    'c9d3d6',
-    'b9c9c0',
-    'e3d3b8',
-    'c8b8a8',
-    'd7c4c0',
-    'a9b7c4',
-    'dedede',
-    'c9c39a',
-    '9db0a0',
-    'b58a78',
-    '8fa3b5',
-    'd8b98a',
-)
-_WOOD = linear(
-    'b98b5a', '8a5a34', 'd3ab78', '5f3d24', 'a9713f', 'c79f73', '7c4a2b', 'e0c39a', '46301f'
-)
-_FABRIC = linear(
-    '7a6f66',
-    '5b6b7d',
-    '8d4a44',
-    '3f4a55',
-    'a89a86',
-    '4f6350',
-    'b7a07a',
-    '6d5570',
-    'c7c2ba',
-    '2f4368',
-    '9b6a3c',
-    '7d8a94',
-    'b04a3a',
-    '3a6a6e',
-    'd0b45c',
-)
-_LINEN = linear(
-    'e9e6df',
-    'c7d2dc',
-    'd9c6b5',
-    '9fb3c8',
-    'b88d8a',
-    '7d90a8',
-    'e2d2a8',
-    '8f9d86',
-    'cfcfd6',
-    '6e5b7a',
-)
-_VIVID = linear(
-    'c23b2e',
-    '2e6fb0',
-    'e0a526',
-    '3b8f55',
-    '6a3f8c',
-    'd96c2c',
-    '1f4f6f',
-    'e8e2d4',
-    '28303a',
-    'b7c94a',
-    'a83e62',
-    '57b5c2',
-    '7b4b2a',
-    'f0efe8',
-)
-_METAL = linear('8f9295', 'b4b6b8', '4a4c50', '2a2b2d', 'a8946a')
-_CARDBOARD = linear('b68d5d', 'a57c4d', 'c49f70', 'e6e2da', '8b6a44')
 
 
 def _pick(
@@ -129,20 +57,20 @@ def _choose(rng: np.random.Generator, options: Sequence[str], weights: Sequence[
 
 def paint(rng, color: str | None = None, gloss: float = 0.0) -> Material:
     """Even paint, lacquer or plastic; ``color`` in hex, else one of interior paint."""
-    colors = _pick(rng, _PAINT if color is None else linear(color), spread=0.08)
+    colors = _pick(rng, PAINT if color is None else linear(color), spread=0.08)
     return Material('plain', colors, scale=0.004, grain=0.03, gloss=gloss, seed=_seed(rng))
 
 
 def vivid(rng) -> Material:
     """A saturated even colour, for small things."""
-    return Material('plain', _pick(rng, _VIVID), grain=0.04, gloss=0.1, seed=_seed(rng))
+    return Material('plain', _pick(rng, VIVID), grain=0.04, gloss=0.1, seed=_seed(rng))
 
 
 def wood(rng, gloss: float = 0.12) -> Material:
     """Grained wood, now and then painted."""
     if rng.random() < 0.2:
         return paint(rng, ('eceae4', '2f2f31', 'b9c3c4')[rng.integers(3)], gloss=0.1)
-    color = _pick(rng, _WOOD)
+    color = _pick(rng, WOOD)
     return Material(
         'wood',
         _shades(color, rng.uniform(0.45, 0.75)),
@@ -155,7 +83,7 @@ def wood(rng, gloss: float = 0.12) -> Material:
 
 def metal(rng) -> Material:
     """Chrome, steel, brass or black iron."""
-    return Material('plain', _pick(rng, _METAL), grain=0.02, gloss=0.5, seed=_seed(rng))
+    return Material('plain', _pick(rng, METAL), grain=0.02, gloss=0.5, seed=_seed(rng))
 
 
 def steel(rng) -> Material:
@@ -167,7 +95,7 @@ def steel(rng) -> Material:
 def fabric(rng) -> Material:
     """Upholstery: plain weave, stripes or plaid."""
     pattern = _choose(rng, ('weave', 'stripes', 'plaid'), (0.7, 0.15, 0.15))
-    color = _pick(rng, _FABRIC)
+    color = _pick(rng, FABRIC)
     return Material(
         pattern,
         _shades(color, rng.choice([0.6, 1.5])),
@@ -183,7 +111,7 @@ def linen(rng) -> Material:
         rng, ('weave', 'stripes', 'dots', 'checker', 'plaid'), (0.45, 0.2, 0.12, 0.08, 0.15)
     )
     return Material(
-        pattern, _pick(rng, _LINEN, 2), scale=rng.uniform(0.05, 0.15), grain=0.08, seed=_seed(rng)
+        pattern, _pick(rng, LINEN, 2), scale=rng.uniform(0.05, 0.15), grain=0.08, seed=_seed(rng)
     )
 
 
@@ -192,7 +120,7 @@ def curtain(rng) -> Material:
     pattern = _choose(rng, ('weave', 'stripes'), (0.75, 0.25))
     return Material(
         pattern,
-        _pick(rng, np.concatenate([_FABRIC, _LINEN]), 2),
+        _pick(rng, np.concatenate([FABRIC, LINEN]), 2),
         scale=0.12,
         grain=0.08,
         seed=_seed(rng),
@@ -204,7 +132,7 @@ def wall(rng) -> Material:
     pattern = _choose(
         rng, ('plain', 'stripes', 'dots', 'damask', 'brick'), (0.6, 0.13, 0.09, 0.13, 0.05)
     )
-    color = _pick(rng, _PAINT, spread=0.08)
+    color = _pick(rng, PAINT, spread=0.08)
     if pattern == 'plain':
         return Material('plain', color, scale=0.006, grain=0.05, seed=_seed(rng))
     if pattern == 'brick':
@@ -225,7 +153,7 @@ def floor(rng) -> Material:
     """Planks, parquet, tiles, chequered tiles or carpet."""
     pattern = _choose(rng, ('planks', 'tiles', 'checker', 'carpet'), (0.5, 0.18, 0.07, 0.25))
     if pattern == 'planks':
-        color = _pick(rng, _WOOD)
+        color = _pick(rng, WOOD)
         return Material(
             'planks',
             _shades(color, 0.65),
@@ -266,7 +194,7 @@ def ceiling(rng) -> Material:
 def rug(rng) -> Material:
     """A rug with borders, or stripes, or a plain pile."""
     pattern = _choose(rng, ('rug', 'stripes', 'carpet', 'checker'), (0.6, 0.15, 0.15, 0.1))
-    colors = _pick(rng, np.concatenate([_FABRIC, _VIVID]), 4)
+    colors = _pick(rng, np.concatenate([FABRIC, VIVID]), 4)
     return Material(pattern, colors, scale=rng.uniform(0.1, 0.25), grain=0.2, seed=_seed(rng))
 
 
@@ -274,7 +202,7 @@ def art(rng) -> Material:
     """A painting: landscape, blots, or fields of colour."""
     pattern = _choose(rng, ('landscape', 'blots', 'fields'), (0.4, 0.3, 0.3))
     return Material(
-        pattern, _pick(rng, np.concatenate([_VIVID, _PAINT]), 5), grain=0.08, seed=_seed(rng)
+        pattern, _pick(rng, np.concatenate([VIVID, PAINT]), 5), grain=0.08, seed=_seed(rng)
     )
 
 
@@ -282,7 +210,7 @@ def books(rng) -> Material:
     """A row of spines."""
     return Material(
         'spines',
-        _pick(rng, np.concatenate([_VIVID, _FABRIC]), 10),
+        _pick(rng, np.concatenate([VIVID, FABRIC]), 10),
         scale=rng.uniform(0.025, 0.045),
         grain=0.05,
         seed=_seed(rng),
@@ -304,7 +232,7 @@ def stone(rng) -> Material:
 
 def cardboard(rng) -> Material:
     """A box with a strip of tape."""
-    colors = np.concatenate([_pick(rng, _CARDBOARD), linear('d8c9a8')])
+    colors = np.concatenate([_pick(rng, CARDBOARD), linear('d8c9a8')])
     return Material('cardboard', colors, grain=0.08, seed=_seed(rng))
 
 
@@ -325,7 +253,7 @@ def screen(rng) -> Material:
         return Material('plain', linear('15161a'), grain=0.02, gloss=0.6, seed=_seed(rng))
     return Material(
         'landscape',
-        _pick(rng, _VIVID, 5),
+        _pick(rng, VIVID, 5),
         grain=0.0,
         gloss=0.2,
         glow=rng.uniform(0.6, 1.5),

@@ -1,4 +1,4 @@
-"""The solids that rooms are made of, and how they are put together."""
+"""The solids that rooms are made of, and groups of them."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Group:
     def box(
         self, size, at, material: Material, yaw: float = 0.0, tilt: float = 0.0, **options
     ) -> None:
-        """A box of ``size`` (x, y, z) whose untilted bottom face has its centre ``at`` (x, y, z)."""
+        """A box of ``size`` (x, y, z); its untilted bottom face has its centre ``at`` (x, y, z)."""
         self._add(BOX, size, at, material, yaw, tilt, **options)
 
     def cylinder(

@@ -1,4 +1,7 @@
-"""Small things: what lies, stands and hangs about. Every function returns a new :class:`Group`."""
+"""Small things such as boxes, plants, bags and televisions.
+
+Every function returns a new :class:`Group`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rays against primitives: what the camera sees, and what stands between a point and a light.
+"""Ray casting against primitives, for the camera and for shadows.
 
 Everything is float32, vectors are three planes (3, H, W), all is vectorised over pixels. The
 camera's rays visit, for each primitive, only the pixels of its bounding rectangle; shadow rays are

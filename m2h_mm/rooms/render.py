@@ -1,4 +1,4 @@
-"""From (seed, index) to a frame: room, camera, rays, colours, photograph, labels."""
+"""Rendering of one frame, with all its labels, from a seed and an index."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _surfaces(
 
 
 def _photograph(rng: np.random.Generator, light: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 picture of (3, H, W) linear light: exposure, tone curve, lens, sensor noise."""
+    """(3, H, W) linear light to a picture (H, W, 3) uint8: exposure, tone curve, lens, noise."""
     height, width = light.shape[1:]
     total = (light[0] + light[1] + light[2]) / 3
     brightness = np.median(total) * 0.6 + np.mean(np.minimum(total, 3.0)) * 0.4

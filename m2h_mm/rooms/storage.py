@@ -1,5 +1,6 @@
-"""Furniture to keep things in, and the kitchen. Every function returns a new :class:`Group`, its
-back towards +y.
+"""Furniture to keep things in, and the kitchen.
+
+Every function returns a new :class:`Group`, its back towards +y.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Procedural textures: a material and where on it, to albedo.
+"""Procedural textures: the albedo of a material at places on its surface.
 
 A pattern is a function ``(Spot, Material) -> (3, N)`` albedo. Patterns know how large a pixel is on
 the surface and blur themselves accordingly, so that a distant floor does not flicker.
@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
 from m2h_mm.rooms.materials import Material
+from m2h_mm.rooms.noise import hashed, noise
 
 TEXTURES: dict[str, Callable] = {}
-_TILE = 512
 
 
 @dataclass
@@ -43,63 +42,6 @@ class Spot:
         """(u, v) swapped where needed so that u runs along the face's longer side."""
         swap = self.extent_v > self.extent_u
         return np.where(swap, self.v, self.u), np.where(swap, self.u, self.v)
-
-
-@lru_cache(maxsize=1)
-def _noise_tiles() -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Periodic noise of unit variance as mip pyramids: (all levels flattened, level offsets, level
-    widths).
-    """
-    rng = np.random.default_rng(20)
-    frequency_y, frequency_x = np.meshgrid(
-        np.fft.fftfreq(_TILE), np.fft.fftfreq(_TILE), indexing='ij'
-    )
-    spectra = {
-        'cloud': (np.hypot(frequency_x, frequency_y) + 0.004) ** -1.6,
-        'grain': np.exp(-((np.hypot(frequency_x, frequency_y) / 0.35) ** 2)),
-        'fibre': (np.hypot(frequency_x * 16, frequency_y) + 0.01) ** -1.1,
-    }
-    tiles = {}
-    for name, spectrum in spectra.items():
-        level = np.fft.ifft2(np.fft.fft2(rng.standard_normal((_TILE, _TILE))) * spectrum).real
-        level = ((level - level.mean()) / level.std()).clip(-2.5, 2.5).astype(np.float32)
-        levels = [level]
-        while level.shape[0] > 8:
-            level = level.reshape(level.shape[0] // 2, 2, -1, 2).mean((1, 3))
-            levels.append(level)
-        sizes = np.array([level.shape[0] for level in levels])
-        offsets = np.concatenate([[0], np.cumsum(sizes**2)[:-1]])
-        tiles[name] = (np.concatenate([level.reshape(-1) for level in levels]), offsets, sizes)
-    return tiles
-
-
-def noise(
-    name: str, x: np.ndarray, y: np.ndarray, footprint: np.ndarray, seed: int = 0
-) -> np.ndarray:
-    """(N,) noise of unit variance at (x, y) texels, averaged over about ``footprint`` texels.
-
-    ``name``: ``'cloud'`` (soft, all sizes), ``'grain'`` (fine) or ``'fibre'`` (long in x).
-    """
-    values, offsets, sizes = _noise_tiles()[name]
-    level = np.clip(np.frexp(footprint)[1] - 1, 0, len(sizes) - 1)
-    size = sizes[level]
-    column = (np.floor(x).astype(np.int32) + seed * 7919 % _TILE) >> level
-    row = (np.floor(y).astype(np.int32) + seed * 104729 % _TILE) >> level
-    return values[offsets[level] + (row & (size - 1)) * size + (column & (size - 1))]
-
-
-def _hash(*integers) -> np.ndarray:
-    """Repeatable random number in [0, 1) for each tuple of integers."""
-    mixed = np.uint32(2166136261)
-    with np.errstate(over='ignore'):
-        for integer in integers:
-            mixed = (mixed ^ np.asarray(integer).astype(np.int64).astype(np.uint32)) * np.uint32(
-                16777619
-            )
-            mixed = mixed ^ (mixed >> np.uint32(13))
-        mixed = (mixed * np.uint32(0x5BD1E995)) ^ (mixed >> np.uint32(15))
-        mixed = mixed * np.uint32(0x27D4EB2D)
-    return (mixed >> np.uint32(8)).astype(np.float32) / np.float32(1 << 24)
 
 
 def _band(x: np.ndarray, share: float, footprint: np.ndarray) -> np.ndarray:
@@ -169,9 +111,9 @@ def wood(spot: Spot, material: Material) -> np.ndarray:
 def planks(spot: Spot, material: Material) -> np.ndarray:
     width = material.scale
     row = np.floor(spot.v / width)
-    u = spot.u + 3.0 * _hash(row, material.seed)
+    u = spot.u + 3.0 * hashed(row, material.seed)
     column = np.floor(u / (9 * width))
-    tint = _hash(row, column, material.seed) - 0.5
+    tint = hashed(row, column, material.seed) - 0.5
     fibre = noise(
         'fibre',
         u / 0.003 + 977 * tint,
@@ -193,7 +135,7 @@ def tiles(spot: Spot, material: Material) -> np.ndarray:
     column, row = np.floor(spot.u / size), np.floor(spot.v / size)
     blur = spot.footprint / size
     inside = _band(spot.u / size, 0.97, blur) * _band(spot.v / size, 0.97, blur)
-    tint = 0.6 * material.grain * (_hash(column, row, material.seed) - 0.5)
+    tint = 0.6 * material.grain * (hashed(column, row, material.seed) - 0.5)
     cloud = (
         0.6
         * material.grain
@@ -258,7 +200,7 @@ def brick(spot: Spot, material: Material) -> np.ndarray:
     u = spot.u / material.scale + 0.5 * (row % 2)
     blur = spot.footprint / height
     inside = _band(u, 0.95, blur / 3) * _band(spot.v / height, 0.86, blur)
-    tint = material.grain * 2 * (_hash(row, np.floor(u), material.seed) - 0.5)
+    tint = material.grain * 2 * (hashed(row, np.floor(u), material.seed) - 0.5)
     return _modulate(
         _mix(material.colors[1], material.colors[0], inside),
         tint + _fine(spot, material, 0.006, 'cloud'),
@@ -311,7 +253,7 @@ def blots(spot: Spot, material: Material) -> np.ndarray:
 
 @texture
 def fields(spot: Spot, material: Material) -> np.ndarray:
-    cuts = _hash(np.arange(4), material.seed) * 1.2 - 0.6
+    cuts = hashed(np.arange(4), material.seed) * 1.2 - 0.6
     color = _mix(material.colors[0], material.colors[1], spot.s > cuts[0])
     color = _mix(color, material.colors[2], (spot.t > cuts[1]) & (spot.s < cuts[2]))
     color = _mix(color, material.colors[3], np.hypot(spot.s - cuts[3], spot.t - cuts[2]) < 0.35)
@@ -323,9 +265,9 @@ def spines(spot: Spot, material: Material) -> np.ndarray:
     width = material.scale
     warped = spot.u / width + 0.3 * np.sin(spot.u / width * 2.1 + material.seed)
     book = np.floor(warped)
-    chance = _hash(book, material.seed)
+    chance = hashed(book, material.seed)
     color = material.colors.T[:, (chance * len(material.colors)).astype(int)]
-    height = 0.5 + 0.45 * _hash(book, material.seed, 5)
+    height = 0.5 + 0.45 * hashed(book, material.seed, 5)
     label = (np.abs(spot.t - 0.3 + 0.5 * chance) < 0.12) & (chance > 0.4)
     color = np.where(label, 0.5 * color + 0.35, color)
     gap = _band(warped, 0.9, spot.footprint / width)

@@ -1,4 +1,4 @@
-"""Where the photographer stands."""
+"""The choice of a camera position in a room."""
 
 from __future__ import annotations
 

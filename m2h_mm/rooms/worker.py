@@ -1,7 +1,7 @@
-"""A process that renders the rooms whose indices come in on stdin, one per line, and answers with
-their cameras.
+"""A child process that renders rooms for its parent.
 
 ``python -m m2h_mm.rooms.worker <folder> <seed> <height> <width>``, started by :mod:`.cache`.
+It reads indices of rooms from stdin, one per line, and answers each with the room's camera.
 """
 
 import json
