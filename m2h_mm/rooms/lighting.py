@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from m2h_mm.rooms.camera import Camera
-from m2h_mm.rooms.layout import Room, Window
 from m2h_mm.rooms.primitives import Primitives
 from m2h_mm.rooms.raycast import Hits, dot, occluded, planes
+from m2h_mm.rooms.room import Room, Window
 
 _BLOCK = 4
 _LIFT = 0.004

@@ -11,8 +11,8 @@ from m2h_mm.rooms.primitives import Group
 
 # Walls at -x, +x, -y, +y, in the order of the room's first four primitives.
 WALLS = range(4)
-# For each wall: the turn that brings a thing's back to it, radians; the direction into the room; and
-# the direction along the wall in which ``shift`` counts.
+# For each wall: the turn that brings a thing's back to it, radians; the direction into the room;
+# and the direction along the wall in which ``shift`` counts.
 YAW = (np.pi / 2, -np.pi / 2, np.pi, 0.0)
 INWARD = np.array([[1.0, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0]])
 ALONG = np.array([[0.0, 1, 0], [0, -1, 0], [-1, 0, 0], [1, 0, 0]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from m2h_mm.rooms.camera import Camera, look
-from m2h_mm.rooms.layout import Room
+from m2h_mm.rooms.room import Room
 
 _CANDIDATES = 160
 _CLEARANCE = 0.3

@@ -24,7 +24,7 @@ TASK_NAMES = ('semseg', 'depth', 'normals', 'edge')
 def start(root: Path, num_train: int, num_workers: int, size=SIZE) -> subprocess.Popen:
     """A script without a main guard that asks for rooms."""
     script = (
-        f'from m2h_mm.datasets.rooms import ensure_rooms\n'
+        f'from m2h_mm.rooms import ensure_rooms\n'
         f'print(ensure_rooms({str(root)!r}, {num_train}, 1, {size}, seed=2, '
         f'num_workers={num_workers}))\n'
     )
