@@ -96,9 +96,8 @@ def train(args: argparse.Namespace, work_dir: Path, weights: Path, cache: Path |
         cfg.default_hooks.features = dict(
             type='FeatureCacheHook', folder=str(cache), dtype=args.dtype
         )
-    cfg.model.backbone.update(
-        frozen=True, init_cfg=dict(type='Pretrained', checkpoint=str(weights))
-    )
+    cfg.model.freeze_backbone = True
+    cfg.model.backbone.init_cfg = dict(type='Pretrained', checkpoint=str(weights))
     cfg.update(
         work_dir=str(work_dir),
         experiment_name=f'feature_cache_{next(NUMBERS)}',

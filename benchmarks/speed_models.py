@@ -128,7 +128,7 @@ def plain_network(model: nn.Module, variant: str) -> plain.M2H:
             14 * isqrt(backbone.pos_embed.shape[1] - 1),
             backbone.out_indices,
         ),
-        frozen=backbone.frozen,
+        frozen=model.freeze_backbone,
         embed_dim=backbone.out_channels[0],
         channels=model.decoder.out_channels['semseg'],
         num_classes=model.tasks['semseg'].channels,
@@ -160,7 +160,7 @@ def build_model(cell: Cell, contender: str) -> nn.Module:
         str(CONFIGS / path),
         {
             **options,
-            'model.backbone.frozen': cell.backbone == 'frozen',
+            'model.freeze_backbone': cell.backbone == 'frozen',
             'model.backbone.init_cfg': None,
         },
     )

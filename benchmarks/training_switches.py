@@ -36,9 +36,9 @@ SWITCHES = {
         ('decoder.fusion', 'decoder.interaction', 'decoder.merger'),
     ),
     'checkpointed: decoder, heads': ({}, ('decoder', 'heads')),
-    'backbone trained': ({'model.backbone.frozen': False}, ()),
+    'backbone trained': ({'model.freeze_backbone': False}, ()),
     'backbone trained, checkpointed: its blocks': (
-        {'model.backbone.frozen': False},
+        {'model.freeze_backbone': False},
         ('backbone.blocks',),
     ),
     'bfloat16': (

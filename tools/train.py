@@ -50,7 +50,7 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         default={},
         metavar='KEY=VALUE',
-        help='override config values: train_cfg.max_iters=100 model.backbone.frozen=False',
+        help='override config values: train_cfg.max_iters=100 model.freeze_backbone=False',
     )
     parser.add_argument(
         '--launcher',

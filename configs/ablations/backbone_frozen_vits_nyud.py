@@ -1,4 +1,4 @@
 # The parent's value.
 _base_ = '../m2h/m2h_vits_nyud.py'
 
-model = dict(backbone=dict(frozen=True))
+model = dict(freeze_backbone=True)

@@ -1,4 +1,4 @@
 # From scratch: there are no pretrained weights of this size.
 _base_ = '../m2h/m2h_vits_nyud.py'
 
-model = dict(backbone=dict(arch='tiny', frozen=False, final_norm=True, init_cfg=None))
+model = dict(freeze_backbone=False, backbone=dict(arch='tiny', final_norm=True, init_cfg=None))

@@ -9,6 +9,7 @@ model = dict(
     # Where timm is installed, Python writes the weights:
     #   vit = timm.create_model('vit_large_patch16_384', pretrained=True)
     #   torch.save(vit.state_dict(), 'vit_large_patch16_384.pth')
+    freeze_backbone=False,
     backbone=dict(_delete_=True, type='ViT', arch='large', img_size=(448, 576),
                   init_cfg=dict(type='Pretrained', checkpoint='vit_large_patch16_384.pth')),
     decoder=dict(channels=512))

@@ -6,6 +6,7 @@ _base_ = './mti_net_vits_nyud.py'
 
 model = dict(
     data_preprocessor=dict(size_divisor=32),
+    freeze_backbone=False,
     backbone=dict(
         _delete_=True,
         type='mmseg.HRNet',

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 
 import torch
-from mmengine.model import BaseModel
+from mmengine.logging import print_log
+from mmengine.model import BaseModel, BaseModule
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
@@ -42,9 +44,9 @@ class MultiTaskModel(BaseModel):
         aux_weight: factor of the losses of a decoder's intermediate predictions, relative to the
             task's own.
         freeze_backbone: whatever the backbone, train none of its parameters, build no graph in it
-            and keep it in eval mode, so that no BatchNorm drifts and nothing is dropped. DINOv2's
-            ``frozen=True`` is the same; a mmseg backbone's ``frozen_stages`` and ``norm_eval``
-            freeze parts. Default: False.
+            and keep it in eval mode, so that no BatchNorm drifts and nothing is dropped. A part is
+            frozen by the backbone's own ``frozen_stages`` (and ``norm_eval`` of mmseg's backbones).
+            Default: False.
         channels_last: weights and inputs in the memory format ``torch.channels_last``, which
             changes no value. Default:
             False.
@@ -143,6 +145,19 @@ class MultiTaskModel(BaseModel):
         if self.freeze_backbone:
             self.backbone.eval()
         return self
+
+    def init_weights(self) -> None:
+        """As for every module, with a warning where a frozen backbone would stay random."""
+        init_cfg = self.backbone.init_cfg if isinstance(self.backbone, BaseModule) else None
+        configs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
+        if self.freeze_backbone and not any(cfg['type'] == 'Pretrained' for cfg in configs):
+            print_log(
+                'model.freeze_backbone=True without pretrained weights in model.backbone.init_cfg '
+                'keeps random weights unless a checkpoint (load_from) brings trained ones.',
+                'current',
+                logging.WARNING,
+            )
+        super().init_weights()
 
     def forward(
         self,

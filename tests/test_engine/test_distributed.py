@@ -30,7 +30,8 @@ def alone(monkeypatch):
 
 
 def build(tiny, frozen):
-    model = MODELS.build(load_config(str(tiny[0]), {'model.backbone.frozen': frozen}).model)
+    key = 'model.freeze_backbone' if isinstance(frozen, bool) else 'model.backbone.frozen_stages'
+    model = MODELS.build(load_config(str(tiny[0]), {key: frozen}).model)
     model.init_weights()
     return model
 

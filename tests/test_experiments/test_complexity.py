@@ -225,7 +225,7 @@ def test_attention_without_a_counter_is_counted_on_the_cpu():
 
 def test_parameters():
     cfg = m2h(WMCA)
-    cfg.model.backbone.frozen = True
+    cfg.model.freeze_backbone = True
     cfg.model.weighting = dict(type='UncertaintyWeighting')
     model = MODELS.build(cfg.model)
     model.heads['normals'] = model.heads['depth']  # shared: counted once

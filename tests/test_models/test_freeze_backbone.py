@@ -1,5 +1,7 @@
 """``freeze_backbone`` for any backbone: no graph, no drift; the rest trains on."""
 
+import logging
+
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
@@ -117,3 +119,8 @@ def test_the_options_of_mmseg_freeze_parts():
     hrnet = changed_by_training(build(dict(HRNET, norm_eval=True)))
     assert any(key.startswith('backbone.') for key in hrnet)
     assert not any('running_' in key for key in hrnet if key.startswith('backbone.'))
+
+
+def test_a_backbone_frozen_at_random_is_announced(messages):
+    build(HRNET, freeze_backbone=True).init_weights()
+    assert any('freeze_backbone=True without pretrained' in m for m in messages(logging.WARNING))

@@ -21,7 +21,7 @@ _base_ = {bases}
 custom_imports = dict(imports=['recording'])
 rooms = dict(data_root='{data}', num_train=12, num_val=5, size=(30, 44), num_workers=0)
 model = dict(
-    backbone=dict(frozen=2),
+    backbone=dict(frozen_stages=2),
     losses=dict(depth=dict(_delete_=True, type='L1Loss')),
     consistency=[dict(type='EdgeSemanticConsistency')],
     weighting=dict(interval=3))

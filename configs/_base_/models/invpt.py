@@ -5,7 +5,8 @@ model = dict(
     type='MultiTaskModel',
     tasks=tasks,
     data_preprocessor=dict(type='MultiTaskDataPreprocessor', size_divisor=14),
-    backbone=dict(type='DINOv2', arch='small', frozen=True,
+    freeze_backbone=True,
+    backbone=dict(type='DINOv2', arch='small',
                   init_cfg=dict(type='Pretrained', checkpoint='official')),
     # Half of the backbone's channels, as in the official model on ViT-L; with the 64 the task maps have 256.
     decoder=dict(type='InvPTDecoder', channels=192, extra_channels=64),

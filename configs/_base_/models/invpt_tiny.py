@@ -2,5 +2,6 @@
 _base_ = './invpt.py'
 
 model = dict(
-    backbone=dict(arch='tiny', frozen=False, img_size=140, final_norm=True, init_cfg=None),
+    freeze_backbone=False,
+    backbone=dict(arch='tiny', img_size=140, final_norm=True, init_cfg=None),
     decoder=dict(channels=24, extra_channels=8))

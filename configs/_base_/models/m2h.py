@@ -6,7 +6,8 @@ model = dict(
     tasks=tasks,
     channels_last=True,  # the layout that DINOv2's maps have; see docs/performance.md
     data_preprocessor=dict(type='MultiTaskDataPreprocessor', size_divisor=14),
-    backbone=dict(type='DINOv2', arch='small', frozen=True,
+    freeze_backbone=True,
+    backbone=dict(type='DINOv2', arch='small',
                   init_cfg=dict(type='Pretrained', checkpoint='official')),
     neck=dict(type='TokenReassembly', out_channels=256),
     decoder=dict(

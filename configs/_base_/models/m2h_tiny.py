@@ -6,7 +6,8 @@ channels = 16
 hidden_channels = (8,)
 model = dict(
     channels_last=False,
-    backbone=dict(arch='tiny', frozen=False, img_size=140, final_norm=True, init_cfg=None),
+    freeze_backbone=False,
+    backbone=dict(arch='tiny', img_size=140, final_norm=True, init_cfg=None),
     neck=dict(out_channels=channels, mid_channels=(32, 32, 64, 64)),
     decoder=dict(channels=channels, interaction=dict(num_heads=2, pooling=2)),
     heads=dict(

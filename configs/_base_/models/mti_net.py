@@ -5,7 +5,8 @@ model = dict(
     type='MultiTaskModel',
     tasks=tasks,
     data_preprocessor=dict(type='MultiTaskDataPreprocessor', size_divisor=14),
-    backbone=dict(type='DINOv2', arch='small', frozen=True,
+    freeze_backbone=True,
+    backbone=dict(type='DINOv2', arch='small',
                   init_cfg=dict(type='Pretrained', checkpoint='official')),
     # The pyramid of M2H, half as wide: MTI-Net has convolutions for every task and every pair of tasks at each scale.
     neck=dict(type='TokenReassembly', out_channels=128),

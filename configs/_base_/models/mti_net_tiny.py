@@ -3,5 +3,6 @@
 _base_ = './mti_net.py'
 
 model = dict(
-    backbone=dict(arch='tiny', frozen=False, img_size=140, final_norm=True, init_cfg=None),
+    freeze_backbone=False,
+    backbone=dict(arch='tiny', img_size=140, final_norm=True, init_cfg=None),
     neck=dict(out_channels=16, mid_channels=(32, 32, 64, 64)))

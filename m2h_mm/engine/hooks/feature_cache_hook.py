@@ -14,7 +14,7 @@ from m2h_mm.registry import HOOKS
 
 DTYPES = (None, 'float16', 'bfloat16')
 # Of a backbone's config: what does not change its output once its weights are there.
-WITHOUT_EFFECT = ('init_cfg', 'pretrained', 'frozen', 'frozen_stages', 'norm_eval')
+WITHOUT_EFFECT = ('init_cfg', 'pretrained', 'frozen_stages', 'norm_eval')
 
 
 @HOOKS.register_module()

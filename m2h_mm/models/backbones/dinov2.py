@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from math import isqrt
 from typing import Any
 
 import torch
-from mmengine.logging import print_log
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from m2h_mm.registry import MODELS
@@ -18,6 +14,7 @@ from m2h_mm.structures import Features
 
 from .dinov2_checkpoint import load_weights, read_checkpoint, resolve_checkpoint
 from .position_embedding import interpolate_position_embedding, sincos_position_embedding
+from .transformer_backbone import TransformerBackbone
 from .vision_transformer import FEED_FORWARDS, LAYER_NORM_EPS, Block, PatchEmbedding
 
 PATCH_SIZE = 14
@@ -35,7 +32,7 @@ ARCHITECTURES = {
 
 
 @MODELS.register_module()
-class DINOv2(BaseModule):
+class DINOv2(TransformerBackbone):
     """DINOv2 vision transformer with patches of 14 px (arXiv 2304.07193; registers: arXiv
     2309.16588).
 
@@ -62,9 +59,9 @@ class DINOv2(BaseModule):
             want it, 0.1 without and 0 with registers.
         interpolate_antialias (bool, optional): antialiased interpolation of the position embedding.
             Default: as the official weights want it, False without and True with registers.
-        frozen (bool | int): True: no parameter is trained, no graph is built. A number n (1 to
-            depth): the embeddings and the first n blocks are frozen likewise. Frozen parts stay in
-            eval mode. Default False.
+        frozen_stages (int): 0 freezes the embedding, n the embedding and the first n blocks, see
+            :class:`TransformerBackbone`; the whole is frozen by ``model.freeze_backbone``.
+            Default -1: nothing.
         init_values (float): initial value of LayerScale where no checkpoint is loaded. Default 1.0.
         drop_path_rate (float): stochastic depth of the last block, growing linearly from 0 at the
             first; trainable blocks in training only. Default 0.
@@ -78,8 +75,9 @@ class DINOv2(BaseModule):
 
     Input: images ``(N, in_channels, H, W)``, normalised, H and W multiples of 14.
 
-    Output: :class:`Features`: ``maps``, one ``(N, C, H / 14, W / 14)`` per out index, and
-    ``cls_tokens``, one ``(N, C)`` each.
+    Output: :class:`Features`: ``maps``, one ``(N, C, H / 14, W / 14)`` per out index,
+    ``cls_tokens``, one ``(N, C)`` each, and with registers ``register_tokens``, one ``(N, R, C)``
+    each.
 
     Raises:
         ValueError: an argument out of range; an image whose sides are no multiples of 14; a
@@ -95,18 +93,18 @@ class DINOv2(BaseModule):
         num_registers: int = 0,
         interpolate_offset: float | None = None,
         interpolate_antialias: bool | None = None,
-        frozen: bool | int = False,
+        frozen_stages: int = -1,
         init_values: float = 1.0,
         drop_path_rate: float = 0.0,
         final_norm: bool = False,
         in_channels: int = 3,
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(frozen_stages, init_cfg)
         self.arch = arch
         settings = _settings(arch, out_indices)
         embed_dims, depth = settings['embed_dims'], settings['depth']
-        _check(img_size, frozen, depth, init_cfg)
+        _check(img_size, init_cfg)
         self.out_indices: tuple[int, ...] = settings['out_indices']
         self.out_channels = (embed_dims,) * len(self.out_indices)
         self.strides = (PATCH_SIZE,) * len(self.out_indices)
@@ -118,8 +116,6 @@ class DINOv2(BaseModule):
             num_registers > 0 if interpolate_antialias is None else interpolate_antialias
         )
         self.final_norm = final_norm
-        self.frozen = frozen
-        self.num_frozen_blocks = depth * frozen if isinstance(frozen, bool) else frozen
 
         self.cls_token = nn.Parameter(torch.empty(1, 1, embed_dims))
         self.pos_embed = nn.Parameter(torch.empty(1, 1 + (img_size // PATCH_SIZE) ** 2, embed_dims))
@@ -143,25 +139,30 @@ class DINOv2(BaseModule):
         )
         self.norm = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
         self._init_tokens()
-        self._freeze()
+        self.freeze_stages()
+        self._freeze_unused()
 
     def forward(self, image: Tensor) -> Features:
-        maps, cls_tokens = [], []
+        maps, cls_tokens, register_tokens = [], [], []
         grid = (image.shape[2] // PATCH_SIZE, image.shape[3] // PATCH_SIZE)
-        with self._grad_mode(frozen=self.num_frozen_blocks > 0):
+        with self.grad_mode(0):
             tokens = self.embed(image)
         for index in range(self.out_indices[-1] + 1):
-            with self._grad_mode(frozen=index < self.num_frozen_blocks):
+            with self.grad_mode(index + 1):
                 tokens = self.blocks[index](tokens)
             if index in self.out_indices:
-                with self._grad_mode(frozen=self.frozen is True):
-                    output = self.norm(tokens) if self.final_norm else tokens
+                output = self.norm(tokens) if self.final_norm else tokens
                 cls_tokens.append(output[:, 0])
+                register_tokens.append(output[:, 1 : 1 + self.num_registers])
                 patches = output[:, 1 + self.num_registers :]
                 maps.append(
                     patches.transpose(1, 2).reshape(output.shape[0], output.shape[2], *grid)
                 )
-        return Features(maps=tuple(maps), cls_tokens=tuple(cls_tokens))
+        return Features(
+            maps=tuple(maps),
+            cls_tokens=tuple(cls_tokens),
+            register_tokens=tuple(register_tokens) if self.num_registers else None,
+        )
 
     def embed(self, image: Tensor) -> Tensor:
         """Tokens that enter the first block, ``(N, 1 + num_registers + H / 14 * W / 14, C)``.
@@ -190,14 +191,6 @@ class DINOv2(BaseModule):
             tokens = torch.cat([tokens[:, :1], registers, tokens[:, 1:]], dim=1)
         return tokens
 
-    def train(self, mode: bool = True) -> DINOv2:
-        """As for every module, but frozen parts stay in eval mode."""
-        super().train(mode and self.frozen is not True)
-        self.blocks[: self.num_frozen_blocks].eval()
-        if self.num_frozen_blocks:
-            self.patch_embed.eval()
-        return self
-
     def init_weights(self) -> None:
         """Load ``init_cfg.checkpoint``, or initialise from scratch where there is none."""
         if self.init_cfg:
@@ -207,14 +200,7 @@ class DINOv2(BaseModule):
             unused = ('mask_token',) if self.final_norm else ('mask_token', 'norm.')
             load_weights(self, read_checkpoint(checkpoint), checkpoint, unused)
         else:
-            if self.num_frozen_blocks:
-                print_log(
-                    f'DINOv2: model.backbone.frozen={self.frozen} without model.backbone.init_cfg '
-                    'keeps random weights '
-                    'unless a checkpoint (load_from) brings trained ones.',
-                    logger='current',
-                    level=logging.WARNING,
-                )
+            self.warn_of_random_frozen_stages()
             self._init_tokens()
             for module in self.modules():
                 if isinstance(module, nn.Linear):
@@ -229,24 +215,13 @@ class DINOv2(BaseModule):
         if self.num_registers:
             nn.init.normal_(self.register_tokens, std=1e-6)
 
-    def _grad_mode(self, frozen: bool) -> torch.no_grad | nullcontext:
-        return torch.no_grad() if frozen else nullcontext()
-
-    def _freeze(self) -> None:
+    def _freeze_unused(self) -> None:
         # What no output depends on must not wait for a gradient: DistributedDataParallel would stop
         # at it.
-        parts = [self.mask_token, self.blocks[self.out_indices[-1] + 1 :]]
-        if self.frozen is True or not self.final_norm:
-            parts.append(self.norm)
-        if self.num_frozen_blocks:
-            parts += [
-                self.cls_token,
-                self.pos_embed,
-                self.patch_embed,
-                self.blocks[: self.num_frozen_blocks],
-            ]
-            parts += [self.register_tokens] if self.num_registers else []
-        for part in parts:
+        unused = [self.mask_token, self.blocks[self.out_indices[-1] + 1 :]]
+        if not self.final_norm:
+            unused.append(self.norm)
+        for part in unused:
             part.requires_grad_(False)
 
 
@@ -292,17 +267,10 @@ def _settings(arch: str | Mapping[str, Any], out_indices: Sequence[int] | None) 
     return {**settings, 'out_indices': indices}
 
 
-def _check(
-    img_size: int, frozen: bool | int, depth: int, init_cfg: Mapping[str, Any] | None
-) -> None:
+def _check(img_size: int, init_cfg: Mapping[str, Any] | None) -> None:
     if img_size <= 0 or img_size % PATCH_SIZE:
         raise ValueError(
             f'model.backbone.img_size must be a multiple of {PATCH_SIZE}, got {img_size}.'
-        )
-    if not isinstance(frozen, bool) and not 1 <= frozen <= depth:
-        raise ValueError(
-            f'model.backbone.frozen must be True, False or a number of blocks from 1 to {depth}, '
-            f'got {frozen!r}.'
         )
     if init_cfg and (
         init_cfg.get('type') != 'Pretrained' or set(init_cfg) != {'type', 'checkpoint'}

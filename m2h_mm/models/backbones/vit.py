@@ -7,7 +7,6 @@ from math import isqrt
 from typing import Any
 
 import torch
-from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +15,7 @@ from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
 from .dinov2_checkpoint import CONFIG_KEY, load_weights, read_checkpoint
+from .transformer_backbone import TransformerBackbone
 from .vision_transformer import LAYER_NORM_EPS, Attention, PatchEmbedding
 
 PATCH_SIZE = 16
@@ -45,7 +45,7 @@ class PlainBlock(nn.Module):
 
 
 @MODELS.register_module()
-class ViT(BaseModule):
+class ViT(TransformerBackbone):
     """Plain vision transformer with patches of 16 px (arXiv 2010.11929), the backbone of InvPT.
 
     Parameters have the names of timm's ``vit_*_patch16_*`` models, which are also those of InvPT's
@@ -59,6 +59,9 @@ class ViT(BaseModule):
                 (5, 11, 17, 23).
         img_size (int | tuple): (height, width), or the side of a square, of the image that the
             stored position embedding belongs to, in pixels, multiples of 16. Default 384.
+        frozen_stages (int): 0 freezes the embedding, n the embedding and the first n blocks, see
+            :class:`TransformerBackbone`; the whole is frozen by ``model.freeze_backbone``.
+            Default -1: nothing.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with a path or URL of
             a state dict of timm's model (``.pth``). Its position embedding is resampled from a
             square to ``img_size``; one whose number of patches is no square must already be of that
@@ -82,9 +85,10 @@ class ViT(BaseModule):
         arch: str | Mapping[str, Any] = 'large',
         out_indices: Sequence[int] | None = None,
         img_size: int | Sequence[int] = 384,
+        frozen_stages: int = -1,
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(frozen_stages, init_cfg)
         embed_dims, depth, num_heads = _architecture(arch)
         self.out_indices = _out_indices(out_indices, depth)
         self.grid = _grid(img_size)
@@ -104,13 +108,16 @@ class ViT(BaseModule):
         self.blocks = nn.ModuleList(PlainBlock(embed_dims, num_heads) for _ in range(depth))
         self.norm = nn.LayerNorm(embed_dims, eps=LAYER_NORM_EPS)
         self._init_tokens()
+        self.freeze_stages()
 
     def forward(self, image: Tensor) -> Features:
         grid = (image.shape[2] // PATCH_SIZE, image.shape[3] // PATCH_SIZE)
-        tokens = self.embed(image)
+        with self.grad_mode(0):
+            tokens = self.embed(image)
         maps, cls_tokens = [], []
         for index, block in enumerate(self.blocks):
-            tokens = block(tokens)
+            with self.grad_mode(index + 1):
+                tokens = block(tokens)
             if index in self.out_indices:
                 output = self.norm(tokens) if index == self.out_indices[-1] else tokens
                 cls_tokens.append(output[:, 0])
@@ -153,6 +160,7 @@ class ViT(BaseModule):
                 )
             load_weights(self, state, checkpoint, unused=())
         else:
+            self.warn_of_random_frozen_stages()
             self._init_tokens()
             for module in self.modules():
                 if isinstance(module, nn.Linear):

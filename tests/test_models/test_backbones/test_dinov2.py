@@ -86,7 +86,7 @@ def test_real_vit_s_has_the_official_keys_shapes_and_size(reference):
     official = models['m2h_vits14_channels256_classes41']
     expected = [(key, shape) for key, shape in official['keys'] if key.startswith('backbone.')]
     with torch.device('meta'):
-        model = DINOv2('small', frozen=True)
+        model = DINOv2('small')
     assert [
         (f'backbone.{key}', list(tensor.shape)) for key, tensor in model.state_dict().items()
     ] == expected
@@ -174,20 +174,8 @@ def test_interpolation_follows_the_official_weights_unless_told():
     assert (told.interpolate_offset, told.interpolate_antialias) == (0.2, False)
 
 
-def test_frozen_builds_no_graph_and_stays_in_eval():
-    model = small_model(frozen=True, drop_path_rate=0.9, final_norm=True, num_registers=1)
-    model.train()
-    assert not any(p.requires_grad for p in model.parameters())
-    assert not any(module.training for module in model.modules())
-    image = torch.rand(2, 3, 28, 42, requires_grad=True)
-    first, second = model(image), model(image)
-    for a, b in zip(first.maps + first.cls_tokens, second.maps + second.cls_tokens, strict=True):
-        assert a.grad_fn is None and not a.requires_grad
-        assert torch.equal(a, b)
-
-
 def test_partly_frozen_trains_the_rest_only():
-    model = small_model(frozen=2, drop_path_rate=0.5, num_registers=1)
+    model = small_model(frozen_stages=2, drop_path_rate=0.5, num_registers=1)
     model.train()
     assert [block.training for block in model.blocks] == [False, False, True, True]
     assert not any(module.training for block in model.blocks[:2] for module in block.modules())
@@ -205,7 +193,7 @@ def test_partly_frozen_trains_the_rest_only():
 
 def test_partly_frozen_gives_the_same_numbers():
     image = torch.rand(1, 3, 42, 28)
-    free, partly = small_model(), small_model(frozen=3)
+    free, partly = small_model(), small_model(frozen_stages=3)
     for a, b in zip(free(image).maps, partly(image).maps, strict=True):
         assert_close(a, b)
 
@@ -229,7 +217,7 @@ def test_autocast_and_half_precision_stay_close():
 
 
 def test_exports():
-    model = small_model(frozen=True, num_registers=1)
+    model = small_model(frozen_stages=4, num_registers=1)
     image = torch.rand(1, 3, 42, 28)
 
     class Maps(torch.nn.Module):
@@ -270,8 +258,9 @@ def test_image_size_not_a_multiple_of_14(size):
         (dict(out_indices=(3, 1)), 'ascending'),
         (dict(out_indices=(-1,)), 'ascending'),
         (dict(img_size=224 + 1), 'img_size must be a multiple of 14, got 225'),
-        (dict(frozen=5), 'frozen must be True, False or a number of blocks from 1 to 4, got 5'),
-        (dict(frozen=0), 'frozen must be True, False'),
+        (dict(frozen_stages=5), r'frozen_stages must be .* up to 4, got 5.*model\.freeze_backbone'),
+        (dict(frozen_stages=-2), 'frozen_stages must be -1'),
+        (dict(frozen_stages=True), 'got True'),
         (
             dict(init_cfg=dict(type='Pretrained')),
             r'init_cfg must be None .* or '
@@ -291,7 +280,9 @@ def test_wrong_arguments_are_refused_when_built(arguments, message):
 
 def test_a_stem_keeps_the_grid_and_freezes_with_the_patches():
     arch = dict(embed_dims=24, depth=2, num_heads=3, stem_channels=(4, 8))
-    model = MODELS.build(dict(type='DINOv2', arch=arch, out_indices=(1,), img_size=56, frozen=1))
+    model = MODELS.build(
+        dict(type='DINOv2', arch=arch, out_indices=(1,), img_size=56, frozen_stages=1)
+    )
     assert model.patch_embed.proj.weight.shape == (24, 8, 7, 7)
     model.train()
     running = model.patch_embed.stem[1].running_mean.clone()

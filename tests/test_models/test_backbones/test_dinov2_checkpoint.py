@@ -8,7 +8,6 @@ import urllib.error
 
 import pytest
 import torch
-from mmengine.logging import MMLogger
 from torch.testing import assert_close
 
 from m2h_mm.models.backbones import DINOv2
@@ -42,17 +41,6 @@ def weights(tmp_path):
 
 
 @pytest.fixture
-def messages():
-    records = []
-    handler = logging.Handler()
-    handler.emit = records.append
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(handler)
-    yield lambda level: [r.getMessage() for r in records if r.levelno == level]
-    logger.removeHandler(handler)
-
-
-@pytest.fixture
 def hub(tmp_path, monkeypatch):
     """An empty torch.hub folder."""
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
@@ -61,7 +49,7 @@ def hub(tmp_path, monkeypatch):
 
 def test_official_file_round_trip(weights, messages):
     path, state = weights
-    model = small_model(path, frozen=True)
+    model = small_model(path, frozen_stages=2)
     model.init_weights()
     assert_loaded(model, state)
     assert model.is_init
@@ -253,5 +241,5 @@ def test_official_follows_arch_and_registers():
 
 
 def test_frozen_random_weights_are_announced(messages):
-    small_model(frozen=True).init_weights()
+    small_model(frozen_stages=2).init_weights()
     assert any('random weights' in m and 'load_from' in m for m in messages(logging.WARNING))

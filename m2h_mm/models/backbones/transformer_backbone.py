@@ -1,0 +1,86 @@
+"""What the vision transformers here share: their units, and freezing the first blocks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+
+class TransformerBackbone(BaseModule):
+    """A backbone made of an embedding and ``blocks``, one after the other.
+
+    ``frozen_stages`` means what it means for mmseg's backbones: -1 freezes nothing, 0 the
+    embedding, n the embedding and the first n blocks. What is frozen has no gradient, builds no
+    graph and stays in eval mode. To freeze the whole backbone there is one way, for any backbone:
+    ``model.freeze_backbone=True``.
+
+    A subclass makes ``blocks`` and calls :meth:`freeze_stages` at the end of its ``__init__``.
+
+    Args:
+        frozen_stages: -1 to the number of blocks.
+        init_cfg: see mmengine's ``BaseModule``.
+    """
+
+    EMBEDDING = ('cls_token', 'pos_embed', 'register_tokens', 'patch_embed')
+
+    blocks: nn.ModuleList
+
+    def __init__(self, frozen_stages: int = -1, init_cfg: Mapping[str, Any] | None = None) -> None:
+        super().__init__(init_cfg)
+        self.frozen_stages = frozen_stages
+
+    def units(self) -> tuple[nn.Module, ...]:
+        """The blocks: each is sharded as a whole, and adapted as one."""
+        return tuple(self.blocks)
+
+    def freeze_stages(self) -> None:
+        """Take the gradients from what ``frozen_stages`` names.
+
+        Raises:
+            ValueError: there are not that many blocks.
+        """
+        depth = len(self.blocks)
+        if isinstance(self.frozen_stages, bool) or not -1 <= self.frozen_stages <= depth:
+            raise ValueError(
+                'model.backbone.frozen_stages must be -1 (nothing), 0 (the embedding) or a number '
+                f'of blocks up to {depth}, got {self.frozen_stages!r}. To freeze the whole '
+                'backbone set model.freeze_backbone=True.'
+            )
+        for part in self._frozen_parts():
+            part.requires_grad_(False)
+
+    def grad_mode(self, stage: int) -> torch.no_grad | nullcontext:
+        """The context to compute a stage in: 0 is the embedding, n the n-th block, from 1."""
+        return torch.no_grad() if stage <= self.frozen_stages else nullcontext()
+
+    def train(self, mode: bool = True) -> TransformerBackbone:
+        """As for every module, but frozen parts stay in eval mode."""
+        super().train(mode)
+        for part in self._frozen_parts():
+            if isinstance(part, nn.Module):
+                part.eval()
+        return self
+
+    def warn_of_random_frozen_stages(self) -> None:
+        """Say that frozen weights without a checkpoint stay random, which is rarely wanted."""
+        if self.frozen_stages >= 0:
+            print_log(
+                f'{type(self).__name__}: model.backbone.frozen_stages={self.frozen_stages} without '
+                'model.backbone.init_cfg keeps random weights unless a checkpoint (load_from) '
+                'brings trained ones.',
+                logger='current',
+                level=logging.WARNING,
+            )
+
+    def _frozen_parts(self) -> list[nn.Module | Tensor]:
+        if self.frozen_stages < 0:
+            return []
+        embedding = [getattr(self, name) for name in self.EMBEDDING if hasattr(self, name)]
+        return [*embedding, *self.blocks[: self.frozen_stages]]
