@@ -21,7 +21,7 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['m2h_mm', 'm2h_mm.*']),
     python_requires='>=3.10',
-    install_requires=['torch>=2.4', *requirements('runtime')],
+    install_requires=['torch>=2.6', *requirements('runtime')],
     extras_require={
         # Two families of distributions provide the import names mmengine, mmcv and mmseg: install
         # one of them.

@@ -20,6 +20,7 @@ from mmengine.runner import Runner
 from rich.console import Console
 from rich.table import Table
 
+from m2h_mm.engine import install
 from m2h_mm.evaluation.report import versions, write_report
 from m2h_mm.registry import MODELS
 
@@ -103,6 +104,7 @@ def train(args: argparse.Namespace, work_dir: Path, weights: Path, cache: Path |
         experiment_name=f'feature_cache_{next(NUMBERS)}',
         log_level='WARNING',
     )
+    install()
     runner, recorder = Runner.from_cfg(cfg), Recorder()
     runner.register_hook(recorder)
     runner.train()

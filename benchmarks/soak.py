@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import theilslopes
 
+from m2h_mm.engine import install
 from m2h_mm.engine.config import CONFIGS, load_config
 from m2h_mm.system import write_atomically
 
@@ -148,6 +149,7 @@ def main() -> None:
     )
     cfg.merge_from_dict(args.cfg_options)
     hook = MemoryHook(args.every)
+    install()
     runner = Runner.from_cfg(cfg)
     runner.register_hook(hook)
     runner.train()

@@ -30,11 +30,11 @@ METRICS = _child('METRICS', *(f'm2h_mm.tasks.{name}.metric' for name in TASK_FOL
 EVALUATOR = _child('EVALUATOR', 'm2h_mm.evaluation')
 VISUALIZERS = _child('VISUALIZERS', 'm2h_mm.visualization')
 VISBACKENDS = _child('VISBACKENDS', 'm2h_mm.visualization')
-HOOKS = _child('HOOKS', 'm2h_mm.engine')
-RUNNERS = _child('RUNNERS', 'm2h_mm.engine')
-OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'm2h_mm.engine')
-MODEL_WRAPPERS = _child('MODEL_WRAPPERS', 'm2h_mm.engine')
-STRATEGIES = _child('STRATEGIES', 'm2h_mm.engine')
+HOOKS = _child('HOOKS', 'm2h_mm.engine.hooks')
+RUNNERS = _child('RUNNERS', 'm2h_mm.engine.fsdp')
+OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'm2h_mm.engine.optim_wrappers')
+MODEL_WRAPPERS = _child('MODEL_WRAPPERS', 'm2h_mm.engine.distributed', 'm2h_mm.engine.fsdp')
+STRATEGIES = _child('STRATEGIES', 'm2h_mm.engine.fsdp')
 INFERENCERS = _child('INFERENCERS', 'm2h_mm.inference')
 
 # Nothing of ours is in these yet; without them mmengine warns whenever it builds one of its own

@@ -1,9 +1,11 @@
-"""Files that are whole or not there, and how many processes may write them."""
+"""What is asked of the operating system: whole files, the environment, the number of cores."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -57,6 +59,21 @@ def remove_temporaries(folder: str | Path, name: str) -> None:
     """
     for path in Path(folder).glob(f'{name}.*.tmp'):
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def environment(**variables: str) -> Iterator[None]:
+    """Within it, environment variables are set; behind it, they are as they were before."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def available_cores() -> int:

@@ -10,6 +10,7 @@ import torch
 from mmengine.registry import DefaultScope, init_default_scope
 from torch import Tensor, nn
 
+from m2h_mm.engine import installed
 from m2h_mm.engine.config import load_config
 from m2h_mm.methods.m2h.checkpoint import convert_official_m2h
 from m2h_mm.registry import MODELS
@@ -23,6 +24,13 @@ def default_scope():
     """Build modules from m2h_mm's registries, as tools/ do."""
     if DefaultScope.get_current_instance() is None:
         init_default_scope('m2h_mm')
+
+
+@pytest.fixture(autouse=True)
+def patched_mmengine():
+    """mmengine is as in our programs during a test, and as it was behind it."""
+    with installed():
+        yield
 
 
 def _find(name: str) -> Path | None:

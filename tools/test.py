@@ -7,7 +7,7 @@ from mmengine.config import DictAction
 from mmengine.dist import is_main_process
 
 from m2h_mm.cli.common import plain_errors, print_metrics
-from m2h_mm.engine import build_runner, end_process, leave_processes
+from m2h_mm.engine import build_runner, install, leave_processes
 from m2h_mm.engine.checkpoint_search import describe, find_checkpoint
 from m2h_mm.engine.checkpoints import load_weights, unwrap
 from m2h_mm.engine.config import load_config
@@ -80,6 +80,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    install()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.tasks)
     cfg.launcher = args.launcher
     checkpoint = args.checkpoint
@@ -114,10 +115,12 @@ def main() -> None:
         constant = evaluate_constant_predictor(
             tasks, train_set, runner.test_dataloader, runner.test_evaluator
         )
+    evaluator, num_frames = runner.test_evaluator, len(runner.test_dataloader.dataset)
     main_process = is_main_process()
+    del runner  # the processes part when nothing refers to it
     leave_processes()
     if not main_process:
-        end_process(args.launcher)
+        return
 
     print_metrics(metrics, constant, tasks)
     if args.show_dir:
@@ -128,8 +131,8 @@ def main() -> None:
         more = {} if constant is None else dict(constant_predictor=constant)
         report = build_report(
             metrics,
-            runner.test_evaluator,
-            len(runner.test_dataloader.dataset),
+            evaluator,
+            num_frames,
             config=args.config,
             config_text=cfg.pretty_text,
             **describe_checkpoint(checkpoint),
@@ -137,7 +140,6 @@ def main() -> None:
         )
         write_report(args.out, report)
         print(f'Metrics: {Path(args.out).resolve()}')
-    end_process(args.launcher)
 
 
 if __name__ == '__main__':

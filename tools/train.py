@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 
 from m2h_mm.cli.common import plain_errors
-from m2h_mm.engine import build_runner, end_process, leave_processes, refuse_replaced_switches
+from m2h_mm.engine import build_runner, install, leave_processes, refuse_replaced_switches
 from m2h_mm.engine.config import load_config
 
 
@@ -91,12 +91,12 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
+    install()
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.tasks)
     apply_flags(cfg, args)
     refuse_replaced_switches(cfg)
     build_runner(cfg).train()
     leave_processes()
-    end_process(args.launcher)
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from m2h_mm.engine.checkpoints import read_checkpoint
+from m2h_mm.structures.checkpoint_file import read_checkpoint
 
 POINTER = 'last_checkpoint'
 # What Runner.resume() reads.

@@ -1,22 +1,23 @@
 """Several processes that train or test one model, on GPUs or on CPUs.
 
-mmengine's own start binds every process to a GPU. Here it is bound to one where there are GPUs;
-elsewhere the processes talk by gloo, and the model's wrapper names no device. This is the only
-place that knows of the difference.
+With GPUs mmengine starts them. Its start binds every process to a GPU, so that on CPUs, where the
+processes talk by gloo, they are started here. Only this module knows of the difference.
 """
 
 from __future__ import annotations
 
-import atexit
+import gc
 import os
-import subprocess
-import sys
 from copy import deepcopy
 from datetime import timedelta
 
 import torch
+
+# Before there are processes: its functions have their group as a default argument and, imported
+# later, as torch does with a distributed model, would keep it for ever; see leave_processes().
+import torch.distributed.nn.functional
 from mmengine.config import Config
-from mmengine.dist import is_distributed
+from mmengine.dist import init_dist, is_distributed
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import FlexibleRunner, Runner
 from torch import nn
@@ -25,14 +26,12 @@ from m2h_mm.registry import MODEL_WRAPPERS, RUNNERS
 
 from .hooks import BroadcastNormStatisticsHook
 
-# What torch.distributed reads, and where the launchers other than torchrun put it.
-VARIABLES = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE')
-LAUNCHERS = {
-    'pytorch': VARIABLES,
-    'slurm': ('SLURM_PROCID', 'SLURM_LOCALID', 'SLURM_NTASKS'),
-    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_LOCAL_RANK', 'OMPI_COMM_WORLD_SIZE'),
+# By launcher, the environment variable that numbers the processes of a machine.
+LOCAL_RANKS = {
+    'pytorch': 'LOCAL_RANK',
+    'slurm': 'SLURM_LOCALID',
+    'mpi': 'OMPI_COMM_WORLD_LOCAL_RANK',
 }
-FIRST_PORT, PORTS = 20000, 10000
 
 
 def build_runner(cfg: Config) -> Runner | FlexibleRunner:
@@ -56,10 +55,8 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
     wrapper = cfg.get('model_wrapper_cfg') or dict(
         find_unused_parameters=cfg.get('find_unused_parameters', False)
     )
-    cfg.model_wrapper_cfg = {
-        'type': 'm2h_mm.DistributedModel',
-        **wrapper,
-    }  # mmengine looks in its own registry
+    # With its scope: mmengine looks for a wrapper in its own registry.
+    cfg.model_wrapper_cfg = {'type': 'm2h_mm.DistributedModel', **wrapper}
     cfg.sync_bn = cfg.get('sync_bn', 'torch') if torch.cuda.is_available() else None
     runner = RUNNERS.build(cfg)
     runner.register_hook(BroadcastNormStatisticsHook())
@@ -72,85 +69,70 @@ def join_processes(
     """Find the other processes, and take this one's GPU if there are any.
 
     Args:
-        launcher: ``'pytorch'`` (torchrun), ``'slurm'``, ``'mpi'``, or ``'none'``: nothing is done.
+        launcher: ``'pytorch'`` (torchrun); with GPUs also ``'slurm'`` and ``'mpi'``, see mmengine's
+            ``init_dist``; ``'none'``: nothing is done.
         backend: of ``torch.distributed`` on GPUs; CPUs have gloo.
         timeout: seconds after which a process that waits for the others gives up. Default: torch's.
         options: further ones of ``torch.distributed.init_process_group``. All three are
             ``env_cfg.dist_cfg``.
 
     Raises:
-        ValueError: another launcher, a process that it did not start, or more processes on a
-            machine than GPUs.
+        ValueError: another launcher, a process that it did not start, more processes on a machine
+            than GPUs, or a launcher that needs GPUs where there are none.
     """
     if launcher == 'none' or is_distributed():
         return
-    _read_variables(launcher)
-    if torch.cuda.is_available():
-        rank, devices = int(os.environ['LOCAL_RANK']), torch.cuda.device_count()
-        if rank >= devices:
-            raise ValueError(
-                f'--launcher {launcher}: process {rank} of this machine has no GPU, '
-                f'there are {devices}. '
-                'Start one process per GPU, or train on the CPU with '
-                'CUDA_VISIBLE_DEVICES=-1.'
-            )
-        torch.cuda.set_device(rank)
-    else:
-        backend = 'gloo'
+    on_gpus = torch.cuda.is_available()
+    _require_launcher(launcher, on_gpus)
     if timeout is not None:
-        options['timeout'] = timedelta(seconds=timeout)
-    torch.distributed.init_process_group(backend, **options)
+        options['timeout'] = timeout
+    if on_gpus:
+        # Settles on the platform's way to start data loaders: init_dist() would choose another
+        # where none is chosen, and mmengine's Runner warn of that.
+        torch.multiprocessing.get_start_method()
+        init_dist(launcher, backend, **options)
+    else:
+        if timeout is not None:
+            options['timeout'] = timedelta(seconds=timeout)
+        torch.distributed.init_process_group('gloo', **options)
 
 
 def leave_processes() -> None:
-    """End what :func:`join_processes` began; nothing in a single process."""
-    if is_distributed():
-        torch.distributed.destroy_process_group()
+    """End what :func:`join_processes` began; nothing in a single process.
 
-
-def end_process(launcher: str) -> None:
-    """End a program that succeeded, as the last of its calls; nothing with the launcher ``'none'``.
-
-    Left to the interpreter, the end of about one process in twenty was an abort after all work was
-    done ("terminate called without an active exception"): threads of torch outlive what they belong
-    to.
+    Call it where nothing refers to the runner or its model any more: the wrapper of a model keeps
+    the group of processes, and with it threads of gloo, until it is deleted. A thread that is still
+    about to delete the tensors of the last exchange when Python ends aborts the process after all
+    its work ("terminate called without an active exception"; seen with torch 2.13 and Python 3.11
+    in one process of twenty). Python makes a thread end that asks for its lock so late, and torch
+    asks for it where C++ allows no such end (TensorImpl::decref_pyobject within
+    ProcessGroupGloo::runLoop).
     """
-    if launcher != 'none':
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
+    if is_distributed():
+        gc.collect()  # a runner and its loops refer to each other
+        torch.distributed.destroy_process_group()  # waits for the threads
 
 
-def _read_variables(launcher: str) -> None:
-    """Set the environment variables that ``torch.distributed`` reads from those of ``launcher``."""
-    if launcher not in LAUNCHERS:
-        raise ValueError(f'--launcher: expected one of {["none", *LAUNCHERS]}, got {launcher!r}.')
-    missing = [name for name in LAUNCHERS[launcher] if name not in os.environ]
-    if missing:
+def _require_launcher(launcher: str, on_gpus: bool) -> None:
+    if launcher not in LOCAL_RANKS:
+        raise ValueError(f'--launcher: expected one of {["none", *LOCAL_RANKS]}, got {launcher!r}.')
+    if launcher != 'pytorch' and not on_gpus:
         raise ValueError(
-            f'--launcher {launcher}: this process was not started by it, the '
-            'environment has no '
-            f'{", ".join(missing)}. Start it by tools/dist_train.sh, '
-            'tools/dist_test.sh or '
+            f'--launcher {launcher}: without GPUs, processes are started by torchrun alone. Start '
+            'them by tools/slurm_train.sh or tools/dist_train.sh, which use --launcher pytorch.'
+        )
+    if LOCAL_RANKS[launcher] not in os.environ:
+        raise ValueError(
+            f'--launcher {launcher}: this process was not started by it, the environment has no '
+            f'{LOCAL_RANKS[launcher]}. Start it by tools/dist_train.sh, tools/dist_test.sh or '
             'tools/slurm_train.sh, or leave --launcher out.'
         )
-    os.environ.update(
-        zip(VARIABLES, (os.environ[name] for name in LAUNCHERS[launcher]), strict=True)
-    )
-    if launcher == 'slurm':
-        if 'MASTER_ADDR' not in os.environ:
-            command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_JOB_NODELIST']]
-            os.environ['MASTER_ADDR'] = subprocess.check_output(command, text=True).split()[0]
-        # Two jobs may share a machine.
-        os.environ.setdefault(
-            'MASTER_PORT', str(FIRST_PORT + int(os.environ['SLURM_JOB_ID']) % PORTS)
-        )
-    elif 'MASTER_ADDR' not in os.environ or 'MASTER_PORT' not in os.environ:
+    rank, devices = int(os.environ[LOCAL_RANKS[launcher]]), torch.cuda.device_count()
+    if on_gpus and rank >= devices:
         raise ValueError(
-            f'--launcher {launcher}: set MASTER_ADDR and MASTER_PORT to a machine and '
-            'a free port, where '
-            'the processes find each other.'
+            f'--launcher {launcher}: process {rank} of this machine has no GPU, there are '
+            f'{devices}. Start one process per GPU, or train on the CPU with '
+            'CUDA_VISIBLE_DEVICES=-1.'
         )
 
 
@@ -160,8 +142,8 @@ class DistributedModel(MMDistributedDataParallel):
     averaged.
 
     Parameters without gradient, those of a frozen backbone, are sent once, at the start. Buffers
-    are not sent around:
-    those of the loss weighting are sums of this process alone until it adds them up itself.
+    are not sent around: those of the loss weighting are sums of this process alone until it adds
+    them up itself.
 
     Args:
         module: the model.

@@ -9,11 +9,12 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from m2h_mm.engine.checkpoints import load_weights, read_checkpoint
+from m2h_mm.engine.checkpoints import load_weights
 from m2h_mm.engine.config import CONFIGS, load_config
 from m2h_mm.methods.m2h.checkpoint import fit_official_m2h, unwrap_state_dict
 from m2h_mm.models.backbones.dinov2 import ARCHITECTURES, PATCH_SIZE
 from m2h_mm.registry import DATASETS, MODELS
+from m2h_mm.structures.checkpoint_file import read_checkpoint
 
 OFFICIAL_NORMALISATION = dict(mean=(122.4765, 122.4, 120.4365), std=(66.147, 65.6115, 67.3455))
 """What the authors' code subtracts and divides by: .4803, .4800, .4723 and .2594, .2573, .2641 of

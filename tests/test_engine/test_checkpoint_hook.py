@@ -10,15 +10,17 @@ import pytest
 import torch
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
 from m2h_mm import system as files
-from m2h_mm.engine.checkpoints import read_checkpoint
+from m2h_mm.engine import mmengine_patches
 from m2h_mm.engine.hooks.checkpoint_hook import CheckpointHook
 from m2h_mm.registry import HOOKS
+from m2h_mm.structures.checkpoint_file import read_checkpoint
 
 names = map('run_{}'.format, itertools.count())
 
@@ -142,6 +144,38 @@ def spoil(path):
 
 def test_it_stands_in_the_place_of_mmengines():
     assert HOOKS.get('CheckpointHook') is CheckpointHook
+
+
+def test_it_asks_for_mmengine_as_we_change_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(mmengine_patches, '_undo', None)
+    with pytest.raises(RuntimeError, match=r'Call m2h_mm.engine.install\(\)'):
+        train(tmp_path)
+
+
+def test_any_program_reads_a_checkpoint_and_the_logged_curves_go_on(tmp_path):
+    whole = train(tmp_path / 'whole', iters=4, validate=2)
+    train(tmp_path / 'half', iters=2, validate=2)
+    curve = torch.load(tmp_path / 'half' / 'iter_2.pth', weights_only=True)['message_hub'][
+        'log_scalars'
+    ]['train/loss']
+    assert len(curve['values']) == 2 and curve['counts'].tolist() == [1, 1]
+    resumed = train(tmp_path / 'half', iters=4, validate=2, resume=True)
+    (values, counts), others = (
+        runner.message_hub.get_scalar('train/loss').data for runner in (resumed, whole)
+    )
+    assert values.tolist() == others[0].tolist() and len(values) == 4
+    assert counts.tolist() == others[1].tolist()
+
+
+def test_a_checkpoint_of_a_plain_mmengine_goes_on(tmp_path):
+    train(tmp_path, iters=2)
+    path = tmp_path / 'iter_2.pth'
+    checkpoint = read_checkpoint(path)
+    curve = HistoryBuffer([3.0, 1.0], [1, 1])
+    checkpoint['message_hub']['log_scalars'] = {'train/loss': curve}
+    torch.save(checkpoint, path)
+    resumed = train(tmp_path, iters=3, resume=True)
+    assert resumed.message_hub.get_scalar('train/loss').data[0].tolist()[:2] == [3.0, 1.0]
 
 
 @pytest.mark.parametrize('stop', [1, 2, 3, 5])

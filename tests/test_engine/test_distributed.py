@@ -1,5 +1,8 @@
 """What one process of several does, alone."""
 
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.dist import is_distributed
@@ -16,6 +19,7 @@ from m2h_mm.structures import MultiTaskDataSample
 
 SIZE = (28, 42)
 TORCHRUN = dict(RANK='0', LOCAL_RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0')
+SRUN = dict(SLURM_PROCID='0', SLURM_LOCALID='0', SLURM_NTASKS='1', SLURM_NODELIST='n1')
 
 
 @pytest.fixture
@@ -45,6 +49,24 @@ def batch(tasks) -> dict:
             PixelData(data=label if label.shape[0] > 1 else label.byte()), task.gt_field
         )
     return dict(inputs=torch.randint(0, 256, (1, 3, *SIZE)), data_samples=[sample])
+
+
+def threads() -> list[str]:
+    """Names of the threads of this process, also of those that Python does not know."""
+    return [path.read_text().strip() for path in Path('/proc/self/task').glob('*/comm')]
+
+
+@pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='threads are listed by Linux only')
+def test_threads_end_with_the_group_of_processes(alone, tiny):
+    """One that outlives it may abort the process at its end."""
+    model = DistributedModel(build(tiny, 2), device_ids=[0])
+    optimizer = build_optim_wrapper(model, dict(optimizer=dict(type='SGD', lr=0.1)))
+    model.train_step(batch(model.module.tasks), optimizer)
+    assert any('gloo' in name for name in threads())
+    model.itself = [model]  # as a runner and its loops refer to each other
+    del model, optimizer
+    leave_processes()
+    assert not is_distributed() and not any('gloo' in name for name in threads())
 
 
 def trained(model) -> int:
@@ -115,9 +137,9 @@ def test_sharing_out_needs_processes():
     ('launcher', 'unset', 'message'),
     [
         ('torchrun', (), "'none', 'pytorch', 'slurm', 'mpi'.*'torchrun'"),
-        ('pytorch', ('RANK', 'WORLD_SIZE'), 'no RANK, WORLD_SIZE.*dist_train.sh'),
-        ('slurm', ('SLURM_PROCID',), 'no SLURM_PROCID'),
-        ('pytorch', ('MASTER_PORT',), 'MASTER_ADDR and MASTER_PORT'),
+        ('pytorch', ('LOCAL_RANK',), 'no LOCAL_RANK.*dist_train.sh'),
+        ('slurm', (), 'without GPUs.*slurm_train.sh.*--launcher pytorch'),
+        ('pytorch', ('MASTER_PORT',), 'MASTER_PORT expected, but not set'),
     ],
 )
 def test_a_process_that_was_not_started_by_the_launcher_is_told(
@@ -125,6 +147,7 @@ def test_a_process_that_was_not_started_by_the_launcher_is_told(
 ):
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     for name in unset:
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ValueError, match=message):
@@ -134,23 +157,29 @@ def test_a_process_that_was_not_started_by_the_launcher_is_told(
 
 @pytest.fixture
 def two_gpus(monkeypatch) -> list:
-    """What is asked of torch on a machine of two GPUs."""
+    """What is asked of torch and of mmengine on a machine of two GPUs."""
     asked = []
-    for name, value in TORCHRUN.items():
+    for name, value in {**TORCHRUN, **SRUN}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     monkeypatch.setattr(torch.cuda, 'set_device', asked.append)
     monkeypatch.setattr(
-        torch.distributed, 'init_process_group', lambda *args, **options: asked.append(args)
+        torch.distributed, 'init_process_group', lambda **options: asked.append(options)
     )
     return asked
 
 
-def test_every_process_takes_its_own_gpu(two_gpus, monkeypatch):
-    monkeypatch.setenv('LOCAL_RANK', '1')
-    join_processes('pytorch')
-    assert two_gpus == [1, ('nccl',)]
-    monkeypatch.setenv('LOCAL_RANK', '2')
+@pytest.mark.parametrize(
+    ('launcher', 'variable'), [('pytorch', 'LOCAL_RANK'), ('slurm', 'SLURM_LOCALID')]
+)
+def test_every_process_takes_its_own_gpu(two_gpus, monkeypatch, launcher, variable):
+    monkeypatch.setenv(variable, '1')
+    join_processes(launcher, timeout=60)
+    assert two_gpus == [1, dict(backend='nccl', timeout=timedelta(seconds=60))]
+    monkeypatch.setenv(variable, '2')
     with pytest.raises(ValueError, match='process 2 of this machine has no GPU, there are 2'):
-        join_processes('pytorch')
+        join_processes(launcher)
+    monkeypatch.delenv(variable)
+    with pytest.raises(ValueError, match=f'not started by it.*no {variable}'):
+        join_processes(launcher)

@@ -55,7 +55,7 @@ def start(tool: str, *arguments: object, **environment: str) -> subprocess.Popen
             'OMP_NUM_THREADS': '1',
             'CUDA_VISIBLE_DEVICES': '-1',
             'PYTHON': sys.executable,
-            'PYTHONPATH': str(Path(__file__).parent),
+            'PYTHONPATH': f'{Path(__file__).parent}:{REPOSITORY}',
             **environment,
         },
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import html
-import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +20,8 @@ from m2h_mm.cli.web.results import (
 )
 from m2h_mm.experiments.timing import is_out_of_memory
 from m2h_mm.inference.inferencer import FIT, NATIVE, M2HInferencer
+from m2h_mm.system import environment
 
-os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'  # read when Gradio is imported
 try:
     import gradio as gr
 except ModuleNotFoundError as error:
@@ -193,8 +192,11 @@ def serving(
     Raises:
         OSError: the port is taken.
     """
-    with tempfile.TemporaryDirectory(prefix='m2h_mm_', ignore_cleanup_errors=True) as folder:
-        os.environ['GRADIO_TEMP_DIR'] = folder  # read when the page is built, and by every upload
+    with (
+        tempfile.TemporaryDirectory(prefix='m2h_mm_', ignore_cleanup_errors=True) as folder,
+        # Gradio reads them when the page is built, is opened, and by every upload.
+        environment(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED='False'),
+    ):
         page = build_page(models)
         font = ('system-ui', 'sans-serif')  # no downloads
         try:
@@ -214,17 +216,14 @@ def serving(
                 theme=gr.themes.Default(font=font, font_mono=font),
             )
         except OSError as error:
-            del os.environ['GRADIO_TEMP_DIR']
             raise OSError(
                 f'--host {host} --port {port}: the page cannot listen there ({error}). '
-                'Is the port taken? '
-                'Give another.'
+                'Is the port taken? Give another.'
             ) from None
         try:
             yield page.local_url
         finally:
             page.close(verbose=False)
-            del os.environ['GRADIO_TEMP_DIR']
 
 
 def task_choices(inferencer: M2HInferencer) -> dict[str, Any]:

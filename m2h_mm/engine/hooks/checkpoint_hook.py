@@ -1,35 +1,28 @@
-"""Checkpoints that are whole, whenever the training ends."""
+"""Checkpoints that are whole whenever the training ends."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio import LocalBackend
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.logging import HistoryBuffer
 from mmengine.runner import IterBasedTrainLoop, Runner
 
 from m2h_mm.engine.checkpoint_search import POINTER, describe, find_checkpoint, find_problem
+from m2h_mm.engine.mmengine_patches import is_installed
 from m2h_mm.registry import HOOKS
 from m2h_mm.system import remove_temporaries, write_atomically
 
 # Kept in the checkpoints: files that are to be removed once this one is whole; the last iteration
 # with a validation.
 OUTDATED, VALIDATED = 'outdated_ckpts', 'validated_iter'
-
-
-@register_backend('local', force=True, prefixes='')
-class AtomicBackend(LocalBackend):
-    """The disk, for whatever mmengine writes: a file is whole or not there."""
-
-    def put(self, obj: bytes, filepath: str | Path) -> None:
-        try:
-            write_atomically(filepath, obj, durable=True)
-        except OSError as error:
-            way_out = 'A training goes on from its last whole checkpoint with --resume.'
-            raise OSError(error.errno, f'{error.strerror} {way_out}') from error
 
 
 class PatientBackend(LocalBackend):
@@ -62,6 +55,8 @@ class CheckpointHook(MMEngineCheckpointHook):
       trainings).
     - Only files in the folder of the checkpoints are ever removed, whatever paths a checkpoint
       holds.
+    - What is written is tensors and plain values, the logged curves too: any program reads it by
+      ``torch.load(weights_only=True)``.
 
     Args:
         as of mmengine's.
@@ -69,6 +64,7 @@ class CheckpointHook(MMEngineCheckpointHook):
     Raises:
         OSError: a checkpoint could not be written. The one before is there.
         ValueError: resuming from a damaged file, or from a work dir that holds damaged files only.
+        RuntimeError: :func:`m2h_mm.engine.install` was not called.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -78,6 +74,12 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._saved: tuple[int, bool] | None = None
 
     def before_run(self, runner: Runner) -> None:
+        if not is_installed():
+            raise RuntimeError(
+                'CheckpointHook: mmengine alone writes checkpoints that are cut off when the '
+                'process is killed, and runs what is in those that it loads. Call '
+                'm2h_mm.engine.install() once before the runner is used.'
+            )
         if runner._resume is not True or runner._has_loaded or '://' in str(runner._load_from):
             return
         # Decided by one process: another could see a network drive differently.
@@ -91,6 +93,19 @@ class CheckpointHook(MMEngineCheckpointHook):
         if isinstance(decided[0], ValueError):
             raise decided[0]
         runner._load_from = decided[0]
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        hub = checkpoint['message_hub']
+        hub['log_scalars'] = {
+            name: _curve_to_plain(curve) for name, curve in hub['log_scalars'].items()
+        }
+        hub['runtime_info'] = _plain_numbers(hub['runtime_info'])
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        curves = checkpoint.get('message_hub', {}).get('log_scalars', {})
+        for name, curve in curves.items():  # of a plain mmengine, they are curves already
+            if isinstance(curve, Mapping):
+                curves[name] = _curve_from_plain(curve)
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -171,6 +186,25 @@ class CheckpointHook(MMEngineCheckpointHook):
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _curve_to_plain(curve: HistoryBuffer) -> dict[str, Any]:
+    values, counts = map(torch.from_numpy, curve.data)
+    return dict(values=values, counts=counts, max_length=curve.max_length)
+
+
+def _curve_from_plain(plain: Mapping[str, Any]) -> HistoryBuffer:
+    values, counts = (plain[key].cpu().numpy() for key in ('values', 'counts'))
+    return HistoryBuffer(values, counts, plain['max_length'])
+
+
+def _plain_numbers(value: Any) -> Any:
+    """NumPy's numbers as Python's, such as the score of the best checkpoint."""
+    if isinstance(value, Mapping):
+        return {key: _plain_numbers(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_plain_numbers, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _resumed_checkpoint(runner: Runner) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from m2h_mm.engine.checkpoints import TRAINING_STATE
+from m2h_mm.structures.checkpoint_file import TRAINING_STATE
 
 OFFICIAL_TASKS = {'edges': 'edge', 'normals': 'normals', 'sem_seg': 'semseg', 'depth': 'depth'}
 """Official name to ours, in the official order, by which the norms of the cross-task attention are

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from m2h_mm.engine.checkpoints import TRAINING_STATE
+from m2h_mm.structures.checkpoint_file import TRAINING_STATE
 
 OFFICIAL_TASKS = {
     'semseg': 'semseg',

@@ -20,7 +20,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from m2h_mm.engine.checkpoints import allow_logged_curves
+from m2h_mm.structures.checkpoint_file import known_types
 
 CONFIG_KEY = 'model.backbone.init_cfg.checkpoint'
 DOWNLOAD_TIMEOUT_S = 15.0
@@ -152,8 +152,8 @@ def _read_file(path: str) -> Any:
             'weights that fit '
             'model.backbone.arch; an http(s) URL works as well.'
         )
-    allow_logged_curves()
-    return torch.load(file, map_location='cpu', weights_only=True)
+    with known_types():
+        return torch.load(file, map_location='cpu', weights_only=True)
 
 
 def _download(url: str) -> Any:

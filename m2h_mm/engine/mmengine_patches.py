@@ -1,0 +1,124 @@
+"""What is changed of mmengine, and why.
+
+Written for mmengine 0.10.7 and onedl-mmengine 0.10.12. Nothing is changed by importing this:
+programs call :func:`install` once, tests run within :func:`installed`.
+
+- :func:`checkpoints_run_no_code`: a checkpoint from a stranger runs no code.
+- :func:`files_are_whole`: a training that is killed leaves no half of a checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio.backends import backends
+from mmengine.fileio.io import backend_instances
+from mmengine.runner import CheckpointLoader
+
+from m2h_mm.structures.checkpoint_file import known_types, read_checkpoint, refuse_code
+from m2h_mm.system import environment, write_atomically
+
+_undo: ExitStack | None = None  # None: nothing is changed
+
+
+def install() -> None:
+    """Change mmengine for the rest of this process; nothing if it is changed already."""
+    global _undo
+    if _undo is None:
+        with ExitStack() as stack:
+            stack.enter_context(checkpoints_run_no_code())
+            stack.enter_context(files_are_whole())
+            _undo = stack.pop_all()
+
+
+def is_installed() -> bool:
+    """Whether mmengine is changed."""
+    return _undo is not None
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Within it mmengine is changed; behind it, it is as it was before."""
+    global _undo
+    was_installed = is_installed()
+    install()
+    try:
+        yield
+    finally:
+        if not was_installed and _undo is not None:
+            undo, _undo = _undo, None
+            undo.close()
+
+
+@contextmanager
+def checkpoints_run_no_code() -> Iterator[None]:
+    """What mmengine loads is read as by :func:`~m2h_mm.structures.read_checkpoint`.
+
+    mmengine tries ``weights_only=True`` and, where that is refused, runs what is in the file; its
+    ``Runner.resume`` runs a config that it finds in a checkpoint. This is for whoever loads through
+    it: ``--resume``, ``load_from``, ``init_cfg``, the backbones of mmseg.
+    """
+    plain, schemes = vars(CheckpointLoader)['load_checkpoint'], CheckpointLoader._schemes
+
+    def load_checkpoint(
+        cls: type, filename: str, map_location: Any = None, logger: Any = 'current'
+    ) -> Any:
+        try:
+            # By it torch.load has weights_only=True, also where its caller says False.
+            with environment(TORCH_FORCE_WEIGHTS_ONLY_LOAD='1'), known_types():
+                content = plain.__func__(cls, filename, map_location, logger)
+        except UnpicklingError as error:
+            raise refuse_code(filename) from error
+        if isinstance(content, Mapping) and isinstance(content.get('meta'), dict):
+            # What Runner.resume would run; mmengine itself saves none under this name any more.
+            content['meta'].pop('config', None)
+        return content
+
+    CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
+    # mmengine's loader for files would not say which file is damaged.
+    CheckpointLoader._schemes = {**schemes, '': load_from_local}
+    try:
+        yield
+    finally:
+        CheckpointLoader.load_checkpoint, CheckpointLoader._schemes = plain, schemes
+
+
+def load_from_local(filename: str, map_location: Any = None) -> Any:
+    """The loader for what is on the disk; mmengine logs the name behind ``load_from_``."""
+    return read_checkpoint(Path(filename).expanduser(), map_location)
+
+
+@contextmanager
+def files_are_whole() -> Iterator[None]:
+    """What mmengine writes to the disk is whole or not there.
+
+    mmengine writes in place: a training that is killed meanwhile leaves half of a checkpoint under
+    the name of a whole one.
+    """
+    plain = backends['local']
+    _replace_local_backend(AtomicBackend)
+    try:
+        yield
+    finally:
+        _replace_local_backend(plain)
+
+
+def _replace_local_backend(backend: type[LocalBackend]) -> None:
+    register_backend('local', backend, force=True, prefixes='')
+    backend_instances.clear()  # mmengine keeps one of each, of the class that was there before
+
+
+class AtomicBackend(LocalBackend):
+    """The disk, where a file is replaced at once when all of it is written."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        try:
+            write_atomically(filepath, obj, durable=True)
+        except OSError as error:
+            way_out = 'A training goes on from its last whole checkpoint with --resume.'
+            raise OSError(error.errno, f'{error.strerror} {way_out}') from error
