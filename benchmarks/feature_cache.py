@@ -13,7 +13,6 @@ from time import perf_counter
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from m2h_mm.engine import install
+from m2h_mm.engine.config import load_config
 from m2h_mm.evaluation.report import versions, write_report
 from m2h_mm.registry import MODELS
 
@@ -75,7 +75,7 @@ class Recorder(Hook):
 
 
 def train(args: argparse.Namespace, work_dir: Path, weights: Path, cache: Path | None) -> Recorder:
-    cfg = Config.fromfile(args.config)
+    cfg = load_config(args.config)
     rooms = dict(data_root=args.data_root, num_train=args.frames, num_val=1, size=tuple(args.size))
     cfg.train_dataloader.update(batch_size=args.batch_size, num_workers=0, persistent_workers=False)
     cfg.train_dataloader.dataset.update(rooms)
@@ -118,7 +118,7 @@ def main() -> None:
     losses = []
     with tempfile.TemporaryDirectory() as folder:
         weights, work_dir = Path(folder) / 'backbone.pth', Path(folder) / 'work'
-        backbone = Config.fromfile(args.config).model.backbone
+        backbone = load_config(args.config).model.backbone
         torch.save(MODELS.build(dict(backbone, init_cfg=None)).state_dict(), weights)
         for index in range(args.rounds):
             cache = Path(folder) / f'cache_{index}'

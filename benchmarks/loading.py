@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from m2h_mm.datasets import DrawIndex, RoomsDataset
+from m2h_mm.engine.config import load_config
 
 NYUD = Path(__file__).parents[1] / 'configs' / '_base_' / 'datasets' / 'nyud.py'
 
@@ -63,7 +64,7 @@ def build_rooms(args: argparse.Namespace) -> tuple[Config, RoomsDataset]:
     """The config, and rooms that its train_dataloader now loads; the process is set up as a
     training's is.
     """
-    cfg = Config.fromfile(args.config)
+    cfg = load_config(args.config)
     cfg.merge_from_dict(args.cfg_options)
     init_default_scope('m2h_mm')
     # As the trainings do, see configs/_base_/default_runtime.py.

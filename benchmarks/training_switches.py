@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
+from m2h_mm.engine.config import load_config
 from m2h_mm.engine.hooks.activation_checkpointing_hook import called_modules, checkpointed
 from m2h_mm.evaluation.report import versions, write_report
 from m2h_mm.experiments.timing import peak_memory, time_calls
@@ -89,7 +89,7 @@ def random_batch(model: nn.Module, size: tuple[int, int], count: int) -> dict:
 def build_step(args: argparse.Namespace, name: str) -> Callable[[], dict]:
     """A training step with the switch."""
     options, modules = SWITCHES[name]
-    cfg = Config.fromfile(args.config)
+    cfg = load_config(args.config)
     cfg.merge_from_dict({'model.backbone.init_cfg': None, **options})
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).to(args.device).train()

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from m2h_mm.engine import NonFiniteGuardHook
+from m2h_mm.engine.config import load_config
 from m2h_mm.evaluation.report import versions, write_report
 from m2h_mm.experiments.timing import peak_memory, time_calls
 from m2h_mm.registry import MODELS
@@ -105,7 +106,7 @@ def guard_work(step: SimpleNamespace) -> dict:
 def main() -> None:
     args = parse_args()
     init_default_scope('m2h_mm')
-    cfg = Config.fromfile(args.config)
+    cfg = load_config(args.config)
     cfg.model.backbone.init_cfg = None
     steps = {name: build_step(cfg, name, args) for name in args.weightings}
     times = time_calls(

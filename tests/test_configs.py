@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 
+from m2h_mm.engine.config import load_config
 from m2h_mm.experiments.complexity import fit_size
 from m2h_mm.methods.m2h.checkpoint import DEAD_KEYS, translate_key
 from m2h_mm.registry import EVALUATOR, MODELS, TRANSFORMS
@@ -38,14 +38,14 @@ PATTERNS = {
 def build(name: str) -> torch.nn.Module:
     path = next(path for path in CONFIGS if path.stem == name)
     with torch.device('meta'):
-        return MODELS.build(Config.fromfile(path).model)
+        return MODELS.build(load_config(path).model)
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_config_is_complete_and_named_by_the_pattern(path):
     folder = path.parent.name
     assert re.fullmatch(PATTERNS.get(folder, rf'{folder}_{BACKBONES}_{DATA}'), path.stem)
-    cfg = Config.fromfile(path)
+    cfg = load_config(path)
     model = build(path.stem)
     assert list(model.tasks) == TASKS.get(
         re.search(DATA, path.stem)[0], ['semseg', 'depth', 'normals', 'edge']
@@ -68,7 +68,7 @@ def test_config_takes_a_training_step(path):
     """At the smallest size that the model takes, from random weights; the second frame has no
     labels.
     """
-    cfg = Config.fromfile(path)
+    cfg = load_config(path)
     cfg.model.backbone.init_cfg = None
     if (
         cfg.model.backbone.get('arch') in LARGE

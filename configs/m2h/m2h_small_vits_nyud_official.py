@@ -3,8 +3,8 @@
 _base_ = './m2h_small_vits_nyud.py'
 
 # See m2h_vits_nyud_official.py.
+tasks = dict(semseg=dict(unknown_channel=True))
 model = dict(
-    tasks=dict(semseg=dict(unknown_channel=True)),
     data_preprocessor=dict(mean=(122.4765, 122.4, 120.4365), std=(66.147, 65.6115, 67.3455)),
     backbone=dict(init_cfg=None),
     neck=dict(out_channels=96),

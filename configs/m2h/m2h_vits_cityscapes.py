@@ -2,9 +2,7 @@
 _base_ = ['../_base_/models/m2h.py', '../_base_/datasets/cityscapes.py', '../_base_/schedules/schedule_40k.py',
           '../_base_/default_runtime.py']
 
-tasks = dict(_delete_=True, semseg=dict(num_classes=19), disparity=dict(), edge=dict())
 model = dict(
-    tasks=tasks,
     decoder=dict(merger=dict(tasks=('semseg', 'disparity'))),
     heads=dict(
         _delete_=True,

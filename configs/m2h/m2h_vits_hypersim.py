@@ -3,7 +3,5 @@
 _base_ = ['../_base_/models/m2h.py', '../_base_/datasets/hypersim.py', '../_base_/schedules/schedule_40k.py',
           '../_base_/default_runtime.py']
 
-model = dict(
-    tasks=dict(depth=dict(max_depth=80.0)),
-    # 7442 iterations of 8 frames are one epoch.
-    weighting=dict(interval=7442))
+# 7442 iterations of 8 frames are one epoch.
+model = dict(weighting=dict(interval=7442))

@@ -3,10 +3,8 @@ _base_ = ['../_base_/models/m2h.py', '../_base_/datasets/pascal_context.py', '..
           '../_base_/default_runtime.py']
 
 # Saliency as edges have it, under a sigmoid: the softmax of two channels is the sigmoid of their difference.
-tasks = dict(_delete_=True, semseg=dict(num_classes=21), human_parts=dict(), saliency=dict(channels=1), normals=dict(),
-             edge=dict())
+tasks = dict(saliency=dict(channels=1))
 model = dict(
-    tasks=tasks,
     decoder=dict(merger=dict(tasks=('semseg', 'human_parts'))),
     heads=dict(
         _delete_=True,

@@ -1,4 +1,4 @@
-"""Reading configs: by path, and the data sets that have one."""
+"""Reading configs, by path or by name, with what the command line says about them."""
 
 from __future__ import annotations
 
@@ -8,46 +8,93 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from m2h_mm.experiments.single_task import restrict_tasks
+from .shared_tasks import share_tasks
+from .task_restriction import restrict_tasks
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+__all__ = [
+    'CONFIGS',
+    'dataset_names',
+    'find_config',
+    'load_config',
+    'load_dataset_config',
+    'read_dataset_config',
+    'restrict_tasks',
+    'share_tasks',
+]
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+_CHECKOUT = _PACKAGE.parent
+# In a checkout the configs stand beside the package. In an installed one they are in it, in the
+# folder where OpenMMLab's `mim` looks for them.
+CONFIGS = (
+    _CHECKOUT / 'configs'
+    if (_CHECKOUT / 'pyproject.toml').is_file()
+    else _PACKAGE / '.mim' / 'configs'
+)
 BASE_DATASETS = CONFIGS / '_base_' / 'datasets'
+# What in `configs` is no config of a training.
+_OTHER_FOLDERS = ('_base_', 'ablations', 'sweeps')
+
+
+def find_config(name: str | Path) -> Path:
+    """The file of a config.
+
+    Args:
+        name: its path; or, of a config that comes with this project, its name
+            (``'m2h_vits_nyud'``), or its path from ``configs/`` on, whatever the current folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = CONFIGS.parent / path
+    if path.parts[:1] == ('configs',) and shipped.is_file():
+        return shipped
+    if len(path.parts) == 1:
+        for found in sorted(CONFIGS.glob(f'*/{path.stem}.py')):
+            if found.parent.name not in _OTHER_FOLDERS:
+                return found
+    raise FileNotFoundError(
+        f'There is no config {name}, neither as a path nor by that name in {CONFIGS}.'
+    )
 
 
 def load_config(
-    path: str, options: Mapping, work_dir: str | None = None, tasks: Sequence[str] | None = None
+    path: str | Path,
+    options: Mapping | None = None,
+    work_dir: str | None = None,
+    tasks: Sequence[str] | None = None,
 ) -> Config:
-    """Read a config, apply ``--cfg-options``, set its work dir and make its registries the default
-    ones.
+    """Read a config, apply ``--cfg-options``, share out its tasks, set its work dir and make its
+    registries the default ones.
 
     Args:
-        path: of the config.
+        path: path or name of the config, see :func:`find_config`.
         options: ``--cfg-options``.
         work_dir: ``--work-dir``. Default: the config's, else ``work_dirs/<config name>``, with the
             names of ``tasks``.
         tasks: ``--tasks``, to keep these alone, see
-            :func:`~m2h_mm.experiments.single_task.restrict_tasks`. Default: all.
+            :func:`~m2h_mm.engine.task_restriction.restrict_tasks`. Default: all.
 
     Raises:
         FileNotFoundError: there is no such config.
-        ValueError: a task that it does not have.
+        ValueError: a task that it does not have; what
+            :func:`~m2h_mm.engine.shared_tasks.share_tasks` raises.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'There is no config {path}. The configs that come with this project are in configs/.'
-        )
+    path = find_config(path)
     cfg = Config.fromfile(path)
-    cfg.merge_from_dict(dict(options))
+    cfg.merge_from_dict(dict(options or {}))
     if work_dir or cfg.get('work_dir') is None:
-        cfg.work_dir = work_dir or str(
-            Path('work_dirs') / '_'.join([Path(path).stem, *(tasks or ())])
-        )
+        cfg.work_dir = work_dir or str(Path('work_dirs') / '_'.join([path.stem, *(tasks or ())]))
     init_default_scope(cfg.get('default_scope', 'm2h_mm'))
+    share_tasks(cfg)
     return restrict_tasks(cfg, tasks) if tasks else cfg
 
 
 def dataset_names() -> list[str]:
-    """What ``--dataset`` may be: the data sets that have a config in ``configs/_base_/datasets``."""
+    """What ``--dataset`` may be: the names of the files in ``configs/_base_/datasets``."""
     return sorted(path.stem for path in BASE_DATASETS.glob('*.py'))
 
 
@@ -63,12 +110,10 @@ def load_dataset_config(name: str, options: Mapping | None = None) -> Config:
     """
     if name not in dataset_names():
         raise ValueError(
-            f'--dataset: expected one of {dataset_names()} (the configs in '
-            f'{BASE_DATASETS}), got '
-            f'{name!r}. A data set of your own is named by a config of yours: '
-            '--config FILE.'
+            f'--dataset: expected one of {dataset_names()} (the configs in {BASE_DATASETS}), got '
+            f'{name!r}. A data set of your own is named by a config of yours: --config FILE.'
         )
-    return load_config(str(BASE_DATASETS / f'{name}.py'), options or {})
+    return load_config(BASE_DATASETS / f'{name}.py', options)
 
 
 def read_dataset_config(
@@ -78,8 +123,8 @@ def read_dataset_config(
     data_root: str | None = None,
     split: str | None = None,
 ) -> Config:
-    """The config of labelled data that a command line names, ``test_dataloader.dataset`` set to
-    what it says of them.
+    """The config of labelled data that a command line names, with ``test_dataloader.dataset`` set
+    to what it says of them.
 
     Args:
         name: ``--dataset``, one of :func:`dataset_names`; None to read ``path``.
@@ -93,8 +138,7 @@ def read_dataset_config(
     cfg = load_dataset_config(name, options) if name else load_config(path, options)
     if 'dataset' not in (cfg.get('test_dataloader') or {}):
         raise ValueError(
-            f'{path}: expected test_dataloader.dataset, the labelled data, in the '
-            'config; it has '
+            f'{path}: expected test_dataloader.dataset, the labelled data, in the config; it has '
             f'{sorted(cfg)}.'
         )
     settings = dict(data_root=data_root, split=split)

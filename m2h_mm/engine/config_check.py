@@ -18,9 +18,10 @@ from torch.utils.data import DataLoader
 from m2h_mm import registry
 
 # What a config may have at its top beside the arguments of mmengine's Runner.
-TOP_LEVEL = {'auto_scale_lr', 'custom_imports'}
+TOP_LEVEL = {'auto_scale_lr', 'custom_imports', 'tasks'}
 # Where a class of which registry stands; the first pattern that fits counts.
 PLACES: tuple[tuple[str, Registry], ...] = (
+    ('tasks.*', registry.TASKS),
     ('*.tasks.*', registry.TASKS),
     ('model*init_cfg*', WEIGHT_INITIALIZERS),
     ('model*', registry.MODELS),
@@ -63,7 +64,7 @@ EXTRA: tuple[tuple[str, set[str]], ...] = (
 
 
 def runner_keys() -> set[str]:
-    """The keys at the top of a config that are read; all others are variables of the config file."""
+    """The keys at the top of a config that are read; all others are variables of its file."""
     return (set(inspect.signature(Runner).parameters) | TOP_LEVEL) - {'cfg'}
 
 
@@ -89,7 +90,8 @@ def check_overrides(overrides: Mapping, base: Mapping) -> None:
             'value here has no effect. Override the places that use it (see '
             'tools/misc/print_config.py).'
         )
-    _check_overrides(overrides, base, '', set(base.get('model', {}).get('tasks', ())))
+    tasks = set(base.get('tasks') or base.get('model', {}).get('tasks') or ())
+    _check_overrides(overrides, base, '', tasks)
 
 
 def _check_overrides(overrides: Mapping, base: Any, path: str, tasks: set[str]) -> None:
@@ -122,9 +124,10 @@ def _check_overrides(overrides: Mapping, base: Any, path: str, tasks: set[str]) 
 def _check_new_key(
     key: str, value: Any, here: str, path: str, kind: Any, siblings: set[str], tasks: set[str]
 ) -> None:
-    if key == 'type' or key in tasks or path.endswith('.tasks'):
+    if key == 'type' or key in tasks or path.split('.')[-1] == 'tasks':
         return
-    if kind is None and fnmatch(path, '*.tasks.*'):  # a task's class is registered under its name
+    # The class of a task is registered under the task's name.
+    if kind is None and path.split('.')[-2:-1] == ['tasks']:
         kind = path.split('.')[-1]
     known, closed = (runner_keys(), True) if not path else _arguments(kind, path)
     if (
@@ -153,6 +156,9 @@ def check_config(cfg: Config) -> None:
     init_default_scope(cfg.get('default_scope', registry.SCOPE))
     for path, part in _typed(cfg._cfg_dict, ''):
         _check_arguments(path, part)
+    for name, args in (cfg.get('tasks') or {}).items():
+        if registry.TASKS.get(args.get('type', name)):  # else the model says what is known
+            _check_arguments(f'tasks.{name}', {'type': name, **args})
     with torch.device('meta'):
         registry.MODELS.build(cfg.model)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):

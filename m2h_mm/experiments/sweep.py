@@ -12,8 +12,8 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.utils import import_modules_from_strings
 
+from m2h_mm.engine.config import restrict_tasks, share_tasks
 from m2h_mm.engine.config_check import check_config, check_overrides, runner_keys
-from m2h_mm.experiments.single_task import restrict_tasks
 from m2h_mm.tasks import Task, build_tasks
 
 SPEC_KEYS = ('base', 'variants', 'single_task', 'seeds', 'max_iters', 'options')
@@ -85,8 +85,8 @@ class Sweep:
         """Name to task, of all variants; with the arguments of the first that has it."""
         tasks: dict[str, Task] = {}
         for cfg in self.variants.values():
-            tasks = {**build_tasks(cfg.model.tasks), **tasks}
-        return {name: tasks[name] for cfg in self.variants.values() for name in cfg.model.tasks}
+            tasks = {**build_tasks(cfg.tasks), **tasks}
+        return {name: tasks[name] for cfg in self.variants.values() for name in cfg.tasks}
 
     @property
     def runs(self) -> list[Run]:
@@ -159,7 +159,7 @@ def load_sweep(path: str | Path, work_dir: str | Path | None = None) -> Sweep:
             task: _in_variant(
                 path, f'{SINGLE_TASK}/{task}', _build_single_task, variants[chosen], task
             )
-            for task in variants[chosen].model.tasks
+            for task in variants[chosen].tasks
         }
     )
     return Sweep(
@@ -240,7 +240,7 @@ def _build_variant(spec: Mapping, content: dict | str, path: Path) -> Config:
     if spec.get('max_iters') is not None:
         shorten_schedule(cfg, spec['max_iters'])
     cfg = override(cfg, spec.get('options', {}))
-    check_config(cfg)
+    check_config(share_tasks(cfg))
     return cfg
 
 

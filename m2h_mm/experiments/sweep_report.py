@@ -82,7 +82,7 @@ def _collect(sweep: Sweep, tasks: Mapping[str, Task]) -> tuple[dict, dict[str, s
             missing[run.name] = found
             continue
         metrics = json.loads(run.results.read_text())['metrics']
-        for name in run.cfg.model.tasks:
+        for name in run.cfg.tasks:
             value = metrics.get(f'{name}/{tasks[name].metric}')
             if value is not None:  # null stands for NaN: no frame has a label
                 measured[run.variant][run.seed][name] = value

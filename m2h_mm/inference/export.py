@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from m2h_mm import __version__
 from m2h_mm.models.building import require_tasks
 from m2h_mm.models.data_preprocessor import centre_padding, crop_padding
-from m2h_mm.tasks.view import build_view
 
 METADATA = 'm2h_mm'
 """Under this key a file holds :func:`describe`, as JSON."""
@@ -122,12 +121,12 @@ def describe(
     for name in deployed.names:
         task = deployed.network.tasks[name]
         outputs[name] = dict(meaning='output of the head' if deployed.raw else task.meaning)
-        view = build_view(task)
-        if view.palette is not None:
+        if hasattr(task, 'palette'):
+            names = list(classes if name == 'semseg' else getattr(task, 'classes', ()))
             outputs[name].update(
                 num_classes=task.num_classes,
-                classes=list(view.class_names(classes)),
-                palette=view.palette[: task.num_classes].tolist(),
+                classes=names,
+                palette=task.palette[: task.num_classes].tolist(),
             )
     return dict(
         m2h_mm=__version__,

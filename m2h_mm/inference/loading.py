@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from m2h_mm.engine.checkpoints import load_weights
-from m2h_mm.engine.config import CONFIGS, load_config
+from m2h_mm.engine.config import load_config, share_tasks
 from m2h_mm.methods.m2h.checkpoint import fit_official_m2h, unwrap_state_dict
 from m2h_mm.models.backbones.dinov2 import ARCHITECTURES, PATCH_SIZE
 from m2h_mm.registry import DATASETS, MODELS
@@ -21,27 +20,6 @@ OFFICIAL_NORMALISATION = dict(mean=(122.4765, 122.4, 120.4365), std=(66.147, 65.
 RGB in 0..1.
 """
 _NYUD_OUTPUTS = 41
-
-
-def find_config(name: str | Path) -> Path:
-    """The file of a config given by its path, or by its name alone (``'m2h_vits_nyud'``).
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    found = (
-        sorted(CONFIGS.glob(f'*/{path.stem}.py'))
-        if str(path) in (path.stem, f'{path.stem}.py')
-        else []
-    )
-    if not found:
-        raise FileNotFoundError(
-            f'There is no config {name}, neither as a path nor by that name in {CONFIGS}.'
-        )
-    return found[0]
 
 
 def official_config(state: Mapping[str, Tensor]) -> Config:
@@ -86,10 +64,10 @@ def official_config(state: Mapping[str, Tensor]) -> Config:
     registers = (
         state['backbone.register_tokens'].shape[1] if 'backbone.register_tokens' in state else 0
     )
-    cfg = Config.fromfile(CONFIGS / 'm2h' / f'm2h{"_small" if small else ""}_vits_nyud_official.py')
-    cfg.merge_from_dict(
+    return load_config(
+        f'm2h{"_small" if small else ""}_vits_nyud_official',
         {
-            'model.tasks.semseg': dict(num_classes=outputs - nyud, unknown_channel=nyud),
+            'tasks.semseg': dict(num_classes=outputs - nyud, unknown_channel=nyud),
             'model.backbone.arch': arch,
             'model.backbone.img_size': round(positions**0.5) * PATCH_SIZE,
             'model.backbone.num_registers': registers,
@@ -100,9 +78,8 @@ def official_config(state: Mapping[str, Tensor]) -> Config:
             ),
             'model.decoder.channels': channels,
             'model.decoder.interaction.num_layers': _count(state, 'mlt_head.cross_attn.'),
-        }
+        },
     )
-    return cfg
 
 
 def load_model(
@@ -136,9 +113,8 @@ def load_model(
         )
     if config is None:
         cfg = official_config(official)
-        init_default_scope(cfg.default_scope)
     else:
-        cfg = config if isinstance(config, Config) else load_config(str(find_config(config)), {})
+        cfg = share_tasks(config) if isinstance(config, Config) else load_config(config)
     if official is None:
         model = MODELS.build(cfg.model)
         load_weights(model, checkpoint, content)

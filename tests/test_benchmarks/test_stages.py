@@ -8,13 +8,13 @@ from types import SimpleNamespace
 import pytest
 import stages
 import torch
-from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from speed_costs import count_bytes
 from stages_training import BACKWARD, FORWARD, DividedTraining, StandIn
 
+from m2h_mm.engine.config import load_config
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import MultiTaskDataSample
 
@@ -33,7 +33,7 @@ OPTIMIZER = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-2))
 def toy_model():
     init_default_scope('m2h_mm')
     torch.manual_seed(0)
-    cfg = Config.fromfile(TOY)
+    cfg = load_config(TOY)
     return cfg, MODELS.build(cfg.model).train()
 
 

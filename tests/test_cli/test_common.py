@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from m2h_mm.cli import common as cli
@@ -20,55 +18,6 @@ def test_errors_of_others_keep_their_traceback(monkeypatch):
     monkeypatch.setenv(cli.TRACEBACK_SWITCH, '1')
     with pytest.raises(ValueError, match='detph'), cli.plain_errors():
         build_tasks(['detph'])
-
-
-def test_config_is_read_with_its_work_dir_and_options(tmp_path):
-    path = tmp_path / 'mine.py'
-    path.write_text('lr = 1\n')
-    cfg = cli.load_config(str(path), {'lr': 2})
-    assert cfg.lr == 2 and cfg.work_dir == 'work_dirs/mine'
-    assert cli.load_config(str(path), {}, 'elsewhere').work_dir == 'elsewhere'
-    with pytest.raises(FileNotFoundError, match='There is no config'):
-        cli.load_config(str(tmp_path / 'other.py'), {})
-
-
-def test_tasks_are_kept_alone_in_a_work_dir_of_their_own():
-    path = Path(__file__).parents[2] / 'configs' / 'm2h' / 'm2h_tiny_rooms.py'
-    cfg = cli.load_config(str(path), {}, tasks=['depth'])
-    assert (
-        list(cfg.model.tasks)
-        == list(cfg.model.heads)
-        == list(cfg.train_dataloader.dataset.tasks)
-        == ['depth']
-    )
-    assert cfg.work_dir == 'work_dirs/m2h_tiny_rooms_depth'
-    with pytest.raises(ValueError, match="Did you mean 'depth'"):
-        cli.load_config(str(path), {}, tasks=['detph'])
-
-
-def test_the_command_line_says_where_the_labels_are(tmp_path):
-    path = tmp_path / 'mine.py'
-    path.write_text(
-        "test_dataloader = dict(dataset=dict(data_root='a', split='val', pipeline=[]))\n"
-    )
-    kept = cli.read_dataset_config(None, str(path), {}).test_dataloader.dataset
-    assert (kept.data_root, kept.split, kept.test_mode) == ('a', 'val', True)
-    changed = cli.read_dataset_config(
-        None, str(path), {'test_dataloader.dataset.ratio': 2}, 'b', 'train'
-    )
-    assert (changed.test_dataloader.dataset.data_root, changed.test_dataloader.dataset.split) == (
-        'b',
-        'train',
-    )
-    assert changed.test_dataloader.dataset.ratio == 2
-    assert cli.read_dataset_config('nyud', None, {}, 'b').test_dataloader.dataset.data_root == 'b'
-    path.write_text('model = dict()\n')
-    with pytest.raises(
-        ValueError,
-        match=r'mine.py: expected test_dataloader.dataset.*it has '
-        r'.*model',
-    ):
-        cli.read_dataset_config(None, str(path), {})
 
 
 def test_tasks_keep_their_order():

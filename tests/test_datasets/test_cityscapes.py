@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.config import Config
 
 from m2h_mm.datasets import MultiTaskCityscapesDataset
 from m2h_mm.datasets.converters.cityscapes import convert_cityscapes
+from m2h_mm.engine.config import load_config
 from m2h_mm.registry import DATASETS
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -70,7 +70,7 @@ def test_a_resize_and_a_flip_change_no_disparity(converted):
 
 @pytest.mark.parametrize('loader', ['train_dataloader', 'val_dataloader'])
 def test_the_pipeline_of_the_config(converted, loader):
-    cfg = Config.fromfile(CONFIGS / '_base_' / 'datasets' / 'cityscapes.py')[loader].dataset
+    cfg = load_config(CONFIGS / '_base_' / 'datasets' / 'cityscapes.py')[loader].dataset
     packed = DATASETS.build({**cfg, 'data_root': str(converted), '_scope_': 'm2h_mm'})[0]
     sample, size = packed['data_samples'], (504, 1008) if loader == 'train_dataloader' else (24, 48)
     for field in ('gt_sem_seg', 'gt_disparity_map', 'gt_edge_map'):

@@ -6,9 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+
+from m2h_mm.engine.config import load_config
 
 TOY = Path(__file__).parents[1] / 'data' / 'toy_m2h.py'
 RUNS = count()
@@ -43,7 +44,7 @@ def toy_runner(tmp_path, toy_rooms) -> Callable[..., Runner]:
     """
 
     def build(options: dict | None = None, validate: bool = False, **more) -> Runner:
-        cfg = Config.fromfile(TOY)
+        cfg = load_config(TOY)
         for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
             loader.dataset.update(toy_rooms)
         cfg.param_scheduler, cfg.log_level = [], 'WARNING'

@@ -13,7 +13,7 @@ from torch import nn
 
 from m2h_mm.engine import refuse_replaced_switches
 from m2h_mm.engine.checkpoints import load_weights, read_checkpoint
-from m2h_mm.experiments.single_task import restrict_tasks
+from m2h_mm.engine.config import load_config, restrict_tasks
 from m2h_mm.registry import MODELS, OPTIM_WRAPPERS
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -160,7 +160,7 @@ def test_channels_last_changes_the_layout_alone(train):
     'name', ['m2h/m2h_tiny_rooms', 'mti_net/mti_net_tiny_rooms', 'baselines/mtl_tiny_rooms']
 )
 def test_no_convolution_has_to_convert_its_input(name):
-    cfg = Config.fromfile(CONFIGS / f'{name}.py').model
+    cfg = load_config(CONFIGS / f'{name}.py').model
     model = MODELS.build(dict(cfg, channels_last=True)).eval()
     seen = {}
 
@@ -271,7 +271,7 @@ def test_weightings_that_look_at_gradients_are_not_compiled(train):
     ],
 )
 def test_the_network_is_one_graph(name):
-    cfg = Config.fromfile(CONFIGS / f'{name}.py')
+    cfg = load_config(CONFIGS / f'{name}.py')
     cfg.model.backbone.update(
         arch=dict(embed_dims=24, depth=4, num_heads=3), out_indices=(0, 1, 2, 3), init_cfg=None
     )

@@ -41,8 +41,8 @@ COSTS = dict(
 
 @pytest.fixture
 def sweep(tmp_path) -> Sweep:
-    cfg = Config(dict(model=dict(tasks=dict(semseg=dict(num_classes=40), depth=dict()))))
-    single = {task: Config(dict(model=dict(tasks={task: {}}))) for task in TASKS}
+    cfg = Config(dict(tasks=dict(semseg=dict(num_classes=40), depth=dict())))
+    single = {task: Config(dict(tasks={task: {}})) for task in TASKS}
     return Sweep(
         'toy', tmp_path, {name: cfg for name in VALUES if name != SINGLE_TASK}, single, (0, 1)
     )
@@ -53,9 +53,7 @@ def finish(sweep: Sweep, skip=()) -> None:
         if run.name in skip:
             continue
         write_atomically(run.config, run.cfg.pretty_text)
-        metrics = {
-            METRICS[task]: VALUES[run.variant][task][run.seed] for task in run.cfg.model.tasks
-        }
+        metrics = {METRICS[task]: VALUES[run.variant][task][run.seed] for task in run.cfg.tasks}
         write_atomically(run.results, json.dumps(dict(metrics=metrics)))
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from m2h_mm.inference.inferencer import M2HInferencer
-from m2h_mm.inference.loading import find_config, load_model, official_config
+from m2h_mm.engine.config import find_config
+from m2h_mm.inference.loading import load_model, official_config
 from m2h_mm.methods.m2h.checkpoint import convert_official_m2h
 from m2h_mm.registry import MODELS
 

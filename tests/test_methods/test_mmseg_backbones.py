@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 
+from m2h_mm.engine.config import load_config
 from m2h_mm.registry import MODELS
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -26,7 +26,7 @@ BACKBONES = dict(
 @pytest.mark.parametrize('backbone', BACKBONES)
 @pytest.mark.parametrize('method', ['mti_net/mti_net', 'pad_net/pad_net', 'baselines/mtl'])
 def test_a_method_takes_the_pyramid_of_any_backbone(method, backbone):
-    cfg = Config.fromfile(CONFIGS / f'{method}_hrnet18_nyud.py').model
+    cfg = load_config(CONFIGS / f'{method}_hrnet18_nyud.py').model
     model = MODELS.build(dict(cfg, backbone=BACKBONES[backbone])).eval()
     image = torch.randn(1, 3, 64, 96, requires_grad=True)
     outputs = model(image)

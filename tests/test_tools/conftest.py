@@ -44,6 +44,8 @@ def start(tool: str, *arguments: object, **environment: str) -> subprocess.Popen
     tests.
     """
     interpreter = [sys.executable] if tool.endswith('.py') else []
+    # The package under test is that of this repository, whichever one is installed.
+    path = environment.pop('PYTHONPATH', str(Path(__file__).parent))
     return subprocess.Popen(
         [*interpreter, str(REPOSITORY / 'tools' / tool), *map(str, arguments)],
         cwd=Path(arguments[0]).parent,
@@ -55,7 +57,7 @@ def start(tool: str, *arguments: object, **environment: str) -> subprocess.Popen
             'OMP_NUM_THREADS': '1',
             'CUDA_VISIBLE_DEVICES': '-1',
             'PYTHON': sys.executable,
-            'PYTHONPATH': f'{Path(__file__).parent}:{REPOSITORY}',
+            'PYTHONPATH': os.pathsep.join([path, str(REPOSITORY)]),
             **environment,
         },
     )

@@ -15,9 +15,8 @@ import time
 from pathlib import Path
 
 import pytest
-from mmengine.config import Config
 
-from m2h_mm.experiments.single_task import restrict_tasks
+from m2h_mm.engine.config import load_config, restrict_tasks
 
 from .conftest import REPOSITORY, TOY
 
@@ -210,7 +209,7 @@ def test_a_typo_fails_at_once_and_plans_are_printed(bench):
 
 
 def test_real_trainings_are_resumed_and_compared(toy_config, run, tmp_path):
-    cfg = restrict_tasks(Config.fromfile(toy_config()), ['semseg', 'depth'])
+    cfg = restrict_tasks(load_config(toy_config()), ['semseg', 'depth'])
     (tmp_path / 'two_tasks.py').write_text(cfg.pretty_text)
     spec = tmp_path / 'real.py'
     spec.write_text(

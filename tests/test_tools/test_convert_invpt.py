@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from torch.testing import assert_close
 
+from m2h_mm.engine.config import load_config
 from m2h_mm.methods.invpt.checkpoint import (
     convert_official_invpt,
     is_dead,
@@ -29,8 +29,8 @@ TASKS = ('semseg', 'depth', 'normals', 'edge')
 ARCH = dict(embed_dims=64, depth=4, num_heads=2)
 CONFIG = f"""
 _base_ = '{REPOSITORY}/configs/invpt/invpt_vitl_nyud.py'
-model = dict(tasks=dict(semseg=dict(num_classes=5)),
-             backbone=dict(arch=dict({ARCH}, _delete_=True), img_size=(128, 192), init_cfg=None),
+tasks = dict(semseg=dict(num_classes=5))
+model = dict(backbone=dict(arch=dict({ARCH}, _delete_=True), img_size=(128, 192), init_cfg=None),
              decoder=dict(channels=32, extra_channels=8))
 """
 
@@ -97,7 +97,7 @@ def test_converted_model_predicts_what_the_official_one_does(
         '14 of the file have no effect' in said and 'multi_task_decoder.scale_embed.2.bias' in said
     )
 
-    model = MODELS.build(Config.fromfile(config).model).eval()
+    model = MODELS.build(load_config(config).model).eval()
     state = torch.load(tmp_path / 'out' / 'invpt.pth', weights_only=True)['state_dict']
     model.load_state_dict(state)
     names = ('block_6', 'block_12', 'block_18', 'final_norm')
@@ -116,7 +116,7 @@ def test_the_real_checkpoint_fits(listed):
     with torch.device('meta'):
         official = {key: torch.empty(shape) for key, shape in listed['state_dict']}
         model = MODELS.build(
-            Config.fromfile(REPOSITORY / 'configs' / 'invpt' / 'invpt_vitl_nyud.py').model
+            load_config(REPOSITORY / 'configs' / 'invpt' / 'invpt_vitl_nyud.py').model
         )
     assert [key for key in official if is_dead(key)] == sorted(
         listed['dead_keys'], key=list(official).index
@@ -177,7 +177,7 @@ def test_layers_are_numbered_by_the_checkpoints_own_order_of_tasks():
 
 def test_what_does_not_fit_is_named(official, config):
     with torch.device('meta'):
-        expected = MODELS.build(Config.fromfile(config).model).state_dict()
+        expected = MODELS.build(load_config(config).model).state_dict()
     assert convert_official_invpt(official, expected, TASKS).keys() == expected.keys()
 
     for extra in ('multi_task_decoder.invpt.gate.weight', 'backbone.head.weight', 'aux.weight'):
@@ -206,10 +206,8 @@ def test_another_order_of_tasks_is_refused(official, convert, config, tmp_path, 
     torch.save(official, tmp_path / 'official.pth')
     config.write_text(
         CONFIG.replace(
-            'model = dict(tasks=dict(semseg',
-            'model = '
-            'dict(tasks=dict(_delete_=True, depth='
-            'dict(), edge=dict(), normals=dict(), semseg',
+            'tasks = dict(semseg',
+            'tasks = dict(_delete_=True, depth=dict(), edge=dict(), normals=dict(), semseg',
         )
     )
     with pytest.raises(SystemExit):

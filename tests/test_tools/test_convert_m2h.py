@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from torch.nn import functional as F
 
+from m2h_mm.engine.config import load_config
 from m2h_mm.methods.m2h.checkpoint import (
     DEAD_KEYS,
     convert_official_m2h,
@@ -25,9 +25,9 @@ TINY = 'dict(embed_dims=48, depth=4, num_heads=3), out_indices=(0, 1, 2, 3), img
 # What tells M2H-small from M2H are the switches in braces.
 CONFIG = """
 default_scope = 'm2h_mm'
+tasks = dict(semseg=dict(num_classes={num_classes}), depth=dict(), normals=dict(), edge=dict())
 model = dict(
     type='MultiTaskModel',
-    tasks=dict(semseg=dict(num_classes={num_classes}), depth=dict(), normals=dict(), edge=dict()),
     backbone=dict(type='DINOv2', arch={arch}),
     neck=dict(type='TokenReassembly', out_channels={channels}, separable={small}),
     decoder=dict(type='M2HDecoder', channels={channels}, separable={small},
@@ -78,7 +78,7 @@ def test_converted_model_predicts_what_the_official_one_does(variant, convert, r
     said = convert(source, tmp_path / 'out' / 'm2h.pth', '--config', config)
     assert 'are not used' not in said and 'not in the file' not in said
 
-    model = MODELS.build(Config.fromfile(config).model).eval()
+    model = MODELS.build(load_config(config).model).eval()
     missing, unexpected = model.load_state_dict(
         torch.load(tmp_path / 'out' / 'm2h.pth', weights_only=True)['state_dict'], strict=False
     )
@@ -111,7 +111,7 @@ def test_the_real_checkpoints_fit(name, channels, reference, tmp_path):
     )
     with torch.device('meta'):
         official = {key: torch.empty(shape) for key, shape in listed['keys']}
-        model = MODELS.build(Config.fromfile(config).model)
+        model = MODELS.build(load_config(config).model)
     conversion = fit_official_m2h(official, model.state_dict())
     assert not conversion.unused and not conversion.missing
     assert set(conversion.dead) == DEAD_KEYS
@@ -190,7 +190,7 @@ def test_what_does_not_fit_is_named(convert, reference, tmp_path, capsys):
             '--config',
             config,
             '--cfg-options',
-            'model.tasks.semseg.num_classes=40',
+            'tasks.semseg.num_classes=40',
         )
     assert (
         'heads.semseg.final.weight is (7, 64, 1, 1), the model wants (40, 64, 1, 1)'

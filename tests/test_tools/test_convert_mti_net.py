@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from torch.testing import assert_close
 
 from m2h_mm.engine.checkpoints import load_weights
+from m2h_mm.engine.config import load_config
 from m2h_mm.methods.mti_net.checkpoint import (
     convert_official_mti_net,
     distillation_parts,
@@ -49,7 +49,7 @@ def listed(reference) -> dict:
 
 
 def build(method: str, **decoder) -> torch.nn.Module:
-    cfg = Config.fromfile(REPOSITORY / 'configs' / CONFIGS[method])
+    cfg = load_config(REPOSITORY / 'configs' / CONFIGS[method])
     cfg.model.decoder.update(decoder)
     return MODELS.build(cfg.model)
 
@@ -138,10 +138,10 @@ def test_a_converted_checkpoint_predicts_the_official_numbers(convert, reference
     ]
     (tmp_path / 'config.py').write_text(
         f"_base_ = '{REPOSITORY}/configs/{CONFIGS['mti']}'\n"
-        'model = dict(tasks=dict(semseg=dict(num_classes=5)), '
-        f'backbone=dict(extra=dict({", ".join(stages)})))\n'
+        'tasks = dict(semseg=dict(num_classes=5))\n'
+        f'model = dict(backbone=dict(extra=dict({", ".join(stages)})))\n'
     )
-    model = MODELS.build(Config.fromfile(tmp_path / 'config.py').model).eval()
+    model = MODELS.build(load_config(tmp_path / 'config.py').model).eval()
     official = {f'backbone.{key}': value for key, value in model.backbone.state_dict().items()}
     official.update(
         {

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from m2h_mm.engine.config import load_config
 from m2h_mm.registry import MODELS
 from m2h_mm.tasks import build_tasks
 
@@ -86,7 +86,7 @@ def test_files_of_a_test_give_the_metrics_of_the_test(toy_config, run, evaluate,
     config = toy_config()
     torch.manual_seed(0)
     torch.save(
-        dict(state_dict=MODELS.build(Config.fromfile(config).model).state_dict()),
+        dict(state_dict=MODELS.build(load_config(config).model).state_dict()),
         tmp_path / 'a.pth',
     )
     said = run(

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 
 from m2h_mm.engine.checkpoints import read_checkpoint
+from m2h_mm.engine.config import load_config
 from m2h_mm.registry import DATASETS
 
 from .conftest import REPOSITORY
 
 POISONED = """
 train_dataloader = dict(num_workers=1, persistent_workers=True, dataset=dict(
-    _delete_=True, type='NYUDDataset', data_root='{root}', split='train', tasks={{{{_base_.tasks}}}},
+    _delete_=True, type='NYUDDataset', data_root='{root}', split='train',
     pipeline={{{{_base_.train_pipeline}}}}, on_bad_sample='{mode}'))
 """
 
@@ -29,7 +29,7 @@ def poisoned(toy_config, tmp_path) -> Path:
     """The six toy rooms: 0 has an image that cannot be decoded, 1 depth of another size, 2 no depth
     but NaN, 3 no class but void, 4 an empty label file.
     """
-    rooms = DATASETS.build(Config.fromfile(toy_config()).train_dataloader.dataset)
+    rooms = DATASETS.build(load_config(toy_config()).train_dataloader.dataset)
     root = tmp_path / 'poisoned'
     shutil.copytree(rooms.data_root, root)
     image = root / 'images' / '0000000.png'
@@ -105,7 +105,7 @@ def test_every_weighting_trains_and_is_kept_in_checkpoints(toy_config, tmp_path,
     """With mixed precision and accumulated gradients. The tool runs within this process, to save
     the start of four.
     """
-    cfg = Config.fromfile(REPOSITORY / 'configs' / 'ablations' / f'weighting_{name}_tiny_rooms.py')
+    cfg = load_config(REPOSITORY / 'configs' / 'ablations' / f'weighting_{name}_tiny_rooms.py')
     file = toy_config(
         f"model['weighting'] = dict({dict(cfg.model.weighting)}, _delete_=True)\n", name=name
     )

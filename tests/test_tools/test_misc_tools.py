@@ -13,14 +13,13 @@ MISC = Path(__file__).resolve().parents[2] / 'tools' / 'misc'
 BASE = """
 pipeline = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'), dict(type='PackMultiTaskInputs')]
 tasks = dict(semseg=dict(num_classes=40), depth=dict())
-model = dict(tasks=tasks)
 val_dataloader = dict(
-    dataset=dict(type='NYUDDataset', data_root={root!r}, split='train', tasks=tasks, pipeline=pipeline))
+    dataset=dict(type='NYUDDataset', data_root={root!r}, split='train', pipeline=pipeline))
 """
 CONFIG = """
 _base_ = 'base.py'
 train_dataloader = dict(dataset=dict(
-    type='NYUDDataset', data_root={root!r}, split='train', tasks={{{{_base_.tasks}}}},
+    type='NYUDDataset', data_root={root!r}, split='train',
     pipeline=[dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'), dict(type='RandomFlip', prob=1.0),
               dict(type='PackMultiTaskInputs')]))
 """
@@ -87,11 +86,12 @@ def test_browse_reports_errors_in_one_message(run, config, tmp_path, capsys):
 
 
 def test_print_config_resolves_inheritance_and_options(run, config, tmp_path):
-    said = run('print_config.py', config, '--cfg-options', 'model.tasks.semseg.num_classes=13')
+    said = run('print_config.py', config, '--cfg-options', 'tasks.semseg.num_classes=13')
     assert 'num_classes=13' in said and 'RandomFlip' in said and 'val_dataloader' in said
     assert '_base_' not in said
     namespace = runpy.run_path(str(_write(tmp_path / 'printed.py', said)))
-    assert namespace['model'] == dict(tasks=dict(semseg=dict(num_classes=13), depth=dict()))
+    assert namespace['tasks'] == dict(semseg=dict(num_classes=13), depth=dict())
+    assert namespace['val_dataloader']['dataset']['tasks'] == namespace['tasks']
 
 
 def _write(path: Path, text: str) -> Path:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.runner import Runner
 
 from m2h_mm.engine.checkpoints import read_checkpoint
+from m2h_mm.engine.config import load_config
 from m2h_mm.evaluation import evaluate_constant_predictor
 from m2h_mm.registry import EVALUATOR
 from m2h_mm.tasks import build_tasks
@@ -114,7 +114,7 @@ def test_two_processes_stay_in_step_though_one_lacks_a_task(both):
 
 def test_two_processes_share_the_draws_and_the_frames_of_one(config, both, one, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    cfg = Config.fromfile(config)
+    cfg = load_config(config)
     train, val = (
         Runner.build_dataloader(cfg.train_dataloader, seed=0),
         Runner.build_dataloader(cfg.val_dataloader),

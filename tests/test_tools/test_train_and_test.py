@@ -101,7 +101,7 @@ def test_flags_of_train(toy_config, run, tmp_path):
             "model['heads']['depth']['in_channels'] = 7",
             r'model.heads.depth.in_channels is 7, but model.decoder \(M2HDecoder\) yields 8',
         ),
-        ("model['tasks'] = dict(detph=dict())", "unknown task 'detph'.*Did you mean 'depth'"),
+        ('tasks = dict(detph=dict())', "unknown task 'detph'.*Did you mean 'depth'"),
         (
             "train_dataloader['dataset'] = dict(_delete_=True, type='NYUDDataset', "
             "data_root='nowhere')",
@@ -155,6 +155,9 @@ class Brightness(Task):
     def decode(self, output):
         return output.clamp(0, 1)
 
+    def draw(self, map):
+        return (map[..., None] * [255, 255, 255]).clip(0, 255).astype('uint8')
+
 
 @MODELS.register_module()
 class MeanOfTasks(nn.Module):
@@ -184,14 +187,10 @@ class SquaredLoss(nn.Module):
 
 USER_CONFIG = """
 custom_imports = dict(imports=['my_module'])
-tasks = dict(semseg=dict(num_classes=40), depth=dict(), normals=dict(), edge=dict(), brightness=dict())
-model.update(
-    tasks=tasks)
+tasks = dict(brightness=dict())
 model['decoder']['interaction'] = dict(_delete_=True, type='MeanOfTasks')
 model['heads']['brightness'] = dict(type='SigmoidHead')
 model['losses'] = dict(brightness=dict(type='SquaredLoss'))
-for loader in (train_dataloader, val_dataloader, test_dataloader):
-    loader['dataset']['tasks'] = tasks
 """
 
 

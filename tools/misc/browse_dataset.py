@@ -70,7 +70,7 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args.config, args.cfg_options)
     dataset = build_dataset(cfg, args.split, augment=not args.no_augment)
-    tasks = build_tasks(cfg.model.tasks)
+    tasks = build_tasks(cfg.tasks)
     classes = dataset.metainfo.get('classes') or ()
     visualizer = MultiTaskVisualizer()
     out_dir = Path(args.out_dir).resolve()

@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         default={},
         metavar='KEY=VALUE',
-        help='override config values: model.tasks.semseg.num_classes=21',
+        help='override config values: tasks.semseg.num_classes=21',
     )
     return parser.parse_args()
 

@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         default={},
         metavar='KEY=VALUE',
-        help='override config values: model.tasks.semseg.num_classes=41',
+        help='override config values: tasks.semseg.num_classes=41',
     )
     return parser.parse_args()
 

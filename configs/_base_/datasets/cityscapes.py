@@ -3,7 +3,7 @@
 dataset_type = 'MultiTaskCityscapesDataset'
 data_root = 'data/CityscapesMT'
 # Disparity, not depth, is what the multi-task literature trains and measures.
-label_tasks = dict(semseg=dict(num_classes=19), disparity=dict(), edge=dict())
+tasks = dict(semseg=dict(num_classes=19), disparity=dict(), edge=dict())
 crop_size = (504, 1008)
 
 train_pipeline = [
@@ -22,7 +22,7 @@ test_pipeline = [
     dict(type='PackMultiTaskInputs'),
 ]
 
-cityscapes = dict(type=dataset_type, data_root=data_root, tasks=label_tasks)
+cityscapes = dict(type=dataset_type, data_root=data_root)
 train_dataloader = dict(
     batch_size=8,
     num_workers=8,

@@ -2,6 +2,7 @@
 #   python tools/dataset_converters/hypersim.py SRC --out-dir data/Hypersim
 dataset_type = 'HypersimDataset'
 data_root = 'data/Hypersim'
+tasks = dict(semseg=dict(num_classes=40), depth=dict(max_depth=80.0), normals=dict(), edge=dict())
 size = (480, 640)
 crop_size = (448, 576)
 

@@ -1,6 +1,7 @@
 # NYUD-v2 in the NYUD-MT layout: 795 training and 654 test frames, 40 classes.
 dataset_type = 'NYUDDataset'
 data_root = 'data/NYUDv2'
+tasks = dict(semseg=dict(num_classes=40), depth=dict(max_depth=10.0), normals=dict(), edge=dict())
 crop_size = (448, 576)
 
 # The recipe that ATRC, InvPT and TaskPrompter share.

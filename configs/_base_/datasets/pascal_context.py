@@ -2,7 +2,7 @@
 #   python tools/dataset_converters/pascal_context.py SRC --out-dir data/PASCALContext
 dataset_type = 'PASCALContextMTDataset'
 data_root = 'data/PASCALContext'
-label_tasks = dict(semseg=dict(num_classes=21), human_parts=dict(), saliency=dict(), normals=dict(), edge=dict())
+tasks = dict(semseg=dict(num_classes=21), human_parts=dict(), saliency=dict(), normals=dict(), edge=dict())
 crop_size = (512, 512)
 
 # The recipe that ATRC, InvPT and TaskPrompter share.
@@ -22,7 +22,7 @@ test_pipeline = [
     dict(type='PackMultiTaskInputs'),
 ]
 
-pascal = dict(type=dataset_type, data_root=data_root, tasks=label_tasks)
+pascal = dict(type=dataset_type, data_root=data_root)
 train_dataloader = dict(
     batch_size=8,
     num_workers=8,

@@ -1,9 +1,6 @@
 # InvPT's decoder on DINOv2 ViT-S/14, the backbone of configs/_base_/models/m2h.py.
-tasks = dict(semseg=dict(num_classes=40), depth=dict(max_depth=10.0), normals=dict(), edge=dict())
-
 model = dict(
     type='MultiTaskModel',
-    tasks=tasks,
     data_preprocessor=dict(type='MultiTaskDataPreprocessor', size_divisor=14),
     freeze_backbone=True,
     backbone=dict(type='DINOv2', arch='small',

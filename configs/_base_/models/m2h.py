@@ -1,9 +1,6 @@
 # M2H on DINOv2 ViT-S/14: 81 M parameters, of which 59 M are trained.
-tasks = dict(semseg=dict(num_classes=40), depth=dict(max_depth=10.0), normals=dict(), edge=dict())
-
 model = dict(
     type='MultiTaskModel',
-    tasks=tasks,
     channels_last=True,  # the layout that DINOv2's maps have; see docs/performance.md
     data_preprocessor=dict(type='MultiTaskDataPreprocessor', size_divisor=14),
     freeze_backbone=True,

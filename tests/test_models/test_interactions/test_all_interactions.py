@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.config import Config
 from torch import nn
 
+from m2h_mm.engine.config import load_config
 from m2h_mm.models import interactions
 from m2h_mm.models.building import build_part
 from m2h_mm.registry import MODELS
@@ -211,6 +211,6 @@ def test_decoder_takes_it_by_name(name):
 def test_there_is_an_ablation_of_each(ending):
     """The parent of the ablations has WMCA."""
     files = ABLATIONS.glob(f'interaction_*_{ending}.py')
-    assert sorted(Config.fromfile(path).model.decoder.interaction.type for path in files) == [
+    assert sorted(load_config(path).model.decoder.interaction.type for path in files) == [
         name for name in NAMES if name != 'WMCA'
     ]

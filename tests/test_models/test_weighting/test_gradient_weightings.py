@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
 from torch import nn
 
+from m2h_mm.engine.config import load_config
 from m2h_mm.models.weighting import GradNorm, PCGrad
 from m2h_mm.registry import MODELS
 
@@ -282,7 +282,7 @@ def test_the_scale_is_halved_until_the_gradients_fit():
 
 @pytest.fixture
 def model_config(tiny):
-    cfg = Config.fromfile(tiny[0]).model
+    cfg = load_config(tiny[0]).model
     cfg.weighting = dict(type='PCGrad', base_weights=dict(edge=10.0))
     return cfg
 

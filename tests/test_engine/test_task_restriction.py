@@ -2,12 +2,11 @@ import copy
 
 import pytest
 import torch
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 
+from m2h_mm.engine.config import load_config, restrict_tasks
 from m2h_mm.engine.config_check import check_config
-from m2h_mm.experiments.single_task import restrict_tasks
 from m2h_mm.registry import EVALUATOR, MODELS
 from m2h_mm.structures import MultiTaskDataSample
 
@@ -18,7 +17,7 @@ DECODERS = ['m2h/m2h', 'invpt/invpt', 'mti_net/mti_net', 'pad_net/pad_net', 'bas
 @pytest.fixture
 def load(request):
     configs = request.config.rootpath / 'configs'
-    return lambda name: Config.fromfile(configs / f'{name}_tiny_rooms.py')
+    return lambda name: load_config(configs / f'{name}_tiny_rooms.py')
 
 
 def sample(task, size=(56, 84)):
@@ -122,7 +121,7 @@ def test_main_tasks_wrapped_data_sets_and_lists_of_metrics(load):
     assert 'main_tasks' not in edge.model.decoder
     assert [metric['type'] for metric in edge.val_evaluator] == ['EdgeMetric']
     first, second = edge.train_dataloader.dataset.dataset.datasets
-    assert first.tasks == ['edge'] and second.tasks == dict(edge=dict())
+    assert first.tasks == second.tasks == dict(edge=dict())
     with torch.device('meta'):
         MODELS.build(edge.model)
 

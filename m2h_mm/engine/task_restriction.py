@@ -1,0 +1,186 @@
+"""A config restricted to some of its tasks, down to the single-task models of a comparison."""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.config import Config
+
+from m2h_mm.registry import METRICS, MODELS
+from m2h_mm.tasks import Task, build_tasks
+
+from .config_check import class_arguments
+from .shared_tasks import DATALOADERS, EVALUATORS, share_tasks
+
+# Entries of the model that have one value per task.
+BY_TASK = ('heads', 'losses')
+
+
+def restrict_tasks(cfg: Config, tasks: Sequence[str]) -> Config:
+    """The same config with some of its tasks only.
+
+    Changed are the declared ``tasks`` and the places that refer to them:
+
+    - ``model.heads``, ``model.losses``, and in ``model.weighting`` every argument that is a dict by
+      task, such as ``base_weights``;
+    - in any part of the model the arguments ``tasks`` and ``*_tasks`` (``main_tasks``), by which a
+      part says which tasks it serves. A part whose ``tasks`` are all gone is left out
+      (``merger=None``); another argument that would be empty is left to its default;
+    - consistency losses: one that needs a task that is gone is left out;
+    - data sets: one that is left without a task is left out of the data set that joins it;
+    - metrics of a task that is gone;
+    - ``default_hooks.checkpoint.save_best``: in place of the metric of a task that is gone comes the
+      headline metric of the first remaining task.
+
+    One task alone has nobody to exchange with: a decoder's ``interaction`` becomes
+    ``NoInteraction``.
+
+    Args:
+        cfg: config of a ``MultiTaskModel`` with its data and evaluators. Not changed.
+        tasks: names, at least one; the order stays that of the declaration.
+
+    Raises:
+        ValueError: a name that is not declared, none at all, or a data set that has none of them.
+    """
+    cfg = share_tasks(copy.deepcopy(cfg))
+    names = list(cfg.get('tasks') or ())
+    unknown = [name for name in tasks if name not in names]
+    if unknown or not tasks:
+        close = difflib.get_close_matches(unknown[0], names, n=1) if unknown else []
+        hint = f' Did you mean {close[0]!r}?' if close else ''
+        raise ValueError(
+            f'tasks: expected some of those of the config, {names}, got {list(tasks)}.{hint}'
+        )
+    gone = {name for name in names if name not in tasks}
+    cfg.tasks = _without(cfg.tasks, gone)
+    _restrict_model(cfg, gone)
+    for key in DATALOADERS:
+        if cfg.get(key):
+            dataset = _restrict_dataset(cfg[key]['dataset'], gone)
+            if dataset is None:
+                raise ValueError(f'{key}.dataset: it has labels of none of {list(tasks)}.')
+            cfg[key]['dataset'] = dataset
+    for key in EVALUATORS:
+        if cfg.get(key):
+            cfg[key] = _restrict_evaluator(cfg[key], gone)
+    _choose_best(cfg, build_tasks(cfg.tasks), gone)
+    return cfg
+
+
+def _without(value: Any, gone: set[str]) -> Any:
+    """A dict by task, or a list of tasks, without those that are gone."""
+    if isinstance(value, Mapping):
+        return {name: item for name, item in value.items() if name not in gone}
+    return type(value)(name for name in value if name not in gone)
+
+
+# ---- the model
+def _restrict_model(cfg: Config, gone: set[str]) -> None:
+    model = dict(cfg.model)
+    for key in BY_TASK:
+        model[key] = _without(model[key], gone)
+    weighting = model.get('weighting') or {}
+    for key, value in weighting.items():
+        if isinstance(value, Mapping):
+            weighting[key] = _without(value, gone)
+    model['consistency'] = [
+        loss
+        for loss in model.get('consistency') or ()
+        if gone.isdisjoint(getattr(MODELS.get(loss['type']), 'tasks', ()))
+    ]
+    cfg.model = _restrict_part(model, gone)
+    decoder = cfg.model.decoder
+    if len(cfg.tasks) == 1 and 'interaction' in class_arguments(MODELS.get(decoder['type']))[0]:
+        decoder.interaction = dict(type='NoInteraction')
+
+
+def _restrict_part(part: Any, gone: set[str]) -> Any:
+    """A part of the model, and the parts in it; None if it serves none of the remaining tasks."""
+    if isinstance(part, (list, tuple)):
+        parts = [(item, _restrict_part(item, gone)) for item in part]
+        return type(part)(after for before, after in parts if after is not None or before is None)
+    if not isinstance(part, Mapping):
+        return part
+    restricted = {}
+    for key, value in part.items():
+        if value and (key == 'tasks' or key.endswith('_tasks')):
+            value = _without(value, gone)
+            if not value and key == 'tasks':
+                return None
+            if not value:
+                continue
+        else:
+            value = _restrict_part(value, gone)
+        restricted[key] = value
+    return restricted
+
+
+# ---- data and metrics
+def _restrict_dataset(dataset: Mapping, gone: set[str]) -> Mapping | None:
+    """A data set, and those that it joins or repeats; None if it has no remaining task."""
+    dataset = dict(dataset)
+    if 'dataset' in dataset:
+        dataset['dataset'] = _restrict_dataset(dataset['dataset'], gone)
+        return dataset if dataset['dataset'] else None
+    if 'datasets' in dataset:
+        members = dataset['datasets']
+        if isinstance(members, Mapping):
+            found = {name: _restrict_dataset(part, gone) for name, part in members.items()}
+            dataset['datasets'] = {name: part for name, part in found.items() if part}
+        else:
+            found = [_restrict_dataset(part, gone) for part in members]
+            dataset['datasets'] = [part for part in found if part]
+        return dataset if dataset['datasets'] else None
+    if 'tasks' in dataset:
+        dataset['tasks'] = _without(dataset['tasks'], gone)
+        return dataset if dataset['tasks'] else None
+    return dataset
+
+
+def _restrict_evaluator(evaluator: Any, gone: set[str]) -> Any:
+    """An evaluator, a metric, a list of metrics or a dict of them, without those of tasks that are
+    gone.
+    """
+    if isinstance(evaluator, Mapping) and 'metrics' in evaluator:
+        evaluator = {**evaluator, 'metrics': _restrict_evaluator(evaluator['metrics'], gone)}
+        if 'tasks' in evaluator:
+            evaluator['tasks'] = _without(evaluator['tasks'], gone)
+        return evaluator
+    if isinstance(evaluator, Mapping) and 'type' not in evaluator:
+        kept = {}
+        for name, metric in evaluator.items():
+            if name in gone or (metric and 'type' in metric and _task_of(metric) in gone):
+                continue
+            if metric and 'type' not in metric:  # those of one data set of several
+                metric = _restrict_evaluator(metric, gone)
+                if not metric:
+                    continue
+            kept[name] = metric
+        return kept
+    metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
+    return [metric for metric in metrics if _task_of(metric) not in gone]
+
+
+def _task_of(metric: Mapping) -> str | None:
+    return metric.get('prefix') or getattr(METRICS.get(metric['type']), 'default_prefix', None)
+
+
+def _choose_best(cfg: Config, kept: Mapping[str, Task], gone: set[str]) -> None:
+    """Keep the metrics of ``save_best`` whose tasks remain, or take another one."""
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    best = checkpoint.get('save_best')
+    best = [best] if isinstance(best, str) else list(best or ())
+    # [<data set>/]<task>/<metric>
+    remaining = [metric for metric in best if gone.isdisjoint(metric.split('/')[:-1])]
+    if remaining and len(remaining) < len(best):
+        checkpoint.update(save_best=remaining)
+    elif best and not remaining:
+        name, task = next(iter(kept.items()))
+        dataset = best[0].split('/')[:-2]
+        checkpoint.update(
+            save_best='/'.join([*dataset, name, task.metric]),
+            rule='greater' if task.higher_is_better else 'less',
+        )
