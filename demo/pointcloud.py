@@ -19,6 +19,7 @@ from m2h_mm.mapping.point_cloud import (
     draw_cloud,
     point_cloud,
 )
+from m2h_mm.tasks.view import build_view
 from m2h_mm.visualization import save_picture
 
 USED = ('depth', 'normals', 'edge', 'semseg')
@@ -96,7 +97,7 @@ def main() -> None:
     maps = prediction.maps
     camera, origin = choose_camera(args, prediction.image.shape[:2])
     colours = (
-        inferencer.tasks['semseg'].draw(maps['semseg'])
+        build_view(inferencer.tasks['semseg']).draw(maps['semseg'])
         if args.colour == 'semseg'
         else prediction.image
     )

@@ -20,7 +20,8 @@ from m2h_mm.cli.common import plain_errors
 from m2h_mm.cli.model_arguments import OFFICIAL, add_model_arguments
 from m2h_mm.inference.inferencer import M2HInferencer, Prediction
 from m2h_mm.inference.video import VideoReader, VideoWriter
-from m2h_mm.tasks import Depth, PositiveTask, Task
+from m2h_mm.tasks import Depth
+from m2h_mm.tasks.view import View, build_view
 
 COLUMNS = 3
 
@@ -50,35 +51,29 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def colour_scales(
-    prediction: Prediction, tasks: Mapping[str, Task], max_depth: float | None
-) -> dict[str, dict]:
-    """Range of the colours of the maps that have one, for all frames; where a task has no limit,
-    the first frame's.
-    """
+def colour_limits(
+    prediction: Prediction, views: Mapping[str, View], max_depth: float | None
+) -> dict[str, tuple[float, float] | None]:
+    """The colour scale of each map for all frames, of which ``prediction`` is the first."""
     return {
-        name: dict(
-            vmin=0.0,
-            vmax=max_depth or tasks[name].max_depth
-            if isinstance(tasks[name], Depth)
-            else float(map.max()),
-        )
+        name: (0.0, max_depth)
+        if max_depth and isinstance(views[name].task, Depth)
+        else views[name].limits_of_video(views[name].map_of(map))
         for name, map in prediction.maps.items()
-        if isinstance(tasks[name], PositiveTask)
     }
 
 
 def picture(
     prediction: Prediction,
-    tasks: Mapping[str, Task],
-    scales: Mapping[str, dict],
+    views: Mapping[str, View],
+    limits: Mapping[str, tuple[float, float] | None],
     args: argparse.Namespace,
 ) -> np.ndarray:
     """The frame and its maps in rows of up to three."""
     panels = [] if args.no_image else [prediction.image]
-    panels += [
-        tasks[name].draw(map, **scales.get(name, {})) for name, map in prediction.maps.items()
-    ]
+    for name, map in prediction.maps.items():
+        shown = views[name].map_of(map)
+        panels.append(views[name].draw(shown.value, shown.valid, limits[name]))
     height, width = prediction.image.shape[:2]
     size = (args.panel_width, max(2, round(height * args.panel_width / width)))
     panels = [cv2.resize(panel, size, interpolation=cv2.INTER_AREA) for panel in panels]
@@ -101,15 +96,16 @@ def main() -> None:
     video = VideoReader(args.input)
     total = min(filter(None, (video.total, args.max_frames)), default=None)
     frames = ((f'{index:06d}', frame) for index, frame in enumerate(islice(video, args.max_frames)))
-    scales: dict[str, dict] = {}
+    views = {name: build_view(task) for name, task in inferencer.tasks.items()}
+    limits: dict[str, tuple[float, float] | None] = {}
     done, started = 0, time.monotonic()
     columns = (TextColumn('Frames'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with VideoWriter(args.out, video.fps) as writer, Progress(*columns) as progress:
             bar = progress.add_task('', total=total)
             for prediction in inferencer.stream(frames, args.tasks, args.size, args.dtype):
-                scales = scales or colour_scales(prediction, inferencer.tasks, args.max_depth)
-                writer.write(picture(prediction, inferencer.tasks, scales, args))
+                limits = limits or colour_limits(prediction, views, args.max_depth)
+                writer.write(picture(prediction, views, limits, args))
                 done += 1
                 progress.advance(bar)
     except KeyboardInterrupt:

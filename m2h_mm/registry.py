@@ -21,6 +21,9 @@ def _child(name: str, *locations: str) -> Registry:
 TASK_FOLDERS = ('depth', 'disparity', 'edge', 'human_parts', 'normals', 'saliency', 'semseg')
 
 TASKS = Registry('task', scope=SCOPE, locations=['m2h_mm.tasks'])
+VIEWS = Registry(
+    'view', scope=SCOPE, locations=[f'm2h_mm.tasks.{name}.view' for name in TASK_FOLDERS]
+)
 
 DATASETS = _child('DATASETS', 'm2h_mm.datasets')
 DATA_SAMPLERS = _child('DATA_SAMPLERS', 'm2h_mm.datasets')

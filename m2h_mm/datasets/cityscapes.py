@@ -8,7 +8,7 @@ from pathlib import Path
 
 from m2h_mm.registry import DATASETS
 from m2h_mm.tasks import build_tasks
-from m2h_mm.tasks.semseg.task import label_colours
+from m2h_mm.tasks.semseg.colours import class_colours
 
 from .multitask_dataset import MultiTaskDataset
 
@@ -59,7 +59,7 @@ class MultiTaskCityscapesDataset(MultiTaskDataset):
         FileNotFoundError, ValueError: see :class:`MultiTaskDataset`.
     """
 
-    METAINFO = dict(classes=CITYSCAPES_CLASSES[19], palette=label_colours(19).tolist())
+    METAINFO = dict(classes=CITYSCAPES_CLASSES[19], palette=class_colours(19).tolist())
     how_to_get = (
         'Make it from the official download with tools/dataset_converters/cityscapes.py, see '
         'docs/datasets.md, or set '
@@ -80,7 +80,7 @@ class MultiTaskCityscapesDataset(MultiTaskDataset):
             num_classes = tasks['semseg'].num_classes
             _check_classes(num_classes, Path(data_root))
             names = dict(
-                classes=CITYSCAPES_CLASSES[num_classes], palette=label_colours(num_classes).tolist()
+                classes=CITYSCAPES_CLASSES[num_classes], palette=class_colours(num_classes).tolist()
             )
             kwargs['metainfo'] = {**names, **(kwargs.get('metainfo') or {})}
         super().__init__(data_root=data_root, split=split, tasks=tasks, pipeline=pipeline, **kwargs)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from m2h_mm.registry import DATASETS
 from m2h_mm.tasks import build_tasks
-from m2h_mm.tasks.semseg.task import label_colours
+from m2h_mm.tasks.semseg.colours import class_colours
 
 from .multitask_dataset import MultiTaskDataset
 
@@ -105,7 +105,7 @@ class NYUDDataset(MultiTaskDataset):
         FileNotFoundError, ValueError: see :class:`MultiTaskDataset`.
     """
 
-    METAINFO = dict(classes=NYU40_CLASSES, palette=label_colours(len(NYU40_CLASSES)).tolist())
+    METAINFO = dict(classes=NYU40_CLASSES, palette=class_colours(len(NYU40_CLASSES)).tolist())
     how_to_get = (
         'Unpack an NYUD-MT archive there (the multi-task release of NYU Depth v2 that MTI-Net, '
         'ATRC and InvPT use), or '
@@ -126,7 +126,7 @@ class NYUDDataset(MultiTaskDataset):
     ) -> None:
         tasks = build_tasks(tasks)
         if 'semseg' in tasks and tasks['semseg'].num_classes == len(NYU13_CLASSES):
-            names = dict(classes=NYU13_CLASSES, palette=label_colours(len(NYU13_CLASSES)).tolist())
+            names = dict(classes=NYU13_CLASSES, palette=class_colours(len(NYU13_CLASSES)).tolist())
             kwargs['metainfo'] = {**names, **(kwargs.get('metainfo') or {})}
         super().__init__(
             data_root=data_root,

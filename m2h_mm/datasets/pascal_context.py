@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from m2h_mm.registry import DATASETS
-from m2h_mm.tasks.semseg.task import label_colours
+from m2h_mm.tasks.semseg.colours import class_colours
 
 from .multitask_dataset import MultiTaskDataset
 
@@ -65,7 +65,7 @@ class PASCALContextMTDataset(MultiTaskDataset):
         FileNotFoundError, ValueError: see :class:`MultiTaskDataset`.
     """
 
-    METAINFO = dict(classes=VOC_CLASSES, palette=label_colours(len(VOC_CLASSES)).tolist())
+    METAINFO = dict(classes=VOC_CLASSES, palette=class_colours(len(VOC_CLASSES)).tolist())
     how_to_get = (
         'Convert the multi-task release of PASCAL-Context (that of ASTMT, which MTI-Net, '
         'ATRC and InvPT use '

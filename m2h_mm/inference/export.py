@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from m2h_mm import __version__
 from m2h_mm.models.building import require_tasks
 from m2h_mm.models.data_preprocessor import centre_padding, crop_padding
+from m2h_mm.tasks.view import build_view
 
 METADATA = 'm2h_mm'
 """Under this key a file holds :func:`describe`, as JSON."""
@@ -121,12 +122,12 @@ def describe(
     for name in deployed.names:
         task = deployed.network.tasks[name]
         outputs[name] = dict(meaning='output of the head' if deployed.raw else task.meaning)
-        if hasattr(task, 'palette'):
-            names = list(classes if name == 'semseg' else getattr(task, 'classes', ()))
+        view = build_view(task)
+        if view.palette is not None:
             outputs[name].update(
                 num_classes=task.num_classes,
-                classes=names,
-                palette=task.palette[: task.num_classes].tolist(),
+                classes=list(view.class_names(classes)),
+                palette=view.palette[: task.num_classes].tolist(),
             )
     return dict(
         m2h_mm=__version__,

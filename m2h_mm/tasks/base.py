@@ -23,8 +23,9 @@ class Task(ABC):
 
     A subclass owns all that is true of the task for every network and data set: its fields and
     folder, how a label is read and moved, which pixels are valid, how a head's output becomes a
-    prediction and a picture. To add a task, subclass this in one file, register it in
-    :data:`~m2h_mm.registry.TASKS` under its name, and name it in a config.
+    prediction. How it looks is said by its view (:mod:`m2h_mm.tasks.view`). To add a task,
+    subclass this in one file, register it in :data:`~m2h_mm.registry.TASKS` under its name, and
+    name it in a config.
 
     Class attributes:
         name: the key in configs and metrics.
@@ -56,7 +57,6 @@ class Task(ABC):
     prediction_suffix: str = '.npy'
 
     # ---- labels
-    # ----------------------------------------------------------------------------------------------------
     @abstractmethod
     def read(self, path: str | Path) -> np.ndarray:
         """Decode a label file into ``(H, W)`` or ``(H, W, 3)``, in the task's units, ``void`` where
@@ -88,7 +88,6 @@ class Task(ABC):
         return self.resize(label, size)
 
     # ---- outputs
-    # ---------------------------------------------------------------------------------------------------
     def resize_output(self, output: Tensor, size: tuple[int, int]) -> Tensor:
         """A head's output ``(N, C, h, w)`` at ``size``, still in the output's space."""
         if known_equal(output.shape[-2], size[0]) and known_equal(output.shape[-1], size[1]):
@@ -100,7 +99,6 @@ class Task(ABC):
         """The prediction that an output ``(N, C, H, W)`` at full size stands for."""
 
     # ---- predictions as files
-    # --------------------------------------------------------------------------------------
     def read_prediction(self, path: str | Path) -> np.ndarray:
         """Decode a prediction file, ours or another program's, into ``(H, W)`` or ``(H, W, 3)`` in
         the task's units.
@@ -131,8 +129,7 @@ class Task(ABC):
         )
         return self.valid(channels_first[None])[0, 0].numpy()
 
-    # ---- statistics and pictures
-    # -----------------------------------------------------------------------------------
+    # ---- statistics
     def label_statistics(self, label: Tensor) -> Tensor:
         """What :meth:`constant_prediction` needs of one label ``(C, H, W)``, a vector to be summed
         over the frames.
@@ -145,10 +142,6 @@ class Task(ABC):
         pixels.
         """
         return (statistics[:-1] / statistics[-1].clamp(min=1)).float()[:, None, None]
-
-    @abstractmethod
-    def draw(self, map: np.ndarray) -> np.ndarray:
-        """A label or prediction ``(H, W)`` or ``(H, W, 3)`` as an RGB picture ``(H, W, 3)`` uint8."""
 
 
 def build_tasks(

@@ -1,15 +1,14 @@
-"""One picture of a frame in which several runs are compared: their predictions beside the truth,
-their errors below.
-"""
+"""Comparisons: the predictions and the errors of several runs for one frame, in one picture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from m2h_mm.tasks import Semseg, Task
+from m2h_mm.tasks import Task
+from m2h_mm.tasks.view import Map, Shown, View, build_view
 
 from .drawing import (
     WHITE,
@@ -22,9 +21,9 @@ from .drawing import (
     text_block,
     wrap,
 )
-from .error_maps import error_key, error_limit, error_panel, error_style, mean_error
-from .legends import TaskView, column_key
-from .multitask_visualizer import draw_panel
+from .error_maps import error_key, error_limit, error_panel, mean_error
+from .legends import draw_key
+from .panels import draw_panel
 
 Prediction = np.ndarray | str
 
@@ -85,11 +84,13 @@ def draw_comparison(
                 f'{labels[name].shape[:2]}.'
             )
     scale = fit_scale(size, panel_size)
-    shown = rescale(image, scale)
-    text = max(13, round(max(shown.shape[:2]) / 26))
+    panel = rescale(image, scale)
+    text = max(13, round(max(panel.shape[:2]) / 26))
     predictions = {name: {run: maps.get(name) for run, maps in runs.items()} for name in tasks}
     blocks = [
-        draw_block(task, shown, labels.get(name), predictions[name], size, scale, classes, text)
+        draw_task(
+            build_view(task), panel, labels.get(name), predictions[name], size, scale, classes, text
+        )
         for name, task in tasks.items()
     ]
     facts = [
@@ -104,8 +105,8 @@ def draw_comparison(
     return np.asarray(ImageOps.expand(picture, text, WHITE))
 
 
-def draw_block(
-    task: Task,
+def draw_task(
+    view: View,
     image: np.ndarray,
     label: np.ndarray | None,
     predictions: Mapping[str, Prediction | None],
@@ -117,7 +118,7 @@ def draw_block(
     """One task of all runs.
 
     Args:
-        task: the task.
+        view: of the task.
         image: ``(H', W', 3)`` uint8 RGB, as large as a panel.
         label: ``(H, W)`` or ``(H, W, 3)``, None where the frame has none.
         predictions: run to prediction, to the reason why there is none, or to None.
@@ -127,25 +128,24 @@ def draw_block(
         text: size of the text, pixels.
     """
     panel = image.shape[:2]
+    task = view.task
     expected = size if task.label_channels == 1 else (*size, task.label_channels)
     notices = {run: notice(prediction, expected) for run, prediction in predictions.items()}
-    views = {
-        run: make_view(task, predictions[run]) for run, reason in notices.items() if not reason
-    }
-    together = joint_view(task, views, label)
+    maps = {run: view.map_of(predictions[run]) for run, reason in notices.items() if not reason}
+    truth = None if label is None else Map(label, task.valid_pixels(label))
+    together = Shown(truth, below_one_another(maps.values()))
+    limits = view.limits(together)
     errors = (
-        {}
-        if label is None
-        else {run: task.error(view.prediction, label) for run, view in views.items()}
+        {} if truth is None else {run: task.error(map.value, label) for run, map in maps.items()}
     )
-    limit = error_limit(task, list(errors.values()))
+    limit = error_limit(view, list(errors.values()))
     means = {run: mean_error(error) for run, error in errors.items()}
     best = min(means.values(), default=0) if len(means) > 1 else None
 
     columns = [
         (
             'ground truth',
-            draw_panel(task, together, 'truth', scale, panel, text),
+            draw_panel(view, truth, limits, scale, panel, text),
             image,
             text_block(['image'], text),
         )
@@ -155,15 +155,14 @@ def draw_block(
         if notices[run]:
             upper = lower = notice_panel(*panel, notices[run], text)
         else:
-            views[run].limits = together.value_range
-            upper = draw_panel(task, views[run], 'prediction', scale, panel, text)
+            upper = draw_panel(view, maps[run], limits, scale, panel, text)
             lower = (
                 error_panel(errors[run], limit, scale, panel)
                 if run in errors
                 else notice_panel(*panel, 'no label', text)
             )
             if not np.isnan(means.get(run, np.nan)):
-                caption = error_style(task).text(means[run])
+                caption = view.error_style.text(means[run])
         columns.append(
             (
                 run,
@@ -182,14 +181,13 @@ def draw_block(
     captions = [caption for *_, caption in columns]
     width = max(panel[1] + 2, *(block.width for block in (*titles, *captions)))
     total = len(columns) * (width + gap) - gap
-    # Names of classes take room: they may fill all columns but the last, below which the key to the
-    # errors stands.
-    key_width = total - width - 2 * text if isinstance(task, Semseg) and len(columns) > 2 else width
-    keys = column_key(task, together, classes, key_width, text)
+    # A wide key may fill all columns but the last, below which the key to the errors stands.
+    key_width = total - width - 2 * text if view.wide_key and len(columns) > 2 else width
+    keys = draw_key(view, together, classes, key_width, text)
     if errors:
         spacer = Image.new('RGB', (max(0, total - width - gap - keys.width), 1), WHITE)
         keys = side_by_side(
-            [keys, spacer, error_key(task, list(errors.values()), limit, width, text)], gap // 2
+            [keys, spacer, error_key(view, list(errors.values()), limit, width, text)], gap // 2
         )
     rows = [titles, *([outlined(column[row]) for column in columns] for row in (1, 2)), captions]
     heading = text_block([task.name], round(1.3 * text), bold=True)
@@ -201,32 +199,21 @@ def notice(prediction: Prediction | None, expected: tuple[int, ...]) -> str:
     if not isinstance(prediction, np.ndarray):
         return prediction or 'no prediction'
     if prediction.shape != expected:
-        return f'expected {" × ".join(map(str, expected))},\ngot {" × ".join(map(str, prediction.shape))}'
+        wanted, got = (' × '.join(map(str, shape)) for shape in (expected, prediction.shape))
+        return f'expected {wanted},\ngot {got}'
     return ''
 
 
-def make_view(task: Task, prediction: np.ndarray) -> TaskView:
-    """A run's prediction; what is not finite, or stands for no value (0 m, a zero vector), is
-    marked as invalid.
+def below_one_another(maps: Iterable[Map]) -> Map | None:
+    """Maps of one size as a single one, for a scale and a key that are common to them; None where
+    there are none.
     """
-    channels = prediction.reshape(*prediction.shape[:2], -1)
-    valid = np.isfinite(channels).all(axis=2) & (channels != task.void).any(axis=2)
-    return TaskView(
-        prediction=np.nan_to_num(prediction, nan=0, posinf=0, neginf=0), prediction_valid=valid
+    maps = list(maps)
+    if not maps:
+        return None
+    return Map(
+        np.concatenate([map.value for map in maps]), np.concatenate([map.valid for map in maps])
     )
-
-
-def joint_view(task: Task, views: Mapping[str, TaskView], label: np.ndarray | None) -> TaskView:
-    """The truth and, below one another, the predictions of all runs: what a key common to them
-    explains.
-    """
-    joint = TaskView()
-    if label is not None:
-        joint.truth, joint.truth_valid = label, task.valid_pixels(label)
-    if views:
-        joint.prediction = np.concatenate([view.prediction for view in views.values()])
-        joint.prediction_valid = np.concatenate([view.prediction_valid for view in views.values()])
-    return joint
 
 
 def arrange(blocks: Sequence[Image.Image], gap: int) -> Image.Image:

@@ -1,66 +1,22 @@
-"""Pictures of how wrong a prediction is, with their key."""
+"""Error maps: pictures of how wrong a prediction is, with their key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import singledispatch
+from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
-from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from m2h_mm.tasks import Edge, Normals, Saliency, Semseg, Task
+from m2h_mm.tasks.keys import Scale, Tiles, round_numbers
+from m2h_mm.tasks.view import View
 
 from .drawing import HATCH_DARK, hatch, rescale, stack, text_block
-from .legends import colour_bar, swatches
+from .legends import draw_block
 
 COLORMAP = 'OrRd'
 PERCENTILE = 95
 ROUND_NUMBERS = np.array([1, 1.5, 2, 3, 4, 5, 6, 8, 10])
-
-
-@dataclass(frozen=True)
-class ErrorStyle:
-    """How the errors of a task are shown.
-
-    Attributes:
-        text: a mean error as it is written below its map.
-        limit: error of the darkest colour; None to take it from the data.
-        suffix: what follows a number in the key.
-        binary: an error is 0 or 1, right or wrong.
-    """
-
-    text: Callable[[float], str]
-    limit: float | None = None
-    suffix: str = ''
-    binary: bool = False
-
-
-@singledispatch
-def error_style(task: Task) -> ErrorStyle:
-    """How the errors of ``task`` are shown; another style is registered with
-    ``@error_style.register``.
-    """
-    suffix = f' {task.error_unit}' if task.error_unit else ''
-    return ErrorStyle(lambda mean: f'{mean:.3g}{suffix}', suffix=suffix)
-
-
-@error_style.register
-def _(task: Semseg) -> ErrorStyle:
-    return ErrorStyle(lambda mean: f'{100 * mean:.1f} % {task.error_unit}', limit=1.0, binary=True)
-
-
-@error_style.register
-def _(task: Normals) -> ErrorStyle:
-    return ErrorStyle(lambda mean: f'{mean:.1f}°', limit=30.0, suffix='°')
-
-
-@error_style.register(Edge)
-@error_style.register(Saliency)
-def _(task: Task) -> ErrorStyle:
-    return ErrorStyle(lambda mean: f'|p − y| = {mean:.3f}', limit=1.0)
 
 
 def mean_error(error: np.ndarray) -> float:
@@ -69,13 +25,13 @@ def mean_error(error: np.ndarray) -> float:
     return float(labelled.mean(dtype=np.float64)) if labelled.size else float('nan')
 
 
-def error_limit(task: Task, errors: Sequence[np.ndarray]) -> float:
+def error_limit(view: View, errors: Sequence[np.ndarray]) -> float:
     """The error that gets the darkest colour, one for all of ``errors (H, W)``.
 
     It is the task's own if it has one, such as 30 degrees for normals, else the 95th percentile of
     all errors rounded up to a round number, so that a few outliers do not leave the rest pale.
     """
-    fixed = error_style(task).limit
+    fixed = view.error_style.limit
     if fixed is not None:
         return fixed
     values = (
@@ -92,7 +48,7 @@ def error_limit(task: Task, errors: Sequence[np.ndarray]) -> float:
 
 
 def paint(values: np.ndarray, limit: float) -> np.ndarray:
-    """Errors ``(H, W)`` as RGB ``(H, W, 3)`` uint8: pale where right, dark red from ``limit`` on."""
+    """Errors ``(...)`` as RGB ``(..., 3)`` uint8: pale where right, dark red from ``limit`` on."""
     return matplotlib.colormaps[COLORMAP](np.clip(values / limit, 0, 1), bytes=True)[..., :3]
 
 
@@ -112,38 +68,29 @@ def error_panel(
 
 
 def error_key(
-    task: Task, errors: Sequence[np.ndarray], limit: float, width: int, size: int
+    view: View, errors: Sequence[np.ndarray], limit: float, width: int, size: int
 ) -> Image.Image:
     """The key to the error maps.
 
     Args:
-        task: whose errors.
+        view: of the task whose errors are shown.
         errors: all maps ``(H, W)`` that share the key.
         limit: error of the darkest colour.
         width: pixels to fill.
         size: of the text, pixels.
     """
-    style = error_style(task)
+    style = view.error_style
     if style.binary:
-        key = swatches(
-            [
-                (paint(np.zeros((1, 1)), limit), 'right'),
-                (paint(np.ones((1, 1)), limit), task.error_unit),
-            ],
-            width,
-            size,
-        )
+        right, wrong = (tuple(paint(np.array([error]), limit)[0].tolist()) for error in (0, 1))
+        block = Tiles(((right, 'right'), (wrong, view.task.error_unit)))
     else:
         inner = [
-            tick
-            for tick in MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(0, limit)
-            if 0 < tick < limit
+            (tick / limit, f'{tick:g}{style.suffix}')
+            for tick in round_numbers(0, limit, 4, (1, 2, 2.5, 5, 10))
         ]
         beyond = '≥ ' if any(np.nanmax(error, initial=0) > limit for error in errors) else ''
-        ticks = [
-            (0.0, '0'),
-            *((tick / limit, f'{tick:g}{style.suffix}') for tick in inner),
-            (1.0, f'{beyond}{limit:g}{style.suffix}'),
-        ]
-        key = colour_bar(paint(np.linspace(0, limit, width - 2)[None], limit), ticks, size)
-    return stack([text_block(['error'], size, bold=True), key], size // 4)
+        last = (1.0, f'{beyond}{limit:g}{style.suffix}')
+        block = Scale(paint(np.linspace(0, limit, width - 2), limit), ((0.0, '0'), *inner, last))
+    return stack(
+        [text_block(['error'], size, bold=True), draw_block(block, width, size)], size // 4
+    )

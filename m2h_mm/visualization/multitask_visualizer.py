@@ -6,21 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 from PIL import Image
 
 from m2h_mm.registry import VISUALIZERS
 from m2h_mm.structures import MultiTaskDataSample
-from m2h_mm.tasks import PositiveTask, Task, build_tasks
+from m2h_mm.tasks import Task, build_tasks
+from m2h_mm.tasks.view import build_view
 
 from .drawing import (
-    HATCH_DARK,
     WHITE,
     fit_scale,
-    hatch,
-    notice_panel,
     outlined,
     rescale,
     save_picture,
@@ -28,7 +25,8 @@ from .drawing import (
     text_block,
     text_width,
 )
-from .legends import TaskView, column_key
+from .legends import draw_key
+from .panels import draw_panel, shown_of_sample
 
 
 @VISUALIZERS.register_module()
@@ -140,16 +138,19 @@ class MultiTaskVisualizer(Visualizer):
                 f'image: expected (H, W, 3) uint8 RGB, got {image.shape} {image.dtype}.'
             )
         size = image.shape[:2]
-        views = {
-            name: make_view(task, sample, size, draw_gt, draw_pred) for name, task in tasks.items()
+        views = {name: build_view(task) for name, task in tasks.items()}
+        shown = {
+            name: shown_of_sample(view, sample, size, draw_gt, draw_pred)
+            for name, view in views.items()
         }
-        rows = [
-            row
-            for row in ('prediction', 'truth')
-            if any(getattr(v, row) is not None for v in views.values())
-        ]
-        if not rows and draw_gt and sample is not None:
-            rows = ['truth']
+        rows = {
+            'prediction': any(of_task.prediction is not None for of_task in shown.values()),
+            'ground truth': any(of_task.truth is not None for of_task in shown.values()),
+        }
+        if not any(rows.values()):
+            # Labels were asked for: that there are none is said in their row.
+            rows['ground truth'] = draw_gt and sample is not None
+        titles = [title for title, wanted in rows.items() if wanted]
 
         scale = fit_scale(size, self.panel_size)
         image = rescale(image, scale)
@@ -157,66 +158,23 @@ class MultiTaskVisualizer(Visualizer):
         text = max(13, round(max(height, width) / 26))
         column_width = max(width + 2, text * 11)
 
-        columns = [('image', [outlined(image)], describe(sample, size, scale, text))]
-        for name, task in tasks.items() if rows else ():
+        columns = [('image', [outlined(image)], frame_caption(sample, size, scale, text))]
+        for name, view in views.items() if titles else ():
+            maps = {
+                'prediction': (shown[name].prediction, 'no prediction'),
+                'ground truth': (shown[name].truth, 'no label'),
+            }
+            limits = view.limits(shown[name])
             panels = [
-                outlined(draw_panel(task, views[name], row, scale, (height, width), text))
-                for row in rows
+                outlined(draw_panel(view, map, limits, scale, (height, width), text, absent))
+                for map, absent in (maps[title] for title in titles)
             ]
-            columns.append(
-                (name, panels, column_key(task, views[name], classes, column_width, text))
-            )
-        labels = {'prediction': 'prediction', 'truth': 'ground truth'}
-        return compose(columns, [labels[row] for row in rows], (height + 2, column_width), text)
+            key = draw_key(view, shown[name], classes, column_width, text)
+            columns.append((name, panels, key))
+        return compose(columns, titles, (height + 2, column_width), text)
 
 
-def make_view(
-    task: Task,
-    sample: MultiTaskDataSample | None,
-    size: tuple[int, int],
-    draw_gt: bool,
-    draw_pred: bool,
-) -> TaskView:
-    """Collect what the sample holds for a task, as arrays of the image's size."""
-    view = TaskView()
-    if draw_gt and sample is not None and task.gt_field in sample:
-        label = sample.get(task.gt_field).data.detach().cpu()
-        view.truth = as_array(label, size)
-        view.truth_valid = as_array(task.valid(label[None])[0], size)
-    if draw_pred and sample is not None and task.pred_field in sample:
-        prediction = sample.get(task.pred_field).data.detach().cpu()
-        view.prediction = as_array(torch.nan_to_num(prediction, 0, 0, 0), size)
-        view.prediction_valid = as_array(torch.isfinite(prediction).all(dim=0, keepdim=True), size)
-    return view
-
-
-def as_array(map: torch.Tensor, size: tuple[int, int]) -> np.ndarray:
-    """A ``(C, H, W)`` tensor as ``(H, W)`` or ``(H, W, C)`` at ``size``, nearest neighbour."""
-    array = (map.float() if map.is_floating_point() else map).numpy().transpose(1, 2, 0)
-    if array.shape[:2] != tuple(size):
-        rows = ((np.arange(size[0]) + 0.5) * array.shape[0] / size[0]).astype(int)
-        columns = ((np.arange(size[1]) + 0.5) * array.shape[1] / size[1]).astype(int)
-        array = array[rows[:, None], columns]
-    return array[..., 0] if array.shape[2] == 1 else array
-
-
-def draw_panel(
-    task: Task, view: TaskView, row: str, scale: float, panel_size: tuple[int, int], text: int
-) -> np.ndarray:
-    """One map as a picture of ``panel_size``, hatched where it has no value."""
-    map, valid = getattr(view, row), getattr(view, f'{row}_valid')
-    if map is None:
-        return notice_panel(*panel_size, 'no label' if row == 'truth' else 'no prediction', text)
-    has_scale = isinstance(task, PositiveTask)
-    limits = dict(zip(('vmin', 'vmax'), view.value_range, strict=True)) if has_scale else {}
-    # Void is grey before the picture shrinks, or its own colour would bleed into what is valid.
-    picture = rescale(
-        np.where(valid[..., None], task.draw(map, **limits), np.uint8(HATCH_DARK)), scale
-    )
-    return np.where(rescale(valid, scale)[..., None], picture, hatch(*panel_size))
-
-
-def describe(
+def frame_caption(
     sample: MultiTaskDataSample | None, size: tuple[int, int], scale: float, text: int
 ) -> Image.Image:
     """What stands below the image: which frame this is and how it is shown."""

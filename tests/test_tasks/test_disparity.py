@@ -84,10 +84,3 @@ def test_predictions_are_not_negative():
     output = torch.tensor([[[[-1.0, 0.0, 200.0]]]])
     assert Disparity().decode(output).tolist() == [[[[0, 0, 200]]]]
     assert Disparity().error(PIXELS + 1, PIXELS)[1].tolist() == [1, 1, 1]
-
-
-def test_near_is_bright_and_unmeasured_grey():
-    picture = Disparity().draw(PIXELS).astype(int).sum(axis=2)
-    assert picture[1, 2] > picture[1, 1] > picture[0, 2] and picture[0, 0] == 3 * 128
-    limits = Disparity().draw(PIXELS, vmin=0.0, vmax=20.0)
-    np.testing.assert_array_equal(limits[1, 1], limits[1, 2])

@@ -36,8 +36,6 @@ def test_contract(name, cls, label):
     np.testing.assert_array_equal(task.flip(label)[:, ::-1], label)
     np.testing.assert_array_equal(task.zoom(label, 2.0, label.shape), label)
     assert set(np.unique(task.resize(label, (13, 20)))) <= set(np.unique(label))
-    picture = task.draw(label)
-    assert picture.shape == (6, 9, 3) and picture.dtype == np.uint8 and picture.std() > 0
 
 
 def test_fields_differ_from_those_of_semseg():
@@ -147,15 +145,6 @@ def test_saliency_error_and_constant_prediction():
     assert task.constant_prediction(statistics).item() == 0.25
 
 
-def test_saliency_picture():
-    np.testing.assert_array_equal(
-        Saliency().draw(np.array([[0, 1, 255]], np.uint8))[..., 0], [[0, 255, 128]]
-    )
-    np.testing.assert_array_equal(
-        Saliency().draw(np.array([[0.2, 0.5]], np.float32))[..., 1], [[51, 128]]
-    )
-
-
 # ---- human parts
 # ---------------------------------------------------------------------------------------------------
 SOMEBODY = torch.tensor([[[0, 3], [255, 0]]])
@@ -253,7 +242,7 @@ def test_constant_human_part_is_that_of_the_frames_that_count():
     )
 
 
-def test_every_part_has_a_name_and_a_colour():
+def test_every_part_has_a_name():
     task = HumanParts()
     assert task.classes == (
         'background',
@@ -264,10 +253,4 @@ def test_every_part_has_a_name_and_a_colour():
         'upper legs',
         'lower legs',
     )
-    colours = task.draw(np.array([[*range(7), 255]], np.uint8))[0].astype(int)
-    distances = np.abs(colours[:, None] - colours).sum(axis=2)
-    assert distances[~np.eye(8, dtype=bool)].min() > 60
     assert HumanParts(5).classes == ()
-    assert not np.array_equal(Semseg(7).palette[0], task.palette[0]), (
-        'the palette of semseg was changed'
-    )

@@ -153,12 +153,6 @@ def test_constant_predictions():
     )
 
 
-@pytest.mark.parametrize('name', LABELS)
-def test_pictures_are_rgb(name):
-    picture = build_tasks([name])[name].draw(LABELS[name])
-    assert picture.shape == (6, 9, 3) and picture.dtype == np.uint8 and picture.std() > 0
-
-
 def test_unknown_task_is_named_with_a_suggestion():
     with pytest.raises(ValueError, match="'detph'.*Did you mean 'depth'"):
         build_tasks(['semseg', 'detph'])

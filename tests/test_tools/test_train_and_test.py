@@ -155,9 +155,6 @@ class Brightness(Task):
     def decode(self, output):
         return output.clamp(0, 1)
 
-    def draw(self, map):
-        return (map[..., None] * [255, 255, 255]).clip(0, 255).astype('uint8')
-
 
 @MODELS.register_module()
 class MeanOfTasks(nn.Module):

@@ -5,10 +5,11 @@ import pytest
 from PIL import Image
 
 from m2h_mm.tasks import build_tasks
+from m2h_mm.tasks.view import build_view
 from m2h_mm.visualization import comparison
-from m2h_mm.visualization.comparison import arrange, draw_comparison, joint_view, make_view
+from m2h_mm.visualization.comparison import arrange, below_one_another, draw_comparison
 from m2h_mm.visualization.drawing import HATCH_DARK, HATCH_LIGHT
-from m2h_mm.visualization.error_maps import error_limit, error_panel, error_style, mean_error, paint
+from m2h_mm.visualization.error_maps import error_limit, error_panel, mean_error, paint
 
 SIZE = (12, 16)
 PANEL = 64  # each pixel of the frame is four by four of the picture
@@ -16,6 +17,8 @@ SCALE = PANEL // SIZE[1]
 TASKS = build_tasks(
     dict(semseg=dict(num_classes=6), depth={}, normals={}, edge={}, saliency={}, human_parts={})
 )
+
+VIEWS = {name: build_view(task) for name, task in TASKS.items()}
 
 
 @pytest.fixture
@@ -81,7 +84,6 @@ def pixels_of(picture: np.ndarray, colour: np.ndarray) -> int:
 
 
 # ---- error maps
-# ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ('name', 'wrong', 'text'),
     [
@@ -96,7 +98,8 @@ def pixels_of(picture: np.ndarray, colour: np.ndarray) -> int:
 def test_a_mean_error_is_of_the_labelled_pixels_and_in_the_tasks_unit(name, wrong, text):
     task, prediction = TASKS[name], prediction_of(name)
     prediction[: SIZE[0] // 2] = wrong
-    assert error_style(task).text(mean_error(task.error(prediction, label_of(name)))) == text
+    error = mean_error(task.error(prediction, label_of(name)))
+    assert VIEWS[name].error_style.text(error) == text
     label = label_of(name)
     label[: SIZE[0] // 2] = task.void
     assert mean_error(task.error(prediction, label)) == pytest.approx(0, abs=1e-4)
@@ -106,12 +109,12 @@ def test_a_mean_error_is_of_the_labelled_pixels_and_in_the_tasks_unit(name, wron
 def test_natural_limits_are_kept_whatever_the_errors():
     for name, limit in dict(semseg=1, human_parts=1, normals=30, edge=1, saliency=1).items():
         assert (
-            error_limit(TASKS[name], []) == error_limit(TASKS[name], [np.full(SIZE, 1e-3)]) == limit
+            error_limit(VIEWS[name], []) == error_limit(VIEWS[name], [np.full(SIZE, 1e-3)]) == limit
         )
 
 
 def test_the_limit_is_round_common_to_all_runs_and_not_the_outliers():
-    depth = TASKS['depth']
+    depth = VIEWS['depth']
     small, large = np.linspace(0, 0.1, 1000)[None], np.linspace(0, 1.3, 1000)[None]
     assert error_limit(depth, [small]) == pytest.approx(0.1)
     assert error_limit(depth, [small, large]) == error_limit(depth, [large, small]) > 1
@@ -136,13 +139,13 @@ def test_the_limit_is_round_common_to_all_runs_and_not_the_outliers():
 
 @pytest.mark.parametrize('errors', [[], [np.zeros(SIZE)], [np.full(SIZE, np.nan)]])
 def test_there_is_a_limit_where_nothing_is_wrong_or_labelled(errors):
-    assert error_limit(TASKS['depth'], errors) == 1
+    assert error_limit(VIEWS['depth'], errors) == 1
 
 
 def test_a_rare_error_does_not_vanish():
     error = np.zeros(SIZE)
     error[0, 0] = 0.4
-    assert error_limit(TASKS['depth'], [error]) == pytest.approx(0.4)
+    assert error_limit(VIEWS['depth'], [error]) == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize('scale', [0.5, 1, 3])
@@ -160,7 +163,6 @@ def test_an_infinite_error_is_as_dark_as_the_limit():
 
 
 # ---- the picture
-# ---------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize('count', [1, 2, 5])
 def test_runs_are_columns_named_in_order_and_tasks_blocks(image, texts, count):
     runs = {f'run{index}': {name: prediction_of(name) for name in TASKS} for index in range(count)}
@@ -189,7 +191,7 @@ def test_truth_and_perfect_runs_look_alike_and_their_errors_are_pale(image):
     )
     half = SIZE[0] * SIZE[1] * SCALE**2 // 2
     tile = 400
-    assert 2 * half <= pixels_of(picture, part.palette[3]) <= 2 * half + tile
+    assert 2 * half <= pixels_of(picture, VIEWS['human_parts'].palette[3]) <= 2 * half + tile
     assert 2 * half <= pixels_of(picture, paint(np.zeros((1, 1)), 1)) <= 2 * half + tile
     assert pixels_of(picture, paint(np.ones((1, 1)), 1)) <= tile
 
@@ -229,9 +231,9 @@ def test_the_smallest_mean_is_bold_and_only_among_several(image, texts):
 def test_all_runs_share_the_colours_of_the_truth(image, monkeypatch):
     seen, draw = [], comparison.draw_panel
 
-    def record(task, view, *rest):
-        seen.append(view.value_range)
-        return draw(task, view, *rest)
+    def record(view, map, limits, *rest):
+        seen.append(limits)
+        return draw(view, map, limits, *rest)
 
     monkeypatch.setattr(comparison, 'draw_panel', record)
     label = label_of('depth')
@@ -307,8 +309,8 @@ def test_what_has_no_value_counts_as_wrong_and_is_hatched(image, texts):
     not_finite[:, :8] = np.nan
     runs = {'zero': {'depth': holes}, 'nan': {'depth': not_finite}}
     for prediction in (holes, not_finite):
-        view = make_view(TASKS['depth'], prediction)
-        np.testing.assert_array_equal(view.prediction_valid[0], np.arange(16) >= 8)
+        valid = VIEWS['depth'].map_of(prediction).valid
+        np.testing.assert_array_equal(valid[0], np.arange(16) >= 8)
     picture = draw_comparison(
         image, {'depth': TASKS['depth']}, {'depth': label}, runs, panel_size=PANEL
     )
@@ -318,22 +320,10 @@ def test_what_has_no_value_counts_as_wrong_and_is_hatched(image, texts):
     assert hatched(picture).sum() >= SIZE[0] * SIZE[1] * SCALE**2
 
 
-def test_a_zero_vector_has_no_value():
-    normals = prediction_of('normals')
-    normals[0] = 0
-    assert not make_view(TASKS['normals'], normals).prediction_valid[0].any()
-    assert make_view(TASKS['normals'], normals).prediction_valid[1:].all()
-    background = prediction_of('human_parts')
-    assert make_view(TASKS['human_parts'], background).prediction_valid.all()
-
-
-def test_the_key_knows_the_classes_of_every_run():
-    views = {
-        run: make_view(TASKS['semseg'], np.full(SIZE, index))
-        for run, index in dict(a=3, b=5).items()
-    }
-    joint = joint_view(TASKS['semseg'], views, label_of('semseg'))
-    assert set(joint.values('prediction')) == {3, 5} and set(joint.values('truth')) == {1, 2}
+def test_the_key_knows_the_values_of_every_run():
+    maps = [VIEWS['semseg'].map_of(np.full(SIZE, index)) for index in (3, 5)]
+    assert set(below_one_another(maps).values) == {3, 5}
+    assert below_one_another([]) is None
 
 
 @pytest.mark.parametrize('count', [1, 2, 3, 6])

@@ -9,9 +9,10 @@ from mmengine.structures import PixelData
 from m2h_mm.registry import VISUALIZERS
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.tasks import Task, build_tasks
+from m2h_mm.tasks.view import build_view
 from m2h_mm.visualization import MultiTaskVisualizer, frame_image, legends, save_picture, spread
 from m2h_mm.visualization.drawing import HATCH_DARK, HATCH_LIGHT, fit_scale, rescale, text_width
-from m2h_mm.visualization.multitask_visualizer import draw_panel, make_view
+from m2h_mm.visualization.panels import draw_panel, shown_of_sample
 
 SIZE = (12, 16)
 CLASSES = [f'name {i}' for i in range(5)]
@@ -92,16 +93,15 @@ def test_shrunk_mask_stays_a_mask():
 def test_invalid_pixels_are_hatched_and_only_they(tasks):
     labels = torch.randint(0, 6, (1, *SIZE), dtype=torch.uint8)
     labels[:, :3] = 255
-    view = make_view(tasks['semseg'], make_sample(gt_sem_seg=labels), SIZE, True, True)
-    panel = draw_panel(tasks['semseg'], view, 'truth', 1, SIZE, 10)
+    view = build_view(tasks['semseg'])
+    truth = shown_of_sample(view, make_sample(gt_sem_seg=labels), SIZE).truth
+    panel = draw_panel(view, truth, None, 1, SIZE, 10)
     assert is_hatched(panel[:3]).all()
-    np.testing.assert_array_equal(panel[3:], tasks['semseg'].draw(labels[0, 3:].numpy()))
-    assert view.has_holes('truth') and not view.has_holes('prediction')
+    np.testing.assert_array_equal(panel[3:], view.draw(labels[0, 3:].numpy()))
 
 
 def test_missing_label_says_so(tasks):
-    view = make_view(tasks['normals'], make_sample(), SIZE, True, True)
-    panel = draw_panel(tasks['normals'], view, 'truth', 8, (96, 128), 13)
+    panel = draw_panel(build_view(tasks['normals']), None, None, 8, (96, 128), 13)
     hatched = is_hatched(panel)
     assert hatched[0].all() and hatched[:, 0].all()
     assert (panel[40:56, 40:88] == 255).all(-1).any(), 'no text box in the middle'
@@ -110,17 +110,14 @@ def test_missing_label_says_so(tasks):
 def test_depth_rows_share_the_range_of_the_truth(tasks):
     truth = torch.linspace(1, 5, 12 * 16).reshape(1, *SIZE)
     truth[0, 0, 1] = 0
-    view = make_view(
-        tasks['depth'],
-        make_sample(gt_depth_map=truth, pred_depth_map=truth.clamp(min=1) + 1),
-        SIZE,
-        True,
-        True,
-    )
+    view = build_view(tasks['depth'])
+    sample = make_sample(gt_depth_map=truth, pred_depth_map=truth.clamp(min=1) + 1)
+    shown = shown_of_sample(view, sample, SIZE)
+    limits = view.limits(shown)
     upper, lower = (
-        draw_panel(tasks['depth'], view, row, 1, SIZE, 10) for row in ('prediction', 'truth')
+        draw_panel(view, map, limits, 1, SIZE, 10) for map in (shown.prediction, shown.truth)
     )
-    assert view.value_range == (1, 5)
+    assert limits == (1, 5)
     np.testing.assert_array_equal(upper[11, 15], lower[11, 15])
     same_depth = abs(truth[0] - 3).argmin(), abs(truth[0].clamp(min=1) + 1 - 3).argmin()
     difference = (
@@ -133,38 +130,8 @@ def test_depth_range_falls_back_to_the_prediction(tasks):
     sample = make_sample(
         gt_depth_map=depth_map(0.0), pred_depth_map=torch.linspace(2, 4, 192).reshape(1, *SIZE)
     )
-    assert make_view(tasks['depth'], sample, SIZE, True, True).value_range == (2, 4)
-
-
-@pytest.mark.parametrize(
-    ('predicted', 'first', 'last'),
-    [(2.0, '1.00 m', '3.00 m'), (0.5, '≤ 1.00 m', '3.00 m'), (9.0, '1.00 m', '≥ 3.00 m')],
-)
-def test_depth_key_says_where_colours_saturate(tasks, monkeypatch, predicted, first, last):
-    seen = []
-    monkeypatch.setattr(legends, 'colour_bar', lambda ramp, ticks, size: seen.append(ticks))
-    truth = depth_map(1.0)
-    truth[..., 8:] = 3
-    sample = make_sample(gt_depth_map=truth, pred_depth_map=depth_map(predicted))
-    legends.task_key(
-        tasks['depth'], make_view(tasks['depth'], sample, SIZE, True, True), (), 300, 13
-    )
-    (ticks,) = seen
-    assert (ticks[0], ticks[-1]) == ((0.0, first), (1.0, last))
-    assert (0.5, '2 m') in ticks
-
-
-def test_class_key_names_the_classes_that_occur(tasks, monkeypatch):
-    seen = []
-    monkeypatch.setattr(legends, 'swatches', lambda entries, width, size: seen.extend(entries))
-    truth, predicted = torch.full((1, *SIZE), 255, dtype=torch.uint8), torch.full((1, *SIZE), 3)
-    truth[..., :4], predicted[..., 5:] = 1, 5
-    view = make_view(
-        tasks['semseg'], make_sample(gt_sem_seg=truth, pred_sem_seg=predicted), SIZE, True, True
-    )
-    legends.task_key(tasks['semseg'], view, CLASSES, 300, 13)
-    assert [text for _, text in seen] == ['name 1', 'name 3', 'class 5']
-    np.testing.assert_array_equal(seen[1][0][0, 0], tasks['semseg'].palette[3])
+    view = build_view(tasks['depth'])
+    assert view.limits(shown_of_sample(view, sample, SIZE)) == (2, 4)
 
 
 def test_long_names_are_not_cut():
@@ -176,45 +143,20 @@ def test_long_names_are_not_cut():
 
 def test_maps_of_another_size_are_resized_to_the_image(tasks):
     small = torch.arange(6, dtype=torch.uint8).reshape(1, 2, 3)
-    view = make_view(tasks['semseg'], make_sample(gt_sem_seg=small), (4, 6), True, True)
-    np.testing.assert_array_equal(view.truth, np.kron(small[0].numpy(), np.ones((2, 2), np.uint8)))
+    shown = shown_of_sample(build_view(tasks['semseg']), make_sample(gt_sem_seg=small), (4, 6))
+    np.testing.assert_array_equal(
+        shown.truth.value, np.kron(small[0].numpy(), np.ones((2, 2), np.uint8))
+    )
 
 
 def test_a_diverged_prediction_is_hatched_not_fatal(visualizer, image, tasks):
     sample = make_sample(
         pred_depth_map=depth_map(float('nan')), pred_normal_map=torch.full((3, *SIZE), float('nan'))
     )
-    view = make_view(tasks['depth'], sample, SIZE, True, True)
-    assert is_hatched(draw_panel(tasks['depth'], view, 'prediction', 1, SIZE, 10)).all()
+    view = build_view(tasks['depth'])
+    shown = shown_of_sample(view, sample, SIZE)
+    assert is_hatched(draw_panel(view, shown.prediction, view.limits(shown), 1, SIZE, 10)).all()
     visualizer.draw_frame(image, sample, tasks)
-
-
-def test_a_task_of_ones_own_is_drawn(visualizer, image, tasks):
-    class Height(Task):
-        name, gt_field, pred_field, folder, metric = (
-            'height',
-            'gt_height',
-            'pred_height',
-            'height',
-            'rmse',
-        )
-
-        def read(self, path):
-            raise NotImplementedError
-
-        def valid(self, label):
-            return label > 0
-
-        def decode(self, output):
-            return output
-
-        def draw(self, map):
-            return np.full((*map.shape, 3), (1, 200, 77), np.uint8)
-
-    picture = visualizer.draw_frame(
-        image, make_sample(gt_height=depth_map(1.0)), dict(height=Height())
-    )
-    assert (picture == (1, 200, 77)).all(-1).sum() == 48 * 64
 
 
 @pytest.mark.parametrize('sample', [None, make_sample()])

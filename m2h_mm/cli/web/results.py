@@ -28,10 +28,11 @@ from m2h_mm.inference.inferencer import (
 )
 from m2h_mm.mapping.depth_mesh import triangulate, write_glb
 from m2h_mm.mapping.point_cloud import DEFAULT_FOV, camera_of_file, camera_of_view, point_cloud
+from m2h_mm.tasks.view import build_view
 from m2h_mm.visualization import save_picture
 from m2h_mm.visualization.drawing import WHITE, fit_scale, outlined, rescale, stack, text_block
-from m2h_mm.visualization.legends import column_key
-from m2h_mm.visualization.multitask_visualizer import draw_panel, make_view
+from m2h_mm.visualization.legends import draw_key
+from m2h_mm.visualization.panels import draw_panel, shown_of_sample
 
 FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'GIF')
 """Those that browsers show too. Others are not even tried: some decoders start programs."""
@@ -205,15 +206,19 @@ def predict_upload(
 
 
 def draw_map(inferencer: M2HInferencer, prediction: Prediction, name: str) -> np.ndarray:
-    """A map in colours between its title and the key to them, on white: ``(H', W', 3)`` uint8 RGB."""
-    task, size = inferencer.tasks[name], limit_pixels(prediction.image.shape[:2], MAX_INPUT_PIXELS)
-    view = make_view(task, prediction.sample, size, draw_gt=False, draw_pred=True)
+    """A map in colours between its title and their key, on white: ``(H', W', 3)`` uint8 RGB."""
+    view = build_view(inferencer.tasks[name])
+    size = limit_pixels(prediction.image.shape[:2], MAX_INPUT_PIXELS)
+    shown = shown_of_sample(view, prediction.sample, size, draw_gt=False)
     scale = fit_scale(size, PANEL_SIZE)
     height, width = rescale(np.empty(size, np.uint8), scale).shape
     text = max(13, round(max(height, width) / 30))
-    panel = outlined(draw_panel(task, view, 'prediction', scale, (height, width), text))
-    key = column_key(task, view, inferencer.classes, max(width + 2, text * 11), text)
-    card = stack([text_block([title(name)], text, bold=True), panel, key], text // 2)
+    panel = draw_panel(
+        view, shown.prediction, view.limits(shown), scale, (height, width), text, 'no prediction'
+    )
+    key = draw_key(view, shown, inferencer.classes, max(width + 2, text * 11), text)
+    heading = text_block([title(name)], text, bold=True)
+    card = stack([heading, outlined(panel), key], text // 2)
     return np.asarray(ImageOps.expand(card, text // 2, WHITE))
 
 

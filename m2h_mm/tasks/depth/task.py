@@ -32,7 +32,6 @@ class Depth(PositiveTask):
     metric = 'rmse'
     error_unit = 'm'
     meaning = 'metres along the optical axis'
-    colormap = 'magma_r'
 
     def __init__(self, min_depth: float = 1e-3, max_depth: float = 10.0) -> None:
         if not 0 < min_depth < max_depth:

@@ -42,7 +42,6 @@ class Disparity(PositiveTask):
     metric = 'rmse'
     error_unit = 'px'
     meaning = 'disparity in pixels'
-    colormap = 'magma'
 
     def read(self, path: str | Path) -> np.ndarray:
         """``(H, W)`` float32 pixels: ``.npy`` and ``.mat`` hold pixels, 16-bit ``.png`` 256 *

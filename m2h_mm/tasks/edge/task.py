@@ -51,9 +51,3 @@ class Edge(Task):
 
     def to_png(self, prediction: np.ndarray) -> np.ndarray:
         return probability_to_png(prediction)
-
-    def draw(self, map: np.ndarray) -> np.ndarray:
-        """Dark lines on white, void grey."""
-        picture = np.repeat((255 * (1 - np.clip(map, 0, 1)))[..., None], 3, axis=2).astype(np.uint8)
-        picture[map == self.void] = 128
-        return picture

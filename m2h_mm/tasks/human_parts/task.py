@@ -5,10 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from m2h_mm.registry import TASKS
-from m2h_mm.tasks.semseg.task import Semseg, label_colours
+from m2h_mm.tasks.semseg.task import Semseg
 
 PARTS = ('background', 'head', 'torso', 'upper arms', 'lower arms', 'upper legs', 'lower legs')
-BACKGROUND_COLOUR = (226, 226, 226)
 
 
 @TASKS.register_module('human_parts')
@@ -42,8 +41,6 @@ class HumanParts(Semseg):
     def __init__(self, num_classes: int = 7) -> None:
         super().__init__(num_classes)
         self.classes = PARTS if num_classes == len(PARTS) else ()
-        self.palette = label_colours()
-        self.palette[0] = BACKGROUND_COLOUR
 
     def valid(self, label: Tensor) -> Tensor:
         """``(N, 1, H, W)`` bool: not void, and in a label ``(N, 1, H, W)`` that shows somebody."""

@@ -85,9 +85,3 @@ class Normals(Task):
         angle = np.degrees(np.arctan2(sine, cosine))
         angle[~prediction.any(axis=2)] = 90
         return np.where(self.valid_pixels(label), angle, np.nan).astype(np.float32)
-
-    def draw(self, map: np.ndarray) -> np.ndarray:
-        """(n + 1) / 2 as RGB, missing black."""
-        picture = self.to_png(map)
-        picture[np.linalg.norm(map, axis=2) < SHORTEST_VALID] = 0
-        return picture

@@ -81,11 +81,3 @@ class Saliency(Task):
 
     def to_png(self, prediction: np.ndarray) -> np.ndarray:
         return probability_to_png(prediction)
-
-    def draw(self, map: np.ndarray) -> np.ndarray:
-        """White where salient, black where not, void grey."""
-        picture = np.repeat(np.rint(255 * np.clip(map, 0, 1))[..., None], 3, axis=2).astype(
-            np.uint8
-        )
-        picture[map == self.void] = 128
-        return picture

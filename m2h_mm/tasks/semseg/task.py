@@ -6,23 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.colors import hsv_to_rgb
 from torch import Tensor
 
 from m2h_mm.registry import TASKS
 from m2h_mm.tasks.base import Task
 from m2h_mm.tasks.files import read_array, require_dims
-
-
-def label_colours(count: int = 256) -> np.ndarray:
-    """``(count, 3)`` uint8 RGB: hues a golden angle apart, so that neighbouring ids differ most, in
-    three shades.
-    """
-    ids = np.arange(count)
-    saturation = np.array([0.75, 0.45, 0.9])[ids % 3]
-    value = np.array([0.95, 0.8, 0.6])[ids // 2 % 3]
-    hue = ids * 0.618034 % 1
-    return np.rint(hsv_to_rgb(np.stack([hue, saturation, value], axis=1)) * 255).astype(np.uint8)
 
 
 @TASKS.register_module('semseg')
@@ -57,7 +45,6 @@ class Semseg(Task):
         self.num_classes = num_classes
         self.unknown_channel = unknown_channel
         self.channels = num_classes + int(unknown_channel)
-        self.palette = label_colours()
 
     def read(self, path: str | Path) -> np.ndarray:
         """The class ids ``(H, W)`` as they are stored; the data set maps them to 0..num_classes-1."""
@@ -110,9 +97,3 @@ class Semseg(Task):
     def constant_prediction(self, statistics: Tensor) -> Tensor:
         """The majority class."""
         return statistics[: self.num_classes].argmax().reshape(1, 1, 1)
-
-    def draw(self, map: np.ndarray) -> np.ndarray:
-        """Class ids to colours, void black."""
-        picture = self.palette[map.astype(np.uint8)]
-        picture[map == self.void] = 0
-        return picture
