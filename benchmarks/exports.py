@@ -17,7 +17,8 @@ from rich.table import Table
 from m2h_mm.engine.config import load_config
 from m2h_mm.evaluation.report import versions, write_report
 from m2h_mm.experiments.complexity import fit_size
-from m2h_mm.inference.export import SUFFIXES, DeployedModel, differences, example, export, load
+from m2h_mm.inference.deployed_model import DeployedModel
+from m2h_mm.inference.export import SUFFIXES, differences, example, export, load
 from m2h_mm.registry import MODELS
 
 GRIDS = ((3, 4), (4, 3), (5, 6))
@@ -65,14 +66,15 @@ def measure(config: str, format: str, options: dict) -> dict:
             parameter, std=parameter[0].numel() ** -0.5 if parameter.ndim > 1 else 0.1
         )
     settle_batch_norms(model)
-    deployed = DeployedModel(model).eval()
+    deployed = DeployedModel(model, dynamic=True).eval()
+    divisor = model.pipeline.size_divisor
     # Networks of small strides see too few pixels otherwise.
-    unit = deployed.divisor * (1 if deployed.divisor >= 28 else 2)
+    unit = divisor * (1 if divisor >= 28 else 2)
     sizes = [(rows * unit, columns * unit) for rows, columns in GRIDS]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f'model{SUFFIXES[format]}'
         start = time.perf_counter()
-        export(deployed, path, format, sizes[0], dynamic=True)
+        export(deployed, path, format, sizes[0])
         elapsed = time.perf_counter() - start
         megabytes = sum(file.stat().st_size for file in Path(folder).iterdir()) / 1e6
         run, worst = load(path, format), {}

@@ -234,7 +234,7 @@ def build_report(args: argparse.Namespace) -> dict:
     host = DividedTraining(stand_in, skip_model=True, host_only=True)
     train(cfg, batch(), HOST_ITERATIONS, host)
     size = tuple(samples[0]['inputs'].shape[1:])
-    divisor = stand_in.model.data_preprocessor.size_divisor
+    divisor = stand_in.model.pipeline.size_divisor
     cell = Cell(
         '',
         'frozen',

@@ -1,7 +1,6 @@
-"""Predict the maps of images: ``python demo/image_demo.py INPUT CONFIG CHECKPOINT --out-dir DIR``.
+"""Predict the maps of images: ``python demo/image_demo.py INPUT CHECKPOINT --out-dir DIR``.
 
-INPUT is an image, a folder or a glob. CONFIG is the name or the path of a config; for a checkpoint
-of the authors of M2H write "official", its architecture is recognised. DIR gets a picture of all
+INPUT is an image, a folder or a glob. DIR gets a picture of all
 tasks per image in pictures/, and the maps in a folder per task: depth/<name>.npy in metres,
 normals/<name>.npy, semseg/<name>.png, edge/<name>.png.
 """
@@ -10,7 +9,7 @@ import argparse
 import sys
 
 from m2h_mm.cli.common import plain_errors
-from m2h_mm.cli.model_arguments import OFFICIAL, add_model_arguments
+from m2h_mm.cli.model_arguments import add_model_arguments
 from m2h_mm.inference.inferencer import M2HInferencer
 
 
@@ -29,9 +28,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> int:
     args = parse_args()
-    inferencer = M2HInferencer(
-        None if args.config == OFFICIAL else args.config, args.checkpoint, args.device
-    )
+    inferencer = M2HInferencer(args.checkpoint, args.config, args.device)
     failed = inferencer(
         args.input, args.tasks, args.size, args.dtype, args.batch_size, args.out_dir
     )['failed']

@@ -1,4 +1,4 @@
-"""A coloured point cloud of an image: ``python demo/pointcloud.py IMAGE CONFIG CHECKPOINT --out
+"""A coloured point cloud of an image: ``python demo/pointcloud.py IMAGE CHECKPOINT --out
 FILE.ply``.
 
 Depth becomes points in metres, x right, y up, z toward the camera; normals and colours go with
@@ -10,7 +10,7 @@ view if that is wrong.
 import argparse
 
 from m2h_mm.cli.common import plain_errors
-from m2h_mm.cli.model_arguments import OFFICIAL, add_model_arguments
+from m2h_mm.cli.model_arguments import add_model_arguments
 from m2h_mm.inference.inferencer import M2HInferencer
 from m2h_mm.mapping.point_cloud import (
     DEFAULT_FOV,
@@ -79,9 +79,7 @@ def choose_camera(args: argparse.Namespace, size: tuple[int, int]) -> tuple[tupl
 
 def main() -> None:
     args = parse_args()
-    inferencer = M2HInferencer(
-        None if args.config == OFFICIAL else args.config, args.checkpoint, args.device, False
-    )
+    inferencer = M2HInferencer(args.checkpoint, args.config, args.device, False)
     for task in {'depth', *({'semseg'} if args.colour == 'semseg' else ())} - set(inferencer.tasks):
         raise ValueError(f'The model has the tasks {list(inferencer.tasks)}; this needs {task!r}.')
     tasks = [

@@ -1,4 +1,4 @@
-"""Predict the maps of a video: ``python demo/video_demo.py INPUT CONFIG CHECKPOINT --out
+"""Predict the maps of a video: ``python demo/video_demo.py INPUT CHECKPOINT --out
 FILE.mp4``.
 
 INPUT is a video file, or the number of a camera. The file shows the frames and their maps side by
@@ -17,8 +17,8 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from m2h_mm.cli.common import plain_errors
-from m2h_mm.cli.model_arguments import OFFICIAL, add_model_arguments
-from m2h_mm.inference.inferencer import M2HInferencer, Prediction
+from m2h_mm.cli.model_arguments import add_model_arguments
+from m2h_mm.inference import M2HInferencer, Prediction
 from m2h_mm.inference.video import VideoReader, VideoWriter
 from m2h_mm.tasks import Depth
 from m2h_mm.tasks.view import View, build_view
@@ -88,8 +88,8 @@ def picture(
 def main() -> None:
     args = parse_args()
     inferencer = M2HInferencer(
-        None if args.config == OFFICIAL else args.config,
         args.checkpoint,
+        args.config,
         args.device,
         compile=args.compile,
     )

@@ -1,9 +1,7 @@
-"""A page in the browser: ``python demo/web_demo.py --config CONFIG --checkpoint CHECKPOINT``, then
-open the address.
+"""A page in the browser: ``python demo/web_demo.py CHECKPOINT``, then open the address.
 
 Drop an image, see its maps and its surface in space, download them. Several models, to choose among
-on the page, are given as lists of one length. CONFIG is the name or the path of a config; for a
-checkpoint of the authors of M2H write "official". The page is seen from this machine alone unless
+on the page, are given one after the other. The page is seen from this machine alone unless
 --host says otherwise, and works without internet.
 """
 
@@ -13,7 +11,6 @@ import signal
 import threading
 
 from m2h_mm.cli.common import plain_errors
-from m2h_mm.cli.model_arguments import OFFICIAL
 from m2h_mm.cli.web.results import load_models
 
 
@@ -22,10 +19,16 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        '--config', nargs='+', required=True, help=f'name or path of each, or "{OFFICIAL}"'
+        'checkpoints',
+        nargs='+',
+        metavar='CHECKPOINT',
+        help="of a training, or one of the authors of M2H's",
     )
     parser.add_argument(
-        '--checkpoint', nargs='+', required=True, help="of a training, or the authors' own; of each"
+        '--config',
+        nargs='+',
+        help='names or paths of configs, one per checkpoint, that take the place of what the '
+        'checkpoints say of their models',
     )
     parser.add_argument(
         '--host', default='127.0.0.1', help='address to listen at; 0.0.0.0: all (%(default)s)'
@@ -41,7 +44,7 @@ def main() -> None:
         from m2h_mm.cli.web.page import serving
     except ImportError as error:
         raise SystemExit(f'error: {error}') from None
-    models = load_models(args.config, args.checkpoint, args.device)
+    models = load_models(args.checkpoints, args.config, args.device)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # temporary files go then, too
     with contextlib.suppress(KeyboardInterrupt), serving(models, args.host, args.port) as address:
         print(f'Page: {address}  (Ctrl-C ends it)', flush=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from m2h_mm.engine import installed
 from m2h_mm.engine.config import load_config
+from m2h_mm.engine.model_description import META_KEY, describe_model
 from m2h_mm.methods.m2h.checkpoint import convert_official_m2h
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
@@ -61,16 +62,20 @@ def nyud_sample() -> Path:
 
 @pytest.fixture(scope='session')
 def tiny(tmp_path_factory) -> tuple[Path, Path]:
-    """A tiny M2H with random weights: paths of its config and its checkpoint."""
+    """A tiny M2H with random weights: paths of its config and of its checkpoint, which says itself
+    what it is.
+    """
     config, checkpoint = (
         REPOSITORY / 'tests' / 'data' / 'toy_m2h.py',
         tmp_path_factory.mktemp('tiny') / 'tiny.pth',
     )
     torch.manual_seed(0)
-    model = MODELS.build(load_config(str(config), {}).model)
+    cfg = load_config(str(config), {})
+    model = MODELS.build(cfg.model)
     for parameter in model.heads.parameters():  # as they start, heads say the same of every pixel
         torch.nn.init.normal_(parameter, std=0.3)
-    torch.save(dict(state_dict=model.state_dict()), checkpoint)
+    meta = {META_KEY: describe_model(cfg).to_plain()}
+    torch.save(dict(meta=meta, state_dict=model.state_dict()), checkpoint)
     return config, checkpoint
 
 

@@ -8,7 +8,9 @@ train_pipeline = [
     dict(type='PackMultiTaskInputs'),
 ]
 # Frames this small are read in less time than a worker process would take from the training.
-rooms = dict(num_train=1600, num_val=100, size=(84, 112))
+size = (84, 112)
+data_preprocessor = dict(size=size)
+rooms = dict(num_train=1600, num_val=100, size=size)
 train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False,
                         dataset=dict(**rooms, pipeline=train_pipeline))
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=rooms)

@@ -13,16 +13,11 @@ train_pipeline = [
     dict(type='Resize', size=size),
     dict(type='PackMultiTaskInputs'),
 ]
-# Labels keep their own size: predictions are scored at 480x640.
-test_pipeline = [
-    dict(type='LoadMultiTaskImage'),
-    dict(type='Resize', size=size),
-    dict(type='LoadMultiTaskLabels'),
-    dict(type='PackMultiTaskInputs'),
-]
+# Predictions are scored at 480x640, the size of the labels.
+data_preprocessor = dict(size=size, keep_within=1.0)
 train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False,
                         dataset=dict(data_root=data_root, pipeline=train_pipeline))
-val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root=data_root, pipeline=test_pipeline))
+val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=dict(data_root=data_root))
 test_dataloader = val_dataloader
 
 max_iters = 600

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from .shared_preprocessing import share_preprocessing
 from .shared_tasks import share_tasks
 from .task_restriction import restrict_tasks
 
@@ -19,6 +20,7 @@ __all__ = [
     'load_dataset_config',
     'read_dataset_config',
     'restrict_tasks',
+    'share_preprocessing',
     'share_tasks',
 ]
 
@@ -90,6 +92,7 @@ def load_config(
         cfg.work_dir = work_dir or str(Path('work_dirs') / '_'.join([path.stem, *(tasks or ())]))
     init_default_scope(cfg.get('default_scope', 'm2h_mm'))
     share_tasks(cfg)
+    share_preprocessing(cfg)
     return restrict_tasks(cfg, tasks) if tasks else cfg
 
 

@@ -25,6 +25,7 @@ from torch import nn
 from m2h_mm.registry import MODEL_WRAPPERS, RUNNERS
 
 from .hooks import BroadcastNormStatisticsHook
+from .shared_preprocessing import share_preprocessing
 from .shared_tasks import share_tasks
 
 # By launcher, the environment variable that numbers the processes of a machine.
@@ -49,7 +50,7 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
     Raises:
         ValueError: see :func:`join_processes`.
     """
-    cfg = share_tasks(deepcopy(cfg))
+    cfg = share_preprocessing(share_tasks(deepcopy(cfg)))
     join_processes(cfg.get('launcher', 'none'), **cfg.get('env_cfg', {}).get('dist_cfg', {}))
     if not is_distributed():
         return RUNNERS.build(cfg)

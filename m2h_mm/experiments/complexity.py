@@ -169,5 +169,5 @@ def fit_size(model: nn.Module, size: Sequence[int]) -> tuple[int, int]:
     """``size`` (H, W) rounded up to multiples of ``model.data_preprocessor.size_divisor``, as
     images are padded.
     """
-    divisor = getattr(model.data_preprocessor, 'size_divisor', None) or 1
+    divisor = model.pipeline.size_divisor
     return tuple(-(-length // divisor) * divisor for length in size)

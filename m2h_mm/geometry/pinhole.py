@@ -7,9 +7,35 @@ coordinates. All functions are differentiable and compute in float32 (float64 fo
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+
+def move_camera(
+    cam2img: np.ndarray,
+    scale: tuple[float, float] = (1.0, 1.0),
+    shift: tuple[float, float] = (0.0, 0.0),
+) -> np.ndarray:
+    """The intrinsics ``(3, 3)`` of an image after a resize and a shift of its pixels.
+
+    Args:
+        cam2img: before them, ``(3, 3)``, pixels.
+        scale: x and y factor of the resize. Pixel centres are integers, so x becomes (x + 1/2) *
+            scale - 1/2.
+        shift: x and y in pixels, added after that: what is padded on the left and the top, or minus
+            what is cropped there.
+    """
+    (scale_x, scale_y), (shift_x, shift_y) = scale, shift
+    moved = np.array(
+        [
+            [scale_x, 0, (scale_x - 1) / 2 + shift_x],
+            [0, scale_y, (scale_y - 1) / 2 + shift_y],
+            [0, 0, 1],
+        ]
+    )
+    return moved @ cam2img
 
 
 def pixel_rays(cam2img: Tensor, size: tuple[int, int]) -> Tensor:

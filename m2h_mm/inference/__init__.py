@@ -3,6 +3,8 @@
 May import engine and all below it.
 """
 
-from .inferencer import M2HInferencer, Prediction
+from .inferencer import M2HInferencer
+from .loading import load_model
+from .prediction import Prediction
 
-__all__ = ['M2HInferencer', 'Prediction']
+__all__ = ['M2HInferencer', 'Prediction', 'load_model']

@@ -9,115 +9,39 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from mmseg.models.utils import Upsample
-from torch import Tensor, nn
+from torch import Tensor
 
 from m2h_mm import __version__
-from m2h_mm.models.building import require_tasks
-from m2h_mm.models.data_preprocessor import centre_padding, crop_padding
+from m2h_mm.inference.deployed_model import DeployedModel
+from m2h_mm.models.pipeline import FIT, MAX_INPUT_PIXELS, TEST
 from m2h_mm.tasks.view import build_view
 
 METADATA = 'm2h_mm'
-"""Under this key a file holds :func:`describe`, as JSON."""
+"""Under this key a file holds :func:`export_metadata`, as JSON."""
 SUFFIXES = {'onnx': '.onnx', 'torch-export': '.pt2', 'torchscript': '.ts'}
 OPSET = 18
 Runner = Callable[[Tensor], tuple[Tensor, ...]]
 
 
-class DeployedModel(nn.Module):
-    """Normalisation, padding, network and decoding in one module, with tensors for input and
-    output.
-
-    Args:
-        model: a :class:`MultiTaskModel`.
-        tasks: those wanted; what only others need is not part of it. Default: all of the model.
-        raw: yield the heads' outputs, as of ``mode='tensor'``, at their own resolution, instead of
-            predictions.
-        half: the network computes in float16; images and results stay in float32.
-
-    ``model`` is changed: ``half`` makes it float16, and upsampling layers of mmseg are replaced.
-
-    Shapes: image ``(N, 3, H, W)`` float32, RGB in 0..255, to one tensor per task in the model's
-    order, ``(N, C, H, W)`` in the units of the predictions: class ids int64, else float32.
-
-    Raises:
-        ValueError: a task that the model does not have.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        tasks: Sequence[str] | None = None,
-        raw: bool = False,
-        half: bool = False,
-    ) -> None:
-        super().__init__()
-        require_tasks('--tasks', tasks or (), tuple(model.tasks))
-        self.names = tuple(name for name in model.tasks if not tasks or name in tasks)
-        self.raw, self.half_precision = raw, half
-        self.divisor = getattr(model.data_preprocessor, 'size_divisor', 1)
-        mean, std = model.data_preprocessor.mean.float(), model.data_preprocessor.std.float()
-        # Not "mean", which ONNX would take for the result of a layer of that name.
-        self.register_buffer('image_mean', mean.clone())
-        self.register_buffer('image_std', std.clone())
-        self.network = model.half() if half else model
-        replace_upsampling(model)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        size = image.shape[-2:]
-        image = (image - self.image_mean) / self.image_std
-        padding = (0, 0, 0, 0)
-        if not any(
-            isinstance(length, torch.SymInt) for length in size
-        ):  # those are multiples of the divisor
-            size = tuple(map(int, size))
-            padding = centre_padding(
-                size, [-(-length // self.divisor) * self.divisor for length in size]
-            )
-            image = F.pad(image, padding)
-        inputs = image.half() if self.half_precision else image
-        outputs = self.network(inputs, mode='tensor', tasks=self.names)
-        if self.raw:
-            return tuple(outputs[name].float() for name in self.names)
-        results = []
-        for name in self.names:
-            task = self.network.tasks[name]
-            output = crop_padding(
-                task.resize_output(outputs[name].float(), tuple(image.shape[-2:])), padding
-            )
-            results.append(task.decode(output))
-        return tuple(results)
-
-
-def replace_upsampling(model: nn.Module) -> None:
-    """Put PyTorch's own layers in the place of mmseg's ``Upsample``, which binds an export to one
-    size.
-    """
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
-            if isinstance(child, Upsample) and child.size is None:
-                setattr(
-                    parent,
-                    name,
-                    nn.Upsample(
-                        scale_factor=child.scale_factor,
-                        mode=child.mode,
-                        align_corners=child.align_corners,
-                    ),
-                )
-
-
-def describe(
-    deployed: DeployedModel, size: tuple[int, int], dynamic: bool, classes: Sequence[str] = ()
+def export_metadata(
+    deployed: DeployedModel,
+    size: tuple[int, int],
+    classes: Mapping[str, Sequence[str]] | None = None,
 ) -> dict:
-    """What a program must know to use the file: input, normalisation (it is part of the model) and
-    outputs.
+    """What a program must know to use the file.
+
+    ``input`` says what it takes. In a file for one size (``dynamic`` False), resizing and padding
+    are part of the model. In one for any size, the program brings an image to the area of
+    ``resize.size`` as :meth:`ImagePipeline.input_size` does, unless its area is within
+    ``resize.keep_within``, and pads it with ``normalisation.mean`` to multiples of ``divisor``;
+    ``tools/deployment/run_onnx.py`` does.
     """
+    pipeline = deployed.network.pipeline
     outputs = {}
     for name in deployed.names:
         task = deployed.network.tasks[name]
@@ -126,7 +50,7 @@ def describe(
         if view.palette is not None:
             outputs[name].update(
                 num_classes=task.num_classes,
-                classes=list(view.class_names(classes)),
+                classes=list((classes or {}).get(name, ())),
                 palette=view.palette[: task.num_classes].tolist(),
             )
     return dict(
@@ -141,25 +65,47 @@ def describe(
             colours='RGB',
             dtype='float32',
             range=[0, 255],
-            dynamic=dynamic,
+            dynamic=deployed.dynamic,
             size=list(size),
-            divisor=deployed.divisor,
+            divisor=pipeline.size_divisor,
+        ),
+        resize=dict(
+            part_of_model=not deployed.dynamic,
+            size=None if pipeline.size is None else list(pipeline.size),
+            keep_within=pipeline.keep_within,
+            max_pixels=MAX_INPUT_PIXELS,
         ),
         normalisation=dict(
             part_of_model=True,
-            mean=deployed.image_mean.flatten().tolist(),
-            std=deployed.image_std.flatten().tolist(),
+            mean=pipeline.mean.flatten().tolist(),
+            std=pipeline.std.flatten().tolist(),
         ),
     )
+
+
+def default_size(deployed: DeployedModel) -> tuple[int, int]:
+    """(H, W) of the images that a file takes where nobody says otherwise: those that the model was
+    trained on.
+
+    Raises:
+        ValueError: the model does not say.
+    """
+    pipeline = deployed.network.pipeline
+    if pipeline.size is None:
+        raise ValueError(
+            '--size: expected the size of the images, such as --size 480 640: '
+            'model.data_preprocessor.size of this model is None, so that it takes any image as it '
+            'is.'
+        )
+    return pipeline.input_size(pipeline.size, FIT if deployed.dynamic else TEST)
 
 
 def export(
     deployed: DeployedModel,
     path: str | Path,
     format: str,
-    size: tuple[int, int],
-    dynamic: bool = False,
-    classes: Sequence[str] = (),
+    size: tuple[int, int] | None = None,
+    classes: Mapping[str, Sequence[str]] | None = None,
 ) -> None:
     """Write the file, whole or not at all.
 
@@ -168,35 +114,35 @@ def export(
         path: of the file. ONNX puts weights beyond 1.5 GB into a second file beside it,
             ``<path>.data``.
         format: ``'onnx'``, ``'torch-export'`` or ``'torchscript'``.
-        size: (H, W) of the images. The result takes no other, unless it is ``dynamic``.
-        dynamic: any number of images with sides that are multiples of the model's ``size_divisor``;
-            not for ``'torchscript'``.
-        classes: names of the classes of ``semseg``, for the metadata.
+        size: (H, W) of the images. The result takes no other, unless ``deployed`` is dynamic: then
+            any number of images with sides that are multiples of the model's ``size_divisor``.
+            Default: :func:`default_size`.
+        classes: task to the names of its classes, for the metadata.
 
     Raises:
-        ValueError: ``dynamic`` with a format or a size that it does not go with.
+        ValueError: ``dynamic`` with a format or a size that it does not go with; no size.
         ImportError: a package that the format needs is not installed.
     """
     if format not in SUFFIXES:
         raise ValueError(f'--format: expected one of {list(SUFFIXES)}, got {format!r}.')
+    size = default_size(deployed) if size is None else tuple(size)
+    dynamic, divisor = deployed.dynamic, deployed.network.pipeline.size_divisor
     if dynamic and format == 'torchscript':
         raise ValueError(
             '--dynamic: a TorchScript file has the size that it was traced with; use '
             '--format onnx or '
             'torch-export.'
         )
-    if dynamic and any(
-        length % deployed.divisor or length < 2 * deployed.divisor for length in size
-    ):
+    if dynamic and any(length % divisor or length < 2 * divisor for length in size):
         raise ValueError(
-            f'--size: with --dynamic expected multiples of {deployed.divisor}, which '
+            f'--size: with --dynamic expected multiples of {divisor}, which '
             'the model takes '
             f'without padding, at least two of them; got {size[0]}x{size[1]}.'
         )
     write = dict(onnx=_write_onnx, torchscript=_write_torchscript).get(format, _write_torch_export)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    metadata = json.dumps(describe(deployed, size, dynamic, classes))
+    metadata = json.dumps(export_metadata(deployed, size, classes))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix='.export-') as folder, torch.no_grad():
         write(
             deployed,

@@ -1,152 +1,118 @@
-"""A model from a config and a checkpoint: ours, or one of the authors' own."""
+"""A model from a checkpoint: ours, which describes itself, or one of the authors' own."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
 from m2h_mm.engine.checkpoints import load_weights
-from m2h_mm.engine.config import load_config, share_tasks
+from m2h_mm.engine.config import load_config, share_preprocessing, share_tasks
+from m2h_mm.engine.model_description import ModelDescription, describe_model, read_description
 from m2h_mm.methods.m2h.checkpoint import fit_official_m2h, unwrap_state_dict
-from m2h_mm.models.backbones.dinov2 import ARCHITECTURES, PATCH_SIZE
-from m2h_mm.registry import DATASETS, MODELS
+from m2h_mm.registry import MODELS, SCOPE
 from m2h_mm.structures.checkpoint_file import read_checkpoint
 
-OFFICIAL_NORMALISATION = dict(mean=(122.4765, 122.4, 120.4365), std=(66.147, 65.6115, 67.3455))
-"""What the authors' code subtracts and divides by: .4803, .4800, .4723 and .2594, .2573, .2641 of
-RGB in 0..1.
-"""
-_NYUD_OUTPUTS = 41
-
-
-def official_config(state: Mapping[str, Tensor]) -> Config:
-    """The config of an official M2H checkpoint, read off the names and shapes of its tensors.
-
-    Recognised are M2H or M2H-small, the backbone, the widths, the number of layers of the attention
-    and of classes. Of 41 classes the first is "unknown", which is never predicted, and the others
-    are NYUD's 40; any other number is taken as it is. Window size (7) and attention heads (4) leave
-    no trace and are those of the code.
-
-    Args:
-        state: see :func:`~m2h_mm.methods.m2h.checkpoint.unwrap_state_dict`.
-
-    Raises:
-        ValueError: a backbone that is none of DINOv2's.
-    """
-    small = any(key.startswith('mlt_head.pre_attn_proj.') for key in state)
-    last = 'conv.pointwise.weight' if small else 'conv.weight'
-    width, positions = (
-        state['backbone.pos_embed'].shape[-1],
-        state['backbone.pos_embed'].shape[1] - 1,
-    )
-    depth = _count(state, 'backbone.blocks.')
-    arch = next(
-        (
-            name
-            for name, settings in ARCHITECTURES.items()
-            if name != 'tiny' and (settings['embed_dims'], settings['depth']) == (width, depth)
-        ),
-        None,
-    )
-    if arch is None:
-        raise ValueError(
-            'The checkpoint has the layout of the official M2H code, but its '
-            f'backbone of {depth} blocks '
-            f'and {width} channels is none of DINOv2. Give the config that it was '
-            'trained with.'
-        )
-    outputs = state['mlt_head.seg_out.final_conv.weight'].shape[0]
-    nyud = outputs == _NYUD_OUTPUTS
-    channels = state[f'mlt_head.convs.0.{last}'].shape[0]
-    registers = (
-        state['backbone.register_tokens'].shape[1] if 'backbone.register_tokens' in state else 0
-    )
-    return load_config(
-        f'm2h{"_small" if small else ""}_vits_nyud_official',
-        {
-            'tasks.semseg': dict(num_classes=outputs - nyud, unknown_channel=nyud),
-            'model.backbone.arch': arch,
-            'model.backbone.img_size': round(positions**0.5) * PATCH_SIZE,
-            'model.backbone.num_registers': registers,
-            'model.neck.out_channels': channels,
-            'model.neck.mid_channels': tuple(
-                state[f'mlt_head.reassemble_blocks.projects.{level}.{last}'].shape[0]
-                for level in range(4)
-            ),
-            'model.decoder.channels': channels,
-            'model.decoder.interaction.num_layers': _count(state, 'mlt_head.cross_attn.'),
-        },
-    )
+from .official import OFFICIAL_NORMALISATION, official_config
 
 
 def load_model(
-    config: str | Path | Config | None, checkpoint: str | Path
-) -> tuple[nn.Module, Config]:
+    checkpoint: str | Path,
+    config: str | Path | Config | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[nn.Module, ModelDescription]:
     """Build a model and load its weights, without running what may be in the file.
 
     Args:
-        config: name or path of a config, or a config. May be left out for the authors' M2H
-            checkpoints.
         checkpoint: of a training of this project, or the authors' own of M2H, which is taken as it
             is; its input is then normalised as in the authors' code, whatever the config says.
+        config: name or path of a config, or a config, that takes the place of what the checkpoint
+            says of its model. Default: what it says; the authors' checkpoints are recognised by
+            their weights.
+        options: values that take the place of the config's, or of the checkpoint's, such as
+            ``{'model.data_preprocessor.size': (480, 640)}`` or ``{'tasks.depth.max_depth': 20.0}``.
 
     Returns:
-        The model in evaluation mode, on the CPU; its config.
+        The model in evaluation mode, on the CPU; its description.
 
     Raises:
         FileNotFoundError: no such config or checkpoint.
-        ValueError: a checkpoint that is damaged, holds more than tensors, or fits another model.
+        ValueError: a checkpoint that is damaged, holds more than tensors and plain values, fits
+            another model, does not say which model it is of, or names types that are not
+            registered.
     """
     content = read_checkpoint(checkpoint)
     try:
         official = unwrap_state_dict(content)
     except ValueError:
         official = None  # one of this project
-    if config is None and official is None:
-        raise ValueError(
-            f'{checkpoint} does not have the layout of the official M2H code, by '
-            'which the model could be '
-            'told: give the config that it was trained with.'
-        )
-    if config is None:
-        cfg = official_config(official)
-    else:
-        cfg = share_tasks(config) if isinstance(config, Config) else load_config(config)
+    # Tasks are declared at the top of a config, and have been given to its model by then.
+    options = {
+        f'model.{key}' if key.startswith('tasks.') else key: value
+        for key, value in (options or {}).items()
+    }
+    description = _describe(checkpoint, content, official, config, options)
+    if config is None:  # else it has been done by the config's own
+        init_default_scope(SCOPE)
+    model = MODELS.build(description.model)
     if official is None:
-        model = MODELS.build(cfg.model)
         load_weights(model, checkpoint, content)
     else:
-        cfg.model.setdefault('data_preprocessor', dict(type='MultiTaskDataPreprocessor')).update(
-            OFFICIAL_NORMALISATION
-        )
-        model = MODELS.build(cfg.model)
         conversion = fit_official_m2h(official, model.state_dict())
         if conversion.missing:
             raise ValueError(
-                f'{checkpoint} lacks {len(conversion.missing)} weights of the model, '
-                'such as '
+                f'{checkpoint} lacks {len(conversion.missing)} weights of the model, such as '
                 f'{conversion.missing[0]}. Use the config that it was trained with.'
             )
         model.load_state_dict(conversion.state_dict, strict=False)
-    return model.eval(), cfg
+    return model.eval(), description
 
 
-def class_names(cfg: Config, num_classes: int) -> tuple[str, ...]:
-    """Names of the segmentation classes of the data that a config tests on; empty where they are
-    not known.
-    """
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    cls = DATASETS.get(dataset['type']) if dataset.get('type') else None
-    names = tuple(
-        (dataset.get('metainfo') or {}).get('classes')
-        or getattr(cls, 'METAINFO', {}).get('classes')
-        or ()
+def _describe(
+    checkpoint: str | Path,
+    content: Mapping[str, Any],
+    official: Mapping[str, Tensor] | None,
+    config: str | Path | Config | None,
+    options: Mapping[str, Any],
+) -> ModelDescription:
+    """What the config says of the model; without one, what the checkpoint does."""
+    if config is None and official is None:
+        return _change(_read(content, checkpoint), options)
+    if config is None:
+        cfg = official_config(official)
+    elif isinstance(config, Config):
+        cfg = share_preprocessing(share_tasks(copy.deepcopy(config)))
+    else:
+        cfg = load_config(config)
+    cfg.merge_from_dict(dict(options))
+    if official is not None:
+        preprocessor = cfg.model.get('data_preprocessor') or dict(type='MultiTaskDataPreprocessor')
+        cfg.model['data_preprocessor'] = {**preprocessor, **OFFICIAL_NORMALISATION}
+    return describe_model(cfg)
+
+
+def _read(content: Mapping[str, Any], checkpoint: str | Path) -> ModelDescription:
+    description = read_description(content, checkpoint)
+    if description is None:
+        raise ValueError(
+            f'{checkpoint} does not say which model it is of: it was written by an earlier version '
+            'of m2h_mm or by another program, and does not have the layout of the official M2H '
+            'code. Pass the config that it was trained with.'
+        )
+    return description
+
+
+def _change(description: ModelDescription, options: Mapping[str, Any]) -> ModelDescription:
+    if not options:
+        return description
+    cfg = Config(dict(model=description.model, custom_imports=dict(imports=[])))
+    cfg.merge_from_dict(dict(options))
+    changed = describe_model(cfg)
+    return ModelDescription(
+        changed.model, description.classes, description.custom_imports, description.version
     )
-    return names if len(names) == num_classes else ()
-
-
-def _count(state: Mapping[str, Tensor], prefix: str) -> int:
-    return len({key.removeprefix(prefix).split('.')[0] for key in state if key.startswith(prefix)})

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-import torch.nn.functional as F
 from mmengine.model import BaseDataPreprocessor
-from torch import Tensor
 
 from m2h_mm.registry import MODELS
 
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
+from .pipeline import IMAGENET_MEAN, IMAGENET_STD, TEST, ImagePipeline
 
 
 @MODELS.register_module()
 class MultiTaskDataPreprocessor(BaseDataPreprocessor):
-    """Moves a batch to the device, normalises the images and pads them to one size.
+    """Moves a batch to the device and makes it the network's input, see :class:`ImagePipeline`.
 
-    Images are padded after normalisation, with zeros on both sides (of an odd number of rows the
-    larger half goes behind), as M2H's official code does. Labels are left as they are: each
-    sample's metainfo gets ``padding`` (left, right, top, bottom), by which the model puts labels
-    and predictions in their place.
+    In training, images are taken at the size that the train pipeline gives them. At test time they
+    are resized as ``size`` says. Labels are left as they are: each sample's metainfo gets a
+    ``framing``, by which the model puts labels, cameras and predictions in their place.
 
     Args:
         mean: per channel of the RGB image, in 0..255. Default: ImageNet's.
         std: likewise.
         size_divisor: height and width are padded to a multiple of this, the backbone's coarsest
             stride: 14 for DINOv2, 32 for most others.
+        size: (H, W) of the images that the model is trained on, in pixels: at test time an image is
+            resized, its aspect ratio kept, to that area. Default: none, images are taken as they
+            are up to 2 megapixels.
+        keep_within: at test time an image whose area is that of ``size`` within this factor is
+            taken as it is. Default: 1.0, only one of the same area.
         non_blocking: copy to the device without blocking.
+
+    Attributes:
+        pipeline: the :class:`ImagePipeline`, which inferencer and exporter use too.
+
+    Raises:
+        ValueError: see :class:`ImagePipeline`.
     """
 
     def __init__(
@@ -37,22 +43,12 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         size_divisor: int = 14,
+        size: Sequence[int] | None = None,
+        keep_within: float = 1.0,
         non_blocking: bool = False,
     ) -> None:
         super().__init__(non_blocking)
-        if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
-            raise ValueError(
-                'model.data_preprocessor: expected three numbers in mean and three '
-                'positive ones in std, '
-                f'got {tuple(mean)} and {tuple(std)}.'
-            )
-        self.register_buffer(
-            'mean', torch.tensor(mean, dtype=torch.float32).view(3, 1, 1), persistent=False
-        )
-        self.register_buffer(
-            'std', torch.tensor(std, dtype=torch.float32).view(3, 1, 1), persistent=False
-        )
-        self.size_divisor = size_divisor
+        self.pipeline = ImagePipeline(mean, std, size_divisor, size, keep_within)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """
@@ -60,34 +56,15 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
             data: ``inputs``, a list of ``(3, H, W)`` RGB images in 0..255, uint8 or float, that may
                 differ in size, or one ``(N, 3, H, W)`` tensor; ``data_samples``, a list of as many,
                 or None.
+            training: take the images as they are.
 
         Returns:
             The same dict with ``inputs (N, 3, H, W)`` float32.
         """
         data = self.cast_data(data)
-        images = [(image.float() - self.mean) / self.std for image in data['inputs']]
-        height = self._ceil(max(image.shape[1] for image in images))
-        width = self._ceil(max(image.shape[2] for image in images))
+        inputs, framings = self.pipeline.prepare(data['inputs'], None if training else TEST)
         samples = data.get('data_samples')
-        padded = []
-        for index, image in enumerate(images):
-            padding = centre_padding(image.shape[1:], (height, width))
-            padded.append(F.pad(image, padding))
-            if samples is not None:
-                samples[index].set_metainfo(dict(padding=padding))
-        return dict(data, inputs=torch.stack(padded), data_samples=samples)
-
-    def _ceil(self, length: int) -> int:
-        return -(-length // self.size_divisor) * self.size_divisor
-
-
-def centre_padding(size: Sequence[int], padded: Sequence[int]) -> tuple[int, int, int, int]:
-    """(left, right, top, bottom) that centre ``size`` (H, W) in ``padded`` (H, W)."""
-    rows, columns = padded[0] - size[0], padded[1] - size[1]
-    return columns // 2, columns - columns // 2, rows // 2, rows - rows // 2
-
-
-def crop_padding(batch: Tensor, padding: Sequence[int]) -> Tensor:
-    """The inside of ``batch (..., H, W)``: undoes a pad by (left, right, top, bottom)."""
-    left, right, top, bottom = padding
-    return batch[..., top : batch.shape[-2] - bottom, left : batch.shape[-1] - right]
+        if samples is not None:
+            for sample, framing in zip(samples, framings, strict=True):
+                sample.set_metainfo(dict(framing=framing))
+        return dict(data, inputs=inputs, data_samples=samples)

@@ -17,7 +17,7 @@ from m2h_mm.structures import Features, MultiTaskDataSample
 from m2h_mm.tasks import Task, build_tasks
 
 from .building import build_part, describe_backbone, require_parts, require_tasks
-from .data_preprocessor import crop_padding
+from .pipeline import Framing, ImagePipeline, crop_padding
 
 
 @MODELS.register_module()
@@ -277,19 +277,29 @@ class MultiTaskModel(BaseModel):
         data_samples: list[MultiTaskDataSample],
         tasks: Sequence[str] | None = None,
     ) -> list[MultiTaskDataSample]:
-        """Predictions of each frame at its own size, the padding cut off (not squeezed into it)."""
+        """Predictions of each frame at its own size, see :meth:`ImagePipeline.finish`."""
         outputs, _ = self.run_network(inputs, tasks)
-        padded = tuple(inputs.shape[-2:])
         for index, sample in enumerate(data_samples):
-            padding = sample.get('padding', (0, 0, 0, 0))
-            size = tuple(sample.get('ori_shape', crop_padding(inputs, padding).shape[-2:]))
+            framing = framing_of(sample, inputs.shape[-2:])
             for name, output in outputs.items():
-                task, output = self.tasks[name], output[index : index + 1]
-                if any(padding):
-                    output = crop_padding(task.resize_output(output, padded), padding)
-                prediction = task.decode(task.resize_output(output, size))
+                task = self.tasks[name]
+                prediction = self.pipeline.finish(
+                    task, output[index : index + 1], framing, sample.get('ori_shape')
+                )
                 sample.set_field(PixelData(data=prediction[0]), task.pred_field)
         return data_samples
+
+    @property
+    def pipeline(self) -> ImagePipeline:
+        """What is around the network: :class:`ImagePipeline`."""
+        return self.data_preprocessor.pipeline
+
+
+def framing_of(sample: MultiTaskDataSample, size: Sequence[int]) -> Framing:
+    """Where a sample lies in an input of ``size`` (H, W): all of it, unless the preprocessor said
+    otherwise.
+    """
+    return sample.get('framing', Framing(tuple(size), tuple(size)))
 
 
 def stack_labels(
@@ -308,7 +318,7 @@ def stack_labels(
     for index, (sample, field) in enumerate(zip(samples, fields, strict=True)):
         if field is None:
             continue
-        inside = crop_padding(labels[index], sample.get('padding', (0, 0, 0, 0)))
+        inside = crop_padding(labels[index], framing_of(sample, size).padding)
         if inside.shape != field.data.shape:
             raise ValueError(
                 f'{sample.get("img_path", "A frame")}: the label {task.gt_field} is '
@@ -334,12 +344,9 @@ def stack_cameras(
     known = torch.zeros(len(samples), 1, 1, 1, dtype=torch.bool)
     inside = torch.zeros(len(samples), 1, *size, dtype=torch.bool, device=device)
     for index, sample in enumerate(samples):
-        left, _, top, _ = padding = sample.get('padding', (0, 0, 0, 0))
-        crop_padding(inside[index], padding).fill_(True)
-        camera = sample.get('cam2img')
-        if camera is not None:
+        framing = framing_of(sample, size)
+        crop_padding(inside[index], framing.padding).fill_(True)
+        if sample.get('cam2img') is not None:
             known[index] = True
-            intrinsics[index] = torch.as_tensor(camera, dtype=torch.float32)
-            intrinsics[index, 0, 2] += left
-            intrinsics[index, 1, 2] += top
+            intrinsics[index] = torch.as_tensor(framing.camera(sample.cam2img)).float()
     return intrinsics.to(device), known.to(device), inside

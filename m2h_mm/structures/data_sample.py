@@ -13,6 +13,6 @@ class MultiTaskDataSample(BaseDataElement):
     is simply not there.
 
     Metainfo: ``frame_id``, ``img_path``; ``ori_shape``, ``img_shape`` (H, W) of the file and of the
-    input; ``cam2img`` 3x3, the intrinsics of the input in pixels; ``padding`` (left, right, top,
-    bottom) that the preprocessor put around the input.
+    packed image; ``cam2img`` 3x3, the intrinsics of the packed image in pixels, which at test time
+    is the frame itself; ``framing``, where the preprocessor put the image in the network's input.
     """

@@ -25,7 +25,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (37, 50, 3), dtype=np.uint8)
 
 @pytest.fixture(scope='module')
 def models(tiny):
-    return dict(toy=M2HInferencer(*tiny, device='cpu', show_progress=False))
+    return dict(toy=M2HInferencer(tiny[1], device='cpu', show_progress=False))
 
 
 def free_port():
@@ -129,7 +129,7 @@ def test_mistakes_are_messages_and_the_server_goes_on(page, photo, tmp_path, mon
     )
     for options, message in (
         (dict(tasks=[]), 'at least one'),
-        (dict(size='<b>'), 'Size: expected native'),
+        (dict(size='<b>'), 'Size: expected test, native'),
         (dict(size='<b>'), 'got &#x27;&lt;b&gt;&#x27;'),
         (dict(size=None), 'HEIGHTxWIDTH'),
         (dict(size='0x14'), 'HEIGHTxWIDTH'),

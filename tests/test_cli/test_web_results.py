@@ -26,7 +26,7 @@ TASKS = ['semseg', 'depth', 'normals', 'edge']
 
 @pytest.fixture(scope='module')
 def inferencer(tiny):
-    return M2HInferencer(*tiny, device='cpu', show_progress=False)
+    return M2HInferencer(tiny[1], device='cpu', show_progress=False)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_everything_of_a_prediction(inferencer, photo, tmp_path, everything_is_s
         picture.shape[0] > 37 * 19 + 60 and picture.shape[1] >= 50 * 19
         for picture in result.pictures.values()
     )
-    expected = inferencer(IMAGE)['predictions'][0]
+    expected = inferencer(IMAGE, size='native')['predictions'][0]
     with zipfile.ZipFile(result.archive) as archive:
         assert archive.testzip() is None and sorted(archive.namelist()) == [
             'depth/my room.npy',
@@ -211,11 +211,11 @@ def test_a_thinned_map_is_seen_by_its_camera():
 
 def test_models_by_name(tiny, tmp_path):
     config, checkpoint = map(str, tiny)
-    assert list(load_models([config], [checkpoint], 'cpu')) == ['toy_m2h']
-    other = tmp_path / 'other.pth'
+    assert list(load_models([checkpoint], device='cpu')) == ['tiny']
+    other = tmp_path / 'tiny.pth'
     other.write_bytes(tiny[1].read_bytes())
-    names = list(load_models([config, config], [checkpoint, str(other)], 'cpu'))
-    assert names == [f'toy_m2h, {checkpoint}', f'toy_m2h, {other}']
+    names = list(load_models([checkpoint, str(other)], [config, config], 'cpu'))
+    assert names == [checkpoint.removesuffix('.pth'), str(tmp_path / 'tiny')]
 
 
 def test_a_model_that_cannot_be_loaded_is_named(tiny, tmp_path):
@@ -225,11 +225,13 @@ def test_a_model_that_cannot_be_loaded_is_named(tiny, tmp_path):
     config_with_a_mistake = tmp_path / 'mistaken.py'
     config_with_a_mistake.write_text(f"_base_ = {config!r}\nmodel = dict(type='NoSuchModel')")
     for pair in (
-        (config, str(broken)),
-        (str(config_with_a_mistake), checkpoint),
-        ('no_such_config', checkpoint),
+        (str(broken), config),
+        (checkpoint, str(config_with_a_mistake)),
+        (checkpoint, 'no_such_config'),
     ):
         with pytest.raises(ValueError, match=f'Model {pair[0]} with {pair[1]} cannot be loaded: .'):
-            load_models([config, pair[0]], [checkpoint, pair[1]], 'cpu')
-    with pytest.raises(ValueError, match='got 2 and 1'):
-        load_models([config, config], [checkpoint])
+            load_models([checkpoint, pair[0]], [config, pair[1]], 'cpu')
+    with pytest.raises(ValueError, match=f'Model {broken} cannot be loaded: .'):
+        load_models([str(broken)], device='cpu')
+    with pytest.raises(ValueError, match='got 1 for 2'):
+        load_models([checkpoint, checkpoint], [config])

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from m2h_mm.inference.video import VideoReader, VideoWriter
@@ -15,7 +16,7 @@ def test_a_folder_of_images_carries_on_past_a_broken_one(run, tiny, tmp_path):
     status, said = run(
         'image_demo.py',
         folder,
-        *tiny,
+        tiny[1],
         '--out-dir',
         tmp_path / 'out',
         '--tasks',
@@ -28,13 +29,15 @@ def test_a_folder_of_images_carries_on_past_a_broken_one(run, tiny, tmp_path):
 
 
 def test_mistakes_are_one_message(run, tiny, tmp_path):
-    status, said = run('image_demo.py', tmp_path / 'nothing', *tiny, '--out-dir', tmp_path / 'out')
-    assert status == 1 and 'there is no file or folder' in said and 'Traceback' not in said
     status, said = run(
-        'image_demo.py', tmp_path, 'official', tiny[1], '--out-dir', tmp_path / 'out'
+        'image_demo.py', tmp_path / 'nothing', tiny[1], '--out-dir', tmp_path / 'out'
     )
-    assert status == 1 and 'give the config' in said and 'Traceback' not in said
-    assert run('image_demo.py', tmp_path, *tiny, '--out-dir', tmp_path, '--size', 'big')[0] == 2
+    assert status == 1 and 'there is no file or folder' in said and 'Traceback' not in said
+    bare = tmp_path / 'bare.pth'
+    torch.save(dict(state_dict={}), bare)
+    status, said = run('image_demo.py', tmp_path, bare, '--out-dir', tmp_path / 'out')
+    assert status == 1 and 'Pass the config' in said and 'Traceback' not in said
+    assert run('image_demo.py', tmp_path, tiny[1], '--out-dir', tmp_path, '--size', 'big')[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -53,7 +56,7 @@ def test_a_video_of_maps(run, tiny, tmp_path, options, size):
     status, said = run(
         'video_demo.py',
         tmp_path / 'in.mp4',
-        *tiny,
+        tiny[1],
         '--out',
         out,
         '--panel-width',

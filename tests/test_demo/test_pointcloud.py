@@ -25,7 +25,7 @@ def image(tmp_path):
 )
 def test_the_camera_is_chosen_and_said(run, tiny, image, tmp_path, options, camera):
     status, said = run(
-        'pointcloud.py', image, *tiny, '--out', tmp_path / 'room.ply', '--max-edge', '1', *options
+        'pointcloud.py', image, tiny[1], '--out', tmp_path / 'room.ply', '--max-edge', '1', *options
     )
     assert status == 0 and camera in said and 'of 1320 pixels' in said
     assert (tmp_path / 'room.ply').read_bytes().startswith(b'ply\n')
@@ -36,7 +36,7 @@ def test_a_picture_is_drawn_when_asked_for(run, tiny, image, tmp_path):
     status, _ = run(
         'pointcloud.py',
         image,
-        *tiny,
+        tiny[1],
         '--out',
         tmp_path / 'room.ply',
         '--max-edge',
@@ -50,6 +50,8 @@ def test_a_picture_is_drawn_when_asked_for(run, tiny, image, tmp_path):
 def test_mistakes_are_one_message(run, tiny, image, tmp_path):
     (tmp_path / 'text.png').write_text('no image')
     for name, message in (('lost.png', 'There is no image'), ('text.png', 'is no image')):
-        status, said = run('pointcloud.py', tmp_path / name, *tiny, '--out', tmp_path / 'room.ply')
+        status, said = run(
+            'pointcloud.py', tmp_path / name, tiny[1], '--out', tmp_path / 'room.ply'
+        )
         assert status == 1 and message in said and 'Traceback' not in said
     assert not (tmp_path / 'room.ply').exists()

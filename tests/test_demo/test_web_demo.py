@@ -33,7 +33,7 @@ def test_without_gradio_there_is_a_message(run, tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, 'gradio', None)
     monkeypatch.delitem(sys.modules, 'm2h_mm.cli.web.page', raising=False)
     config, checkpoint = tiny
-    status, _ = run('web_demo.py', '--config', config, '--checkpoint', checkpoint)
+    status, _ = run('web_demo.py', checkpoint, '--config', config)
     assert status.startswith('error: ') and 'pip install -r requirements/web.txt' in status
 
 
@@ -41,10 +41,10 @@ def test_a_model_that_cannot_be_loaded_is_one_message(run, tiny, tmp_path):
     pytest.importorskip(
         'gradio', reason='Gradio is not installed: pip install -r requirements/web.txt'
     )
-    status, said = run('web_demo.py', '--config', tiny[0], '--checkpoint', tmp_path / 'lost.pth')
+    status, said = run('web_demo.py', tmp_path / 'lost.pth', '--config', tiny[0])
     assert (
         status == 1
-        and f'Model {tiny[0]} with {tmp_path / "lost.pth"}' in said
+        and f'Model {tmp_path / "lost.pth"} with {tiny[0]}' in said
         and 'Traceback' not in said
     )
 
@@ -64,9 +64,6 @@ def address(tiny, tmp_path):
         [
             sys.executable,
             str(DEMO),
-            '--config',
-            str(tiny[0]),
-            '--checkpoint',
             str(tiny[1]),
             '--port',
             str(port),

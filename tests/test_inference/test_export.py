@@ -8,15 +8,15 @@ import torch
 from mmseg.models.utils import Upsample
 from torch import nn
 
+from m2h_mm.inference.deployed_model import DeployedModel, replace_upsampling
 from m2h_mm.inference.export import (
     METADATA,
     SUFFIXES,
-    DeployedModel,
+    default_size,
     differences,
     example,
     export,
     load,
-    replace_upsampling,
 )
 from m2h_mm.inference.inferencer import M2HInferencer
 from m2h_mm.models.backbones.position_embedding import interpolate_position_embedding
@@ -29,17 +29,23 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
 
 @pytest.fixture(scope='module')
 def inferencer(tiny):
-    return M2HInferencer(*tiny, device='cpu', show_progress=False)
+    return M2HInferencer(tiny[1], device='cpu', show_progress=False)
 
 
 def as_input(image):
     return torch.from_numpy(image).permute(2, 0, 1)[None].float()
 
 
-def require_same(outputs, maps, atol):
+RANGES = dict(semseg=0, depth=10, normals=2, edge=1)
+
+
+def require_same(outputs, maps, tolerance):
+    """Within ``tolerance`` of the range of the values; class ids exactly."""
     for name, output in zip(TASKS, outputs, strict=True):
         expected = torch.from_numpy(maps[name]).reshape(*SIZE, -1).permute(2, 0, 1)[None]
-        torch.testing.assert_close(output, expected.to(output.dtype), atol=atol, rtol=0)
+        torch.testing.assert_close(
+            output, expected.to(output.dtype), atol=tolerance * RANGES[name], rtol=0
+        )
 
 
 def read_metadata(path, format):
@@ -68,38 +74,43 @@ def test_an_exported_file_predicts_what_the_inferencer_does(inferencer, tmp_path
         pytest.importorskip('onnxruntime')
     path = tmp_path / 'sub' / f'model{SUFFIXES[format]}'
     classes = [f'class {index}' for index in range(40)]
-    export(DeployedModel(inferencer.model).eval(), path, format, SIZE, classes=classes)
+    export(DeployedModel(inferencer.model).eval(), path, format, SIZE, dict(semseg=classes))
     assert [file.name for file in path.parent.iterdir()] == [path.name]
     with torch.no_grad():
-        require_same(load(path, format)(as_input(IMAGE)), inferencer(IMAGE)['predictions'][0], 1e-4)
+        maps = inferencer(IMAGE)['predictions'][0]
+        require_same(load(path, format)(as_input(IMAGE)), maps, 1e-5)
     metadata = json.loads(read_metadata(path, format))
     assert list(metadata['outputs']) == TASKS
     assert metadata['outputs']['semseg']['classes'] == classes
     assert np.shape(metadata['outputs']['semseg']['palette']) == (40, 3)
     assert metadata['outputs']['depth']['meaning'] == 'metres along the optical axis'
     assert metadata['input']['size'] == list(SIZE) and metadata['input']['range'] == [0, 255]
+    assert metadata['resize'] == dict(
+        part_of_model=True, size=[84, 112], keep_within=1.0, max_pixels=2**21
+    )
     np.testing.assert_allclose(
         metadata['normalisation']['mean'], [123.675, 116.28, 103.53], rtol=1e-6
     )
 
 
 def test_raw_outputs_and_chosen_tasks(inferencer):
-    image = example((42, 56))
+    image = example((84, 112))
     deployed = DeployedModel(inferencer.model, ['edge', 'depth'], raw=True)
     assert deployed.names == ('depth', 'edge')
     with torch.inference_mode():
         outputs = deployed(image)
         expected = inferencer.model(
-            (image - deployed.image_mean) / deployed.image_std, mode='tensor'
+            (image - inferencer.pipeline.mean) / inferencer.pipeline.std, mode='tensor'
         )
     for name, output in zip(deployed.names, outputs, strict=True):
         torch.testing.assert_close(output, expected[name], atol=1e-5, rtol=0)
-        assert output.shape[-1] < 56 * 2
+        assert output.shape[-1] < 112 * 2
 
 
 def test_float16_is_close_and_yields_float32(tiny):
     exact, half = (
-        DeployedModel(M2HInferencer(*tiny, device='cpu').model, half=half) for half in (False, True)
+        DeployedModel(M2HInferencer(tiny[1], device='cpu').model, half=half)
+        for half in (False, True)
     )
     image = example((42, 56))
     with torch.inference_mode():
@@ -110,14 +121,34 @@ def test_float16_is_close_and_yields_float32(tiny):
 
 
 def test_what_does_not_go_together_is_refused(inferencer, tmp_path):
-    deployed = DeployedModel(inferencer.model)
+    deployed = DeployedModel(inferencer.model, dynamic=True)
     with pytest.raises(ValueError, match='--dynamic.*TorchScript'):
-        export(deployed, tmp_path / 'model.ts', 'torchscript', (42, 56), dynamic=True)
+        export(deployed, tmp_path / 'model.ts', 'torchscript', (42, 56))
     with pytest.raises(ValueError, match='multiples of 14.*got 37x50'):
-        export(deployed, tmp_path / 'model.onnx', 'onnx', SIZE, dynamic=True)
+        export(deployed, tmp_path / 'model.onnx', 'onnx', SIZE)
     with pytest.raises(ValueError, match="--tasks.*'flow'"):
         DeployedModel(inferencer.model, ['flow'])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_takes_what_the_model_was_trained_on_unless_a_size_is_said(inferencer, monkeypatch):
+    fixed, dynamic = (DeployedModel(inferencer.model, dynamic=value) for value in (False, True))
+    assert default_size(fixed) == default_size(dynamic) == (84, 112)
+    monkeypatch.setattr(inferencer.pipeline, 'size', (90, 120))
+    assert default_size(fixed) == (90, 120) and default_size(dynamic) == (84, 126)
+    monkeypatch.setattr(inferencer.pipeline, 'size', None)
+    with pytest.raises(ValueError, match='--size: expected'):
+        default_size(fixed)
+
+
+def test_a_dynamic_module_takes_images_as_they_are(inferencer):
+    image = example((42, 70))
+    with torch.inference_mode():
+        seen = DeployedModel(inferencer.model, dynamic=True)(image)
+        inputs = (image - inferencer.pipeline.mean) / inferencer.pipeline.std
+        outputs = inferencer.model(inputs, mode='tensor')
+    expected = torch.nn.functional.interpolate(outputs['depth'], (42, 70), mode='bilinear')
+    torch.testing.assert_close(seen[1], expected.clamp(1e-3, 10), atol=1e-5, rtol=0)
 
 
 def test_differences_are_found():

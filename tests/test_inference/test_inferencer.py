@@ -6,8 +6,7 @@ import torch
 from mmengine.structures import PixelData
 from PIL import Image
 
-from m2h_mm.datasets.transforms import PackMultiTaskInputs
-from m2h_mm.inference.inferencer import MAX_INPUT_PIXELS, M2HInferencer, input_size, limit_pixels
+from m2h_mm.inference.inferencer import M2HInferencer
 from m2h_mm.tasks.files import read_array
 
 RNG = np.random.default_rng(0)
@@ -17,7 +16,7 @@ TASKS = ['semseg', 'depth', 'normals', 'edge']
 
 @pytest.fixture(scope='module')
 def inferencer(tiny):
-    return M2HInferencer(*tiny, device='cpu', show_progress=False)
+    return M2HInferencer(tiny[1], device='cpu', show_progress=False)
 
 
 def predict(inferencer, image, **options):
@@ -39,21 +38,6 @@ def test_maps_have_the_image_s_size_and_their_units(inferencer):
     assert 0 < maps['edge'].min() < maps['edge'].max() < 1
 
 
-def test_the_test_loop_predicts_the_same(inferencer):
-    """What ``tools/test.py`` does: the packed frame through ``test_step``."""
-    packed = PackMultiTaskInputs()(
-        dict(img=IMAGE, ori_shape=IMAGE.shape[:2], img_shape=IMAGE.shape[:2])
-    )
-    with torch.no_grad():
-        sample = inferencer.model.test_step(
-            dict(inputs=[packed['inputs']], data_samples=[packed['data_samples']])
-        )[0]
-    maps = predict(inferencer, IMAGE)
-    for name, task in inferencer.tasks.items():
-        expected = sample.get(task.pred_field).data.permute(1, 2, 0).numpy()
-        np.testing.assert_allclose(maps[name].reshape(expected.shape), expected, atol=1e-5)
-
-
 def test_batches_and_neighbours_change_nothing(inferencer):
     images = [IMAGE, IMAGE[::-1].copy(), IMAGE[:20], IMAGE]
     single = [predict(inferencer, image) for image in images]
@@ -73,7 +57,7 @@ def test_compiled_it_predicts_the_same(inferencer, tiny, monkeypatch):
     monkeypatch.setattr(
         torch, 'compile', lambda network, **options: compile(network, **options, backend=backend)
     )
-    compiled = M2HInferencer(*tiny, device='cpu', show_progress=False, compile=True)
+    compiled = M2HInferencer(tiny[1], device='cpu', show_progress=False, compile=True)
     for _ in range(2):
         maps = predict(compiled, IMAGE)
     assert len(graphs) == 1
@@ -100,19 +84,7 @@ def test_half_precision_is_close(inferencer, dtype):
     assert 0 < np.abs(close['depth'] - exact['depth']).max() < 0.1 * exact['depth'].max()
 
 
-def test_sizes_at_which_the_network_sees_an_image():
-    assert input_size((37, 50), 'native', 14) == (37, 50)
-    assert input_size((37, 50), 'fit', 14) == (42, 56)
-    assert input_size((3, 900), 'fit', 14) == (14, 896)
-    assert input_size((37, 50), (28, 42), 14) == (28, 42)
-    height, width = input_size((1000, 20000), 'native', 14)
-    assert 0.99 < height * width / MAX_INPUT_PIXELS < 1.01 and width / height == pytest.approx(
-        20, rel=0.01
-    )
-    assert limit_pixels((1, 10**9), 100) == (1, 100) and limit_pixels((900, 2), 300, 14) == (14, 14)
-
-
-@pytest.mark.parametrize('size', ['native', 'fit', (28, 70)])
+@pytest.mark.parametrize('size', ['test', 'native', 'fit', (28, 70)])
 def test_maps_are_aligned_with_the_image_at_any_size(inferencer, size, monkeypatch):
     """A head that repeats the image: its map must lie where the image lies."""
     ramp = np.zeros((37, 50, 3), np.uint8)
@@ -135,9 +107,9 @@ def test_tiny_images(inferencer, shape):
 
 
 def test_an_image_20000_pixels_wide(inferencer, monkeypatch):
-    monkeypatch.setattr('m2h_mm.inference.inferencer.MAX_INPUT_PIXELS', 2**14)
-    monkeypatch.setattr('m2h_mm.inference.inferencer.MAX_OUTPUT_PIXELS', 2**16)
-    maps = predict(inferencer, np.zeros((30, 20000, 3), np.uint8))
+    monkeypatch.setattr('m2h_mm.models.pipeline.MAX_INPUT_PIXELS', 2**14)
+    monkeypatch.setattr('m2h_mm.models.pipeline.MAX_OUTPUT_PIXELS', 2**16)
+    maps = predict(inferencer, np.zeros((30, 20000, 3), np.uint8), size='native')
     assert all(map.shape[:2] == (30, 20000) for map in maps.values())
     np.testing.assert_allclose(np.linalg.norm(maps['normals'], axis=2), 1, atol=1e-5)
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from m2h_mm.inference.inferencer import M2HInferencer
 from m2h_mm.engine.config import find_config
-from m2h_mm.inference.loading import load_model, official_config
+from m2h_mm.inference.inferencer import M2HInferencer
+from m2h_mm.inference.loading import load_model
+from m2h_mm.inference.official import official_config
 from m2h_mm.methods.m2h.checkpoint import convert_official_m2h
 from m2h_mm.registry import MODELS
 
@@ -73,8 +74,8 @@ def test_an_official_file_predicts_without_a_config(reference, tmp_path):
     path = tmp_path / 'm2h_nyudv2.pt'
     torch.save({f'module.{key}': value for key, value in state.items()}, path)
     image = np.random.default_rng(0).integers(0, 256, (42, 56, 3), dtype=np.uint8)
-    inferencer = M2HInferencer(weights=path, device='cpu', show_progress=False)
-    depth = inferencer(image, tasks=['depth'])['predictions'][0]['depth']
+    inferencer = M2HInferencer(path, device='cpu', show_progress=False)
+    depth = inferencer(image, tasks=['depth'], size='native')['predictions'][0]['depth']
 
     model = MODELS.build(official_config(state).model).eval()
     model.load_state_dict(convert_official_m2h(state), strict=False)
@@ -100,17 +101,27 @@ def test_a_config_is_found_by_name_or_path(tiny):
 
 def test_what_does_not_fit_is_named(tiny, tmp_path):
     config, checkpoint = tiny
-    with pytest.raises(ValueError, match='give the config that it was trained with'):
-        load_model(None, checkpoint)
     with pytest.raises(ValueError, match="does not fit the config's model"):
-        load_model('m2h_tiny_rooms', checkpoint)
+        load_model(checkpoint, 'm2h_tiny_rooms')
     with pytest.raises(FileNotFoundError, match='There is no checkpoint'):
-        load_model(config, tmp_path / 'lost.pth')
-    with pytest.raises(ValueError, match='expected weights'):
-        M2HInferencer(config)
+        load_model(tmp_path / 'lost.pth', config)
     (tmp_path / 'text.pth').write_text('not a checkpoint')
     with pytest.raises(ValueError, match='text.pth'):
-        load_model(config, tmp_path / 'text.pth')
+        load_model(tmp_path / 'text.pth', config)
+    bare = tmp_path / 'bare.pth'
+    torch.save(dict(state_dict=torch.load(checkpoint)['state_dict']), bare)
+    with pytest.raises(ValueError, match='does not say which model.*Pass the config'):
+        load_model(bare)
+    assert load_model(bare, config)[1].model == load_model(checkpoint)[1].model
+
+
+def test_values_can_be_overridden(tiny):
+    config, checkpoint = tiny
+    options = {'model.data_preprocessor.size': (42, 56), 'tasks.depth.max_depth': 5.0}
+    for source in (None, config):
+        model, description = load_model(checkpoint, source, options)
+        assert model.pipeline.size == (42, 56) and model.tasks['depth'].max_depth == 5.0
+        assert description.classes['semseg'][0] == 'wall'
 
 
 def test_nothing_in_a_checkpoint_is_run(tiny, tmp_path):
@@ -121,8 +132,8 @@ def test_nothing_in_a_checkpoint_is_run(tiny, tmp_path):
     path = tmp_path / 'bomb.pth'
     torch.save(dict(state_dict=Bomb()), path)
     with pytest.raises(ValueError, match='could run code'):
-        M2HInferencer(tiny[0], path)
+        M2HInferencer(path)
     path.write_bytes(pickle.dumps(Bomb(), protocol=2))
     with pytest.raises(ValueError, match='bomb.pth'):
-        M2HInferencer(tiny[0], path)
+        M2HInferencer(path)
     assert not (tmp_path / 'boom').exists()

@@ -5,7 +5,8 @@ from mmengine.structures import PixelData
 from torch import nn
 
 from m2h_mm.models import multitask_model
-from m2h_mm.models.data_preprocessor import MultiTaskDataPreprocessor, centre_padding, crop_padding
+from m2h_mm.models.data_preprocessor import MultiTaskDataPreprocessor
+from m2h_mm.models.pipeline import centre_padding, crop_padding
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features, MultiTaskDataSample, TaskFeatures
 
@@ -108,7 +109,7 @@ def test_preprocessor_centres_and_normalises():
     assert out['inputs'].shape == (2, 3, 14, 42)
     for image, padded, label in zip(original, out['inputs'], out['data_samples'], strict=True):
         expected = (image.float() - torch.tensor([10.0, 20, 30]).view(3, 1, 1)) / 2
-        torch.testing.assert_close(crop_padding(padded, label.padding), expected)
+        torch.testing.assert_close(crop_padding(padded, label.framing.padding), expected)
         assert padded.abs().sum() == pytest.approx(float(expected.abs().sum()), rel=1e-5)
     assert centre_padding((60, 75), (70, 84)) == (4, 5, 5, 5)
 
@@ -168,7 +169,7 @@ def test_padding_does_not_change_the_loss():
     alone = model(
         **model.data_preprocessor(dict(inputs=[image], data_samples=[label])), mode='loss'
     )
-    model.data_preprocessor.size_divisor = 56
+    model.pipeline.size_divisor = 56
     padded = model(
         **model.data_preprocessor(dict(inputs=[image], data_samples=[label])), mode='loss'
     )

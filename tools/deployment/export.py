@@ -1,9 +1,8 @@
-"""A checkpoint as one file for other programs: ``python tools/deployment/export.py CONFIG
-CHECKPOINT``.
+"""A checkpoint as one file for other programs: ``python tools/deployment/export.py CHECKPOINT``.
 
-The file takes RGB images in 0..255 and yields finished maps: normalisation, padding and decoding
-are part of it, and what the numbers mean is stored in it. It is run beside PyTorch's model, and
-kept only if the two agree.
+The file takes RGB images in 0..255 and yields finished maps: resizing, normalisation, padding and
+decoding are part of it, and what the numbers mean is stored in it. It is run beside PyTorch's
+model, and kept only if the two agree.
 """
 
 import argparse
@@ -16,20 +15,20 @@ from rich.console import Console
 from rich.table import Table
 
 from m2h_mm.cli.common import plain_errors
-from m2h_mm.cli.model_arguments import OFFICIAL
-from m2h_mm.experiments.complexity import training_size
+from m2h_mm.cli.model_arguments import add_checkpoint_arguments
 from m2h_mm.experiments.timing import time_calls
+from m2h_mm.inference.deployed_model import DeployedModel
 from m2h_mm.inference.export import (
     SUFFIXES,
-    DeployedModel,
-    describe,
+    default_size,
     differences,
     example,
     export,
+    export_metadata,
     load,
     move_files,
 )
-from m2h_mm.inference.loading import class_names, load_model
+from m2h_mm.inference.loading import load_model
 
 TOLERANCE = 1e-4
 
@@ -38,23 +37,21 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        'config',
-        help=f'name or path of a config; "{OFFICIAL}" for a checkpoint of the authors of M2H',
-    )
-    parser.add_argument('checkpoint', help="of a training, or the authors' own")
+    add_checkpoint_arguments(parser)
     parser.add_argument('--format', choices=SUFFIXES, default='onnx', help='(%(default)s)')
     parser.add_argument(
         '--size',
         nargs=2,
         type=int,
         metavar=('HEIGHT', 'WIDTH'),
-        help='of the images, in pixels (what the config trains on)',
+        help='of the images, in pixels: the file resizes them to what the network sees (what it '
+        'was trained on)',
     )
     parser.add_argument(
         '--dynamic',
         action='store_true',
-        help="any number of images, sides any multiples of the model's stride (onnx, torch-export)",
+        help="any number of images, sides any multiples of the model's stride; resizing is then "
+        'left to the program that runs the file (onnx, torch-export)',
     )
     parser.add_argument('--tasks', nargs='+', metavar='TASK', help='these alone (all)')
     parser.add_argument(
@@ -95,38 +92,33 @@ def compare(
 
 def main() -> None:
     args = parse_args()
-    model, cfg = load_model(None if args.config == OFFICIAL else args.config, args.checkpoint)
-    size = tuple(args.size or training_size(cfg))
+    model, description = load_model(args.checkpoint, args.config)
     path = Path(args.out or Path(args.checkpoint).with_suffix(SUFFIXES[args.format]))
-    semseg = model.tasks.get('semseg')
-    classes = class_names(cfg, semseg.num_classes) if semseg else ()
-    reference = None
+    deployed = DeployedModel(model, args.tasks, args.raw, args.fp16, args.dynamic).eval()
+    reference = deployed
     if args.fp16:
-        reference = DeployedModel(
-            load_model(None if args.config == OFFICIAL else args.config, args.checkpoint)[0],
-            args.tasks,
-            args.raw,
-        ).eval()
-    deployed = DeployedModel(model, args.tasks, args.raw, args.fp16).eval()
-    step = deployed.divisor
+        exact, _ = load_model(args.checkpoint, args.config)
+        reference = DeployedModel(exact, args.tasks, args.raw, dynamic=args.dynamic).eval()
+    size = tuple(args.size or default_size(deployed))
+    step = model.pipeline.size_divisor
     sizes = [size, (size[0] + step, size[1] + 3 * step)] if args.dynamic else [size]
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix='.unchecked-') as folder:
         unchecked = Path(folder) / path.name
-        export(deployed, unchecked, args.format, size, args.dynamic, classes)
-        worst = compare(reference or deployed, unchecked, args.format, sizes, args.fp16)
+        export(deployed, unchecked, args.format, size, description.classes)
+        worst = compare(reference, unchecked, args.format, sizes, args.fp16)
         move_files(folder, path.parent)
     run, image = load(path, args.format), example(size)
     with torch.no_grad():
         times = time_calls(
-            {'PyTorch': lambda: (reference or deployed)(image), 'exported': lambda: run(image)},
+            {'PyTorch': lambda: reference(image), 'exported': lambda: run(image)},
             args.repeats,
         )
     table = Table(title=f'{path}, {path.stat().st_size / 2**20:.1f} MiB')
     table.add_column('task')
     table.add_column('means')
     table.add_column('largest difference', justify='right')
-    outputs = describe(deployed, size, args.dynamic)['outputs']
+    outputs = export_metadata(deployed, size)['outputs']
     for name, value in worst.items():
         shown = (
             f'{100 * value:.3f} % of pixels'

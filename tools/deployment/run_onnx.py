@@ -2,7 +2,8 @@
 ...]``.
 
 This file needs onnxruntime, NumPy and Pillow, and nothing of m2h_mm: copy it to where the model is
-to run. It writes ``<task>/<name>.npy`` for each image and task, at the image's own size, and a
+to run. An image is resized as the model was evaluated, see "resize" in the model's description. It
+writes ``<task>/<name>.npy`` for each image and task, at the image's own size, and a
 picture of it.
 """
 
@@ -42,17 +43,55 @@ def read_metadata(session: onnxruntime.InferenceSession) -> dict:
             'tools/deployment/export.py.'
         )
     metadata = json.loads(stored)
+    if 'resize' not in metadata:
+        raise ValueError('the model was exported by an earlier version of m2h_mm; export it again.')
     if metadata['raw']:
         raise ValueError("the model yields the heads' raw outputs; export it without --raw.")
     return metadata
 
 
-def network_size(image: Image.Image, description: dict) -> tuple[int, int]:
-    """``(width, height)`` that the model is given: its own, or the nearest multiples of its stride."""
+def wanted_size(size: tuple[int, int], metadata: dict) -> tuple[int, int]:
+    """``(width, height)`` at which the model is given an image of that size, before padding."""
+    width, height = size
+    description, resize = metadata['input'], metadata['resize']
     if not description['dynamic']:
-        return description['size'][1], description['size'][0]
-    step = description['divisor']
-    return tuple(max(2, round(length / step)) * step for length in image.size)
+        # The file takes one size alone. What has another shape is fitted into it.
+        rows, columns = description['size']
+        scale = min(columns / width, rows / height)
+    else:
+        # As the model was evaluated: an image keeps its shape and gets the area that is known.
+        area = width * height
+        if resize['size'] is None:
+            wanted, keep = min(area, resize['max_pixels']), 1.0
+        else:
+            wanted, keep = resize['size'][0] * resize['size'][1], resize['keep_within']
+        if wanted / keep <= area <= wanted * keep:
+            return size
+        scale = (wanted / area) ** 0.5
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def prepare(image: Image.Image, metadata: dict) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """The model's input ``(1, 3, H, W)`` for an image, and where the image lies in it: left, top,
+    right, bottom.
+    """
+    width, height = wanted_size(image.size, metadata)
+    description, mean = metadata['input'], metadata['normalisation']['mean']
+    rows, columns = description['size']
+    if description['dynamic']:
+        step = description['divisor']
+        # An exported attention over windows needs two of them in either direction.
+        rows, columns = (max(2, -(-length // step)) * step for length in (height, width))
+    # Padded with what becomes 0 by the model's normalisation.
+    padded = np.empty((1, 3, rows, columns), np.float32)
+    padded[:] = np.array(mean, np.float32).reshape(3, 1, 1)
+    top, left = (rows - height) // 2, (columns - width) // 2
+    box = (left, top, left + width, top + height)
+    for index, channel in enumerate(image.split()):
+        # In floating point, so that nothing is rounded to whole grey values.
+        resized = channel.convert('F').resize((width, height), Image.Resampling.BILINEAR)
+        padded[0, index, top : top + height, left : left + width] = resized
+    return padded, box
 
 
 def enlarge(output: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -98,18 +137,25 @@ def main() -> int:
             print(f'{path}: {error}', file=sys.stderr)
             failed += 1
             continue
-        resized = image.resize(network_size(image, metadata['input']), Image.Resampling.BILINEAR)
-        batch = np.asarray(resized, np.float32).transpose(2, 0, 1)[None]
+        batch, (left, top, right, bottom) = prepare(image, metadata)
+        fixed = None if metadata['input']['dynamic'] else tuple(metadata['input']['size'])
+        if fixed and (bottom - top, right - left) != fixed:
+            print(
+                f'{path}: its shape is not that of the model, {fixed[0]}x{fixed[1]}, into which it '
+                'is fitted: it is seen smaller than it should be, and depth comes out too large. '
+                'Export with --dynamic, or with --size and the size of the images.',
+                file=sys.stderr,
+            )
         start = time.perf_counter()
         outputs = session.run(list(metadata['outputs']), {'image': batch})
         elapsed = time.perf_counter() - start
         for (name, description), output in zip(metadata['outputs'].items(), outputs, strict=True):
             folder = Path(args.out_dir) / name
             folder.mkdir(parents=True, exist_ok=True)
-            prediction = enlarge(output[0], image.size)
+            prediction = enlarge(output[0][:, top:bottom, left:right], image.size)
             np.save(folder / f'{path.stem}.npy', prediction)
             draw(prediction, description).save(folder / f'{path.stem}.png')
-        print(f'{path}: {resized.height}x{resized.width}, {1000 * elapsed:.0f} ms')
+        print(f'{path}: {batch.shape[2]}x{batch.shape[3]}, {1000 * elapsed:.0f} ms')
     return int(failed > 0)
 
 

@@ -6,6 +6,10 @@ data_root = 'data/CityscapesMT'
 tasks = dict(semseg=dict(num_classes=19), disparity=dict(), edge=dict())
 crop_size = (504, 1008)
 
+# The size of the converted frames: a model knows disparity at the scale of its training. Whoever converts to another size
+# says it here too.
+data_preprocessor = dict(size=(512, 1024))
+
 train_pipeline = [
     dict(type='LoadMultiTaskImage'),
     dict(type='LoadMultiTaskLabels'),

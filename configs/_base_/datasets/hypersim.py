@@ -6,6 +6,8 @@ tasks = dict(semseg=dict(num_classes=40), depth=dict(max_depth=80.0), normals=di
 size = (480, 640)
 crop_size = (448, 576)
 
+data_preprocessor = dict(size=size)
+
 # Frames of the size of NYUD's, in the recipe that ATRC, InvPT and TaskPrompter share there.
 train_pipeline = [
     dict(type='LoadMultiTaskImage'),
@@ -18,10 +20,9 @@ train_pipeline = [
     dict(type='Pad', size=crop_size),
     dict(type='PackMultiTaskInputs'),
 ]
-# Labels keep their own size: predictions are scored at 768x1024.
+# Frames are seen at the size of the training, see data_preprocessor; predictions are scored at 768x1024.
 test_pipeline = [
     dict(type='LoadMultiTaskImage'),
-    dict(type='Resize', size=size),
     dict(type='LoadMultiTaskLabels'),
     dict(type='PackMultiTaskInputs'),
 ]

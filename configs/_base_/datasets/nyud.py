@@ -4,6 +4,10 @@ data_root = 'data/NYUDv2'
 tasks = dict(semseg=dict(num_classes=40), depth=dict(max_depth=10.0), normals=dict(), edge=dict())
 crop_size = (448, 576)
 
+# Full frames (480x640) and the crops of other releases (425x560, which have the same focal length) are seen as they are.
+# A photo of 12 megapixels is seen with as many pixels as a full frame: that is the scale at which the model knows depth.
+data_preprocessor = dict(size=(480, 640), keep_within=1.5)
+
 # The recipe that ATRC, InvPT and TaskPrompter share.
 train_pipeline = [
     dict(type='LoadMultiTaskImage'),

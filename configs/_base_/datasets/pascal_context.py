@@ -5,6 +5,10 @@ data_root = 'data/PASCALContext'
 tasks = dict(semseg=dict(num_classes=21), human_parts=dict(), saliency=dict(), normals=dict(), edge=dict())
 crop_size = (512, 512)
 
+# The frames, at most 500 pixels long and of any shape, are scored as they are, as in the literature. No task measures
+# lengths, and RandomZoom halves and doubles them in training, which is a factor of 4 in area. Larger photos are shrunk.
+data_preprocessor = dict(size=(375, 500), keep_within=4.0)
+
 # The recipe that ATRC, InvPT and TaskPrompter share.
 train_pipeline = [
     dict(type='LoadMultiTaskImage'),

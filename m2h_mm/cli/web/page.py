@@ -19,7 +19,8 @@ from m2h_mm.cli.web.results import (
     title,
 )
 from m2h_mm.experiments.timing import is_out_of_memory
-from m2h_mm.inference.inferencer import FIT, NATIVE, M2HInferencer
+from m2h_mm.inference import M2HInferencer
+from m2h_mm.models.pipeline import FIT, NATIVE, TEST
 from m2h_mm.system import environment
 
 try:
@@ -66,11 +67,12 @@ def build_page(models: Mapping[str, M2HInferencer]) -> gr.Blocks:
                     **task_choices(models[names[0]]), label='Tasks', elem_id='tasks'
                 )
                 size = gr.Dropdown(
-                    [NATIVE, FIT],
-                    value=NATIVE,
+                    [TEST, NATIVE, FIT],
+                    value=TEST,
                     label='Size that the network sees',
                     elem_id='size',
-                    info="native, fit (to the network's stride), or HEIGHTxWIDTH such as 448x576",
+                    info='test (as the model was evaluated), native (as the image is), fit (to the '
+                    "network's stride), or HEIGHTxWIDTH such as 448x576",
                     allow_custom_value=True,
                 )
                 predict = gr.Button('Predict', variant='primary', elem_id='predict')

@@ -15,19 +15,11 @@ from time import perf_counter
 import numpy as np
 from PIL import Image, ImageOps
 
-from m2h_mm.cli.model_arguments import OFFICIAL
-from m2h_mm.engine.config import find_config
+from m2h_mm.inference import M2HInferencer, Prediction
 from m2h_mm.inference.images import read_image
-from m2h_mm.inference.inferencer import (
-    MAX_INPUT_PIXELS,
-    M2HInferencer,
-    Prediction,
-    Size,
-    input_size,
-    limit_pixels,
-)
 from m2h_mm.mapping.depth_mesh import triangulate, write_glb
 from m2h_mm.mapping.point_cloud import DEFAULT_FOV, camera_of_file, camera_of_view, point_cloud
+from m2h_mm.models.pipeline import MAX_INPUT_PIXELS, Size, limit_area
 from m2h_mm.tasks.view import build_view
 from m2h_mm.visualization import save_picture
 from m2h_mm.visualization.drawing import WHITE, fit_scale, outlined, rescale, stack, text_block
@@ -68,35 +60,34 @@ class WebResult:
 
 
 def load_models(
-    configs: Sequence[str], checkpoints: Sequence[str], device: str | None = None
+    checkpoints: Sequence[str], configs: Sequence[str] | None = None, device: str | None = None
 ) -> dict[str, M2HInferencer]:
-    """Load the models of a page, by name: that of the config, with the checkpoint where configs
-    share it.
+    """Load the models of a page, by name: that of the checkpoint's file, with its folder where
+    several have the same.
 
     Args:
-        configs: names or paths; "official" for a checkpoint of the authors of M2H.
-        checkpoints: one per config.
+        checkpoints: of the models.
+        configs: names or paths, one per checkpoint. Default: what the checkpoints say.
         device: see :class:`M2HInferencer`.
 
     Raises:
-        ValueError: not as many checkpoints as configs; a model that cannot be loaded, by its name.
+        ValueError: not as many configs as checkpoints; a model that cannot be loaded, by its name.
     """
-    if len(configs) != len(checkpoints):
+    if configs is not None and len(configs) != len(checkpoints):
         raise ValueError(
-            '--config and --checkpoint: expected as many of one as of the other, got '
-            f'{len(configs)} and {len(checkpoints)}.'
+            f'--config: expected one per checkpoint, got {len(configs)} for {len(checkpoints)}.'
         )
     models: dict[str, M2HInferencer] = {}
-    stems = [Path(config).stem for config in configs]
-    for stem, config, checkpoint in zip(stems, configs, checkpoints, strict=True):
+    stems = [Path(checkpoint).stem for checkpoint in checkpoints]
+    for index, (stem, checkpoint) in enumerate(zip(stems, checkpoints, strict=True)):
+        config = configs[index] if configs else None
+        name = stem if stems.count(stem) == 1 else f'{Path(checkpoint).with_suffix("")}'
         try:
-            source = None if config == OFFICIAL else find_config(config)
-            models[stem if stems.count(stem) == 1 else f'{stem}, {checkpoint}'] = M2HInferencer(
-                source, checkpoint, device, show_progress=False
-            )
+            models[name] = M2HInferencer(checkpoint, config, device, show_progress=False)
         except Exception as error:  # whatever a config may do
+            with_config = f' with {config}' if config else ''
             raise ValueError(
-                f'Model {config} with {checkpoint} cannot be loaded: {error}'
+                f'Model {checkpoint}{with_config} cannot be loaded: {error}'
             ) from error
     return models
 
@@ -173,10 +164,8 @@ def predict_upload(
     if not tasks:
         raise ValueError(f'Choose at least one of the tasks {", ".join(inferencer.tasks)}.')
     image = read_upload(path)
-    divisor = getattr(inferencer.model.data_preprocessor, 'size_divisor', 1)
-    height, width = (
-        -(-length // divisor) * divisor for length in input_size(image.shape[:2], size, divisor)
-    )
+    pipeline = inferencer.pipeline
+    height, width = pipeline.padded_size(pipeline.input_size(image.shape[:2], size))
     if height * width > MAX_PADDED_PIXELS:
         raise ValueError(
             f'The network would see {height} × {width} pixels, with padding; at most '
@@ -201,14 +190,14 @@ def predict_upload(
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return WebResult(
-        pictures, archive, surface, f'{describe(prediction, seconds)} {camera_note}'.strip()
+        pictures, archive, surface, f'{describe_sizes(prediction, seconds)} {camera_note}'.strip()
     )
 
 
 def draw_map(inferencer: M2HInferencer, prediction: Prediction, name: str) -> np.ndarray:
     """A map in colours between its title and their key, on white: ``(H', W', 3)`` uint8 RGB."""
     view = build_view(inferencer.tasks[name])
-    size = limit_pixels(prediction.image.shape[:2], MAX_INPUT_PIXELS)
+    size = limit_area(prediction.image.shape[:2], MAX_INPUT_PIXELS)
     shown = shown_of_sample(view, prediction.sample, size, draw_gt=False)
     scale = fit_scale(size, PANEL_SIZE)
     height, width = rescale(np.empty(size, np.uint8), scale).shape
@@ -227,13 +216,12 @@ def title(name: str) -> str:
     return TITLES.get(name, name.replace('_', ' ').capitalize())
 
 
-def describe(prediction: Prediction, seconds: float) -> str:
+def describe_sizes(prediction: Prediction, seconds: float) -> str:
     """Sizes and time of a prediction, in words."""
     height, width = prediction.image.shape[:2]
-    seen = prediction.sample.img_shape
-    left, right, top, bottom = prediction.sample.padding
+    _, seen, (left, right, top, bottom) = prediction.sample.framing
     padded = (seen[0] + top + bottom, seen[1] + left + right)
-    padding = f', padded to {padded[0]} × {padded[1]}' if padded != tuple(seen) else ''
+    padding = f', padded to {padded[0]} × {padded[1]}' if padded != seen else ''
     return (
         f'{height} × {width} pixels (height × width). The network saw {seen[0]} × '
         f'{seen[1]}{padding}, and took '

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from m2h_mm.geometry.pinhole import move_camera
 from m2h_mm.tasks import Task
 
 CLASS_VOID = 255
@@ -26,21 +27,11 @@ def map_pixels(
 
     Args:
         results: the frame.
-        scale: x and y factor of a resize. Pixel centres are integers, so x becomes (x + 1/2) *
-            scale - 1/2.
-        shift: x and y added after that.
+        scale, shift: see :func:`~m2h_mm.geometry.pinhole.move_camera`.
     """
     if results.get('cam2img') is None:
         return
-    (scale_x, scale_y), (shift_x, shift_y) = scale, shift
-    moved = np.array(
-        [
-            [scale_x, 0, (scale_x - 1) / 2 + shift_x],
-            [0, scale_y, (scale_y - 1) / 2 + shift_y],
-            [0, 0, 1],
-        ]
-    )
-    results['cam2img'] = moved @ results['cam2img']
+    results['cam2img'] = move_camera(results['cam2img'], scale, shift)
 
 
 def check_pair(value: object, name: str) -> tuple[int, int]:

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
 from mmcv.transforms import BaseTransform
 
+from m2h_mm.geometry.resampling import resample
 from m2h_mm.registry import TRANSFORMS
 
 from .frame import check_pair, map_labels, map_pixels
 
 
-def _resize_image(results: dict, size: tuple[int, int]) -> None:
-    """Bilinear resize of the image to ``(H, W)``, and the camera with it."""
+def _put_resized(results: dict, image: np.ndarray) -> None:
+    """Take ``image`` in the place of the frame's, and let the camera follow."""
     height, width = results['img'].shape[:2]
-    results['img'] = cv2.resize(results['img'], (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    size = image.shape[:2]
+    results['img'] = image
     results['img_shape'] = size
     map_pixels(results, scale=(size[1] / width, size[0] / height))
+
+
+def _resample(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image ``(H, W, 3)`` at another (H, W), of the same kind of numbers."""
+    resized = resample(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1), size)
+    resized = resized.permute(1, 2, 0).contiguous().numpy()
+    return np.rint(resized).astype(np.uint8) if image.dtype == np.uint8 else resized
 
 
 @TRANSFORMS.register_module()
@@ -46,7 +56,11 @@ class RandomZoom(BaseTransform):
         scale = float(results['rng'].uniform(*self.scale_range))
         height, width = results['img'].shape[:2]
         size = (max(round(height * scale), 1), max(round(width * scale), 1))
-        _resize_image(results, size)
+        # Without anti-aliasing, as in the recipes of the literature, which are fast.
+        _put_resized(
+            results,
+            cv2.resize(results['img'], (size[1], size[0]), interpolation=cv2.INTER_LINEAR),
+        )
         map_labels(results, lambda task, label: task.zoom(label, scale, size))
         results['reframed'] = 'RandomZoom'
         return results
@@ -56,8 +70,10 @@ class RandomZoom(BaseTransform):
 class Resize(BaseTransform):
     """Plain resize: the same view with other pixels. Depth stays what it is, ``cam2img`` scales.
 
-    Labels that are loaded already follow (nearest neighbour). Put it before
-    :class:`LoadMultiTaskLabels` to keep the labels at the frame's own size, as at test time.
+    The image is resized as the model does it at test time (bilinear, with anti-aliasing), so that
+    training and test show the same. Labels that are loaded already follow (nearest neighbour). Test
+    pipelines need no resize: ``data_preprocessor.size`` says at which size the network sees a
+    frame, and labels and predictions keep the frame's own.
 
     Args:
         size: (height, width) in pixels; or
@@ -80,7 +96,7 @@ class Resize(BaseTransform):
     def transform(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]
         size = self.size or (max(round(height * self.scale), 1), max(round(width * self.scale), 1))
-        _resize_image(results, size)
+        _put_resized(results, _resample(results['img'], size))
         map_labels(results, lambda task, label: task.resize(label, size))
         return results
 

@@ -17,6 +17,7 @@ from mmengine.runner import IterBasedTrainLoop, Runner
 
 from m2h_mm.engine.checkpoint_search import POINTER, describe, find_checkpoint, find_problem
 from m2h_mm.engine.mmengine_patches import is_installed
+from m2h_mm.engine.model_description import META_KEY, describe_model
 from m2h_mm.registry import HOOKS
 from m2h_mm.system import remove_temporaries, write_atomically
 
@@ -53,6 +54,8 @@ class CheckpointHook(MMEngineCheckpointHook):
       checkpoint of the work dir, and logs which were skipped and why.
     - A validation that was cut off is made up for when the training goes on (iteration-based
       trainings).
+    - Every checkpoint describes its model, so that it can be used without its config: see
+      :class:`~m2h_mm.engine.model_description.ModelDescription`.
     - Only files in the folder of the checkpoints are ever removed, whatever paths a checkpoint
       holds.
     - What is written is tensors and plain values, the logged curves too: any program reads it by
@@ -72,6 +75,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._outdated: list[str] = []
         # The last checkpoint's iteration, and whether it knows of a validation there.
         self._saved: tuple[int, bool] | None = None
+        self._description: dict | None = None
 
     def before_run(self, runner: Runner) -> None:
         if not is_installed():
@@ -95,6 +99,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         runner._load_from = decided[0]
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if self._description is not None:
+            checkpoint['meta'][META_KEY] = self._description
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {
             name: _curve_to_plain(curve) for name, curve in hub['log_scalars'].items()
@@ -109,6 +115,9 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        # Now, not at the first checkpoint: a config that cannot be described is a mistake to hear
+        # of at once.
+        self._description = _describe(runner)
         self.file_backend = PatientBackend(self._outdated)
         if is_main_process():
             # Those that a killed process had no time to remove.
@@ -205,6 +214,15 @@ def _plain_numbers(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(map(_plain_numbers, value))
     return value.item() if isinstance(value, np.generic) else value
+
+
+def _describe(runner: Runner) -> dict | None:
+    """The description of the model that is trained, None where no config says what it is."""
+    model = runner.cfg.get('model')
+    if not isinstance(model, Mapping) or 'tasks' not in model:
+        return None
+    metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', {})
+    return describe_model(runner.cfg, metainfo.get('classes')).to_plain()
 
 
 def _resumed_checkpoint(runner: Runner) -> str | None:

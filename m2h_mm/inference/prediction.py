@@ -1,0 +1,38 @@
+"""What becomes of one image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from m2h_mm.structures import MultiTaskDataSample
+
+
+@dataclass
+class Prediction:
+    """What became of one image.
+
+    Attributes:
+        name: of its files, unique within a call.
+        image: ``(H, W, 3)`` uint8 RGB, upright.
+        maps: task to prediction at the image's own size, aligned with it: ``semseg`` ``(H, W)``
+            class ids from 0; ``depth`` ``(H, W)`` metres along the optical axis; ``normals`` ``(H,
+            W, 3)`` unit vectors, x right, y up, z toward the camera; ``edge`` ``(H, W)``
+            probabilities.
+        error: why there are no maps; None if all is well.
+        sample: the model's own output.
+    """
+
+    name: str
+    image: np.ndarray | None = None
+    maps: dict[str, np.ndarray] = field(default_factory=dict)
+    error: str | None = None
+    sample: MultiTaskDataSample | None = None
+
+
+def as_map(data: Tensor) -> np.ndarray:
+    """``(C, H, W)`` as ``(H, W)`` or ``(H, W, C)``."""
+    array = (data.float() if data.is_floating_point() else data).permute(1, 2, 0).cpu().numpy()
+    return np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array)
