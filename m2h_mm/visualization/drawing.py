@@ -1,8 +1,4 @@
-"""Pieces of a picture: text, hatching, blocks put side by side.
-
-Everything is drawn with Pillow and the font that Matplotlib ships, so that a picture looks the same
-on a server without fonts or a display, and takes milliseconds.
-"""
+"""Pieces of a picture: text, hatching, blocks put side by side."""
 
 from __future__ import annotations
 
@@ -15,6 +11,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+# Pillow and the font that Matplotlib ships: a picture looks the same on a server without fonts or a
+# display, and takes milliseconds.
 WHITE = (255, 255, 255)
 INK = (34, 34, 34)
 FRAME = (150, 150, 150)

@@ -1,4 +1,4 @@
-"""Which frames are drawn, and what is drawn of them."""
+"""The choice of the frames to draw, their names and their images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture of a frame: the image, and every task's prediction over its ground truth."""
+"""Pictures of frames: the image, and every task's prediction over its ground truth."""
 
 from __future__ import annotations
 

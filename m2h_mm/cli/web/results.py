@@ -1,4 +1,4 @@
-"""What the web page shows and hands out of an uploaded image; without the page itself."""
+"""What the web page shows of an uploaded image, and the files that it offers for download."""
 
 from __future__ import annotations
 
