@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader
 
 from m2h_mm.experiments.timing import StageClock
+from m2h_mm.models import NetworkOutput
 from m2h_mm.registry import MODELS
 
 FORWARD, BACKWARD = 'network, forward', 'network, backward'
@@ -35,18 +36,17 @@ class StandIn:
             self.model = MODELS.build(cfg.model)
         self.layout = torch.channels_last if self.model.channels_last else torch.contiguous_format
 
-    def __call__(
-        self, inputs: Tensor, tasks: Sequence[str] | None = None
-    ) -> tuple[dict, list[dict]]:
+    def __call__(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> NetworkOutput:
         with torch.no_grad(), _disable_current_modes():  # where bytes are counted, these are not
-            outputs = self.model.run_network(inputs.to('meta'), tasks)
+            outputs = self.model.run_network(inputs.to('meta'), tasks)[:2]  # not the features
             # Metres that are not 0, vectors that have a direction, or any logits.
-            return tree_map(
+            random = tree_map(
                 lambda output: torch.empty_like(
                     output, device=inputs.device, memory_format=self.layout
                 ).uniform_(0.5, 1.5),
                 outputs,
             )
+        return NetworkOutput(*random)
 
 
 class DividedTraining(Hook):
@@ -113,19 +113,18 @@ class DividedTraining(Hook):
         self.traffic = count_bytes(lambda: self.iterate(batch))
         self.clock.rounds.pop()
 
-    def run_network(
-        self, inputs: Tensor, tasks: Sequence[str] | None = None
-    ) -> tuple[dict, list[dict]]:
+    def run_network(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> NetworkOutput:
         """The outputs, cut off the graph: the losses go backward by themselves, and then the
         network.
         """
         with self.clock.stage(FORWARD):
-            outputs = (self.stand_in if self.skip_model else self.network)(inputs, tasks)
+            # Without the features: no loss of these configs looks at them.
+            outputs = (self.stand_in if self.skip_model else self.network)(inputs, tasks)[:2]
             if self.host_only:
                 outputs = tree_map(lambda output: output[..., :2, :2], outputs)
         leaves = tree_map(lambda output: output.detach().requires_grad_(), outputs)
         self.cut = list(zip(tree_leaves(outputs), tree_leaves(leaves), strict=True))
-        return leaves
+        return NetworkOutput(*leaves)
 
     def backward(self, loss: Tensor, **kwargs) -> None:
         with self.clock.stage('losses, backward'):

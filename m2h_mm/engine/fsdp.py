@@ -1,6 +1,4 @@
-"""Training a large backbone whose parameters, gradients and optimizer states are shared out among
-the processes.
-"""
+"""Training that shares out parameters, gradients and optimizer states among processes (FSDP)."""
 
 from __future__ import annotations
 
@@ -14,31 +12,45 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 
-from m2h_mm.models.backbones.vision_transformer import Block
+from m2h_mm.models.backbones import backbone_units
 from m2h_mm.registry import MODEL_WRAPPERS, RUNNERS, STRATEGIES
 
 
-def is_trained_block(module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bool:
-    """The wrap policy: a transformer block with parameters that are trained is gathered and freed
-    on its own.
+class TrainedUnits:
+    """The wrap policy: a unit of the backbone with parameters that are trained is gathered and
+    freed on its own.
 
-    All else, the decoder and the heads, is one unit: parts of it read each other's weights.
+    What the units are, the backbone declares, see
+    :func:`~m2h_mm.models.backbones.backbone_units`. All else, the decoder and the heads, is one
+    unit: it has few parameters, and fast paths of it read the weights of a layer instead of calling
+    it.
 
     Args:
-        module: in question.
-        recurse: whether torch asks if it shall look into the module, or else if it shall wrap it.
-        nonwrapped_numel: its parameters that are trained and in no unit yet.
+        model: whose attribute ``backbone`` is asked.
     """
-    return recurse or (isinstance(module, Block) and nonwrapped_numel > 0)
+
+    def __init__(self, model: nn.Module) -> None:
+        backbone = getattr(model, 'backbone', None)
+        self.units = {id(unit) for unit in (() if backbone is None else backbone_units(backbone))}
+
+    def __call__(self, module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bool:
+        """torch's question.
+
+        Args:
+            module: in question.
+            recurse: whether torch asks if it shall look into the module, or else if it shall wrap
+                it.
+            nonwrapped_numel: its parameters that are trained and in no unit yet.
+        """
+        return recurse or (id(module) in self.units and nonwrapped_numel > 0)
 
 
 @MODEL_WRAPPERS.register_module()
 class ShardedModel(MMFullyShardedDataParallel):
     """mmengine's fully sharded model, also on CPUs, for models that are partly frozen.
 
-    Each transformer block of the backbone that is trained is a unit, see :func:`is_trained_block`.
-    Frozen parameters are no one's: every process keeps them whole, they are neither gathered nor
-    reduced.
+    Each part of the backbone that is trained is a unit, see :class:`TrainedUnits`. Frozen
+    parameters are no one's: every process keeps them whole, they are neither gathered nor reduced.
 
     Gradients are clipped by the norm over all processes; ``clip_grad`` of an optimizer wrapper
     alone would see the norm of this process's share, and each process would scale its share by
@@ -55,7 +67,7 @@ class ShardedModel(MMFullyShardedDataParallel):
         device = (
             torch.device('cuda', device_id) if torch.cuda.is_available() else torch.device('cpu')
         )
-        kwargs.setdefault('auto_wrap_policy', is_trained_block)
+        kwargs.setdefault('auto_wrap_policy', TrainedUnits(module))
         frozen = [parameter for parameter in module.parameters() if not parameter.requires_grad]
         for parameter in frozen:  # FSDP leaves what it ignores where it is
             parameter.data = parameter.data.to(device)

@@ -5,11 +5,12 @@ May import tasks, structures and geometry.
 
 from . import backbones, heads, interactions, losses, mergers, necks, weighting
 from .data_preprocessor import MultiTaskDataPreprocessor
-from .multitask_model import MultiTaskModel
+from .multitask_model import MultiTaskModel, NetworkOutput
 
 __all__ = [
     'MultiTaskDataPreprocessor',
     'MultiTaskModel',
+    'NetworkOutput',
     'backbones',
     'heads',
     'interactions',

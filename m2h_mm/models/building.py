@@ -1,65 +1,124 @@
-"""Putting a model together: channel counts handed from part to part, and checked."""
+"""Putting a model together: channels and strides handed from part to part, and checked."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
 PROBE_SIZE = 224  # a multiple of 14 and of 32
+# What a part may state of its input as an attribute; it must then be what it is given.
+INPUTS = ('in_channels', 'in_strides')
 
 
-def build_part(key: str, cfg: Mapping[str, Any], source: str, **given: Any) -> nn.Module:
+def build_part(
+    key: str, cfg: Mapping[str, Any], source: str, contract: type | None = None, **given: Any
+) -> nn.Module:
     """Build ``cfg``, filling in those of ``given`` that its class takes and ``cfg`` leaves out.
 
     Args:
         key: where ``cfg`` stands in the config.
         source: what yields ``given``.
+        contract: the part's Protocol in :mod:`m2h_mm.structures.contracts`, whose annotated
+            attributes it must have. None: nothing is asked for.
         given: what is known from the parts before: ``in_channels`` and so on.
 
     Raises:
         ValueError: ``cfg`` states another value than the given one, holds an argument that the
-            class does not take, or is not a config with a known ``type``.
+            class does not take, leaves one out that nobody gives, or is not a config with a known
+            ``type``; the part states an input that it does not get, or breaks its contract.
     """
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise ValueError(f"{key}: expected a dict with a 'type', got {cfg!r}.")
     cls = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
     if cls is None:
         raise ValueError(
-            f'{key}.type: {cfg["type"]!r} is not registered. A module of your own is '
-            'registered with '
-            '@MODELS.register_module() in a file named by custom_imports.'
+            f'{key}.type: {cfg["type"]!r} is not registered. A module of your own is registered '
+            'with @MODELS.register_module() in a file named by custom_imports.'
         )
+    module = MODELS.build(_fill_in(key, cfg, cls, source, given))
+    for name in INPUTS:
+        stated = getattr(module, name, None)
+        if name in given and stated is not None and _plain(stated) != _plain(given[name]):
+            raise ValueError(
+                f'{key} ({type(module).__name__}) is made for {name}={_plain(stated)}, but '
+                f'{source} yields {_plain(given[name])}. Change one of the two parts.'
+            )
+    missing = [name for name in getattr(contract, '__annotations__', ()) if not _has(module, name)]
+    if missing:
+        raise ValueError(
+            f'{key}: {type(module).__name__} has no attribute(s) {missing}, which a '
+            f'{contract.__name__} must have once it is built; see {contract.__module__}.'
+        )
+    return module
+
+
+def _fill_in(
+    key: str, cfg: Mapping[str, Any], cls: Any, source: str, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All arguments of a part, see :func:`build_part`."""
     # nn.Module's own __init__ claims to take anything.
     parameters = {} if cls.__init__ is nn.Module.__init__ else inspect.signature(cls).parameters
-    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    kinds = {name: parameter.kind for name, parameter in parameters.items()}
+    open_ended = inspect.Parameter.VAR_KEYWORD in kinds.values()
     unknown = [name for name in cfg if name not in parameters and name not in ('type', '_scope_')]
     if unknown and not open_ended:
         raise ValueError(
-            f'{key}: {cfg["type"]} has no argument(s) {unknown}; it takes '
-            f'{list(parameters)}. If they '
-            f'come from the parent config, put _delete_=True into {key} to start '
-            'afresh.'
+            f'{key}: {cfg["type"]} has no argument(s) {unknown}; it takes {list(parameters)}. If '
+            f'they come from the parent config, put _delete_=True into {key} to start afresh.'
         )
     filled = dict(cfg)
     for name, value in given.items():
         if name in cfg:
-            stated = tuple(cfg[name]) if isinstance(cfg[name], (list, tuple)) else cfg[name]
-            if stated != value:
+            if _plain(cfg[name]) != _plain(value):
                 raise ValueError(
-                    f'{key}.{name} is {stated}, but {source} yields {value}. Leave '
-                    f'{name} out of {key} to '
-                    'have it filled in, or change one of the two.'
+                    f'{key}.{name} is {_plain(cfg[name])}, but {source} yields {_plain(value)}. '
+                    f'Leave {name} out of {key} to have it filled in, or change one of the two.'
                 )
         elif name in parameters:
             filled[name] = value
-    return MODELS.build(filled)
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if name not in filled
+        and parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    ]
+    if missing:
+        raise ValueError(
+            f'{key}: {cfg["type"]} needs {missing}, which {source} does not give. Set '
+            f'{", ".join(f"{key}.{name}" for name in missing)}.'
+        )
+    return filled
+
+
+def _plain(value: Any) -> Any:
+    """Lists as tuples and configs as dicts, to be compared and printed."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return tuple(map(_plain, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _has(module: nn.Module, name: str) -> bool:
+    """Whether a part has an attribute; one that is computed is not computed for it."""
+    return hasattr(type(module), name) or hasattr(module, name)
+
+
+def build_losses(
+    key: str, cfgs: dict | Sequence[dict], contract: type | None = None
+) -> nn.ModuleList:
+    """One loss, or several that are summed."""
+    if isinstance(cfgs, Mapping):
+        return nn.ModuleList([build_part(key, cfgs, 'the model', contract)])
+    return nn.ModuleList(
+        build_part(f'{key}[{index}]', cfg, 'the model', contract) for index, cfg in enumerate(cfgs)
+    )
 
 
 def require_tasks(
@@ -74,8 +133,8 @@ def require_tasks(
     if unknown or missing:
         what = f'unknown task(s) {unknown}' if unknown else f'nothing for task(s) {missing}'
         raise ValueError(
-            f'{key}: {what}; model.tasks are {list(tasks)}. Add to or remove from '
-            f'{key} or model.tasks.'
+            f'{key}: {what}; model.tasks are {list(tasks)}. Add to or remove from {key} or '
+            'model.tasks.'
         )
 
 
@@ -95,8 +154,7 @@ def require_parts(model: nn.Module, parts: Iterable[str]) -> tuple[str, ...]:
     ]
     if missing:
         raise ValueError(
-            f'model.weighting.shared: the model has no parameters in {missing}. Name '
-            'parts such as '
+            f'model.weighting.shared: the model has no parameters in {missing}. Name parts such as '
             "'neck', 'decoder' or 'decoder.interaction'."
         )
     return prefixes
@@ -106,15 +164,21 @@ def describe_backbone(backbone: nn.Module) -> tuple[tuple[int, ...], tuple[float
     """Channels and strides of the maps that a backbone yields.
 
     Ours state them; any other is run once on a blank image.
+
+    Raises:
+        ValueError: it states another number of channels than of strides.
     """
     if hasattr(backbone, 'out_channels') and hasattr(backbone, 'strides'):
-        return tuple(backbone.out_channels), tuple(backbone.strides)
+        channels, strides = tuple(backbone.out_channels), tuple(backbone.strides)
+        if len(channels) != len(strides):
+            raise ValueError(
+                f'model.backbone ({type(backbone).__name__}) states out_channels={channels} and '
+                f'strides={strides}: expected one of each for every map.'
+            )
+        return channels, strides
     training = backbone.training
     backbone.eval()
     with torch.no_grad():
-        maps = backbone(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE))
+        maps = Features.of(backbone(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE))).maps
     backbone.train(training)
-    maps = (
-        maps.maps if isinstance(maps, Features) else (maps,) if isinstance(maps, Tensor) else maps
-    )
     return tuple(m.shape[1] for m in maps), tuple(PROBE_SIZE / m.shape[-1] for m in maps)

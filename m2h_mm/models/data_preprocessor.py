@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from mmengine.model import BaseDataPreprocessor
 
 from m2h_mm.registry import MODELS
+from m2h_mm.structures import MultiTaskDataSample
 
-from .pipeline import IMAGENET_MEAN, IMAGENET_STD, TEST, ImagePipeline
+from .pipeline import IMAGENET_MEAN, IMAGENET_STD, TEST, Framing, ImagePipeline
 
 
 @MODELS.register_module()
@@ -68,3 +69,10 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
             for sample, framing in zip(samples, framings, strict=True):
                 sample.set_metainfo(dict(framing=framing))
         return dict(data, inputs=inputs, data_samples=samples)
+
+
+def framing_of(sample: MultiTaskDataSample, size: Sequence[int]) -> Framing:
+    """Where a sample lies in an input of ``size`` (H, W): all of it, unless the preprocessor said
+    otherwise.
+    """
+    return sample.get('framing', Framing(tuple(size), tuple(size)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from typing import NamedTuple
 
 import torch
 from mmengine.logging import print_log
@@ -13,26 +14,44 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from m2h_mm.registry import MODELS
-from m2h_mm.structures import Features, MultiTaskDataSample
+from m2h_mm.structures import ConsistencyContext, Features, MultiTaskDataSample, contracts
 from m2h_mm.tasks import Task, build_tasks
 
-from .building import build_part, describe_backbone, require_parts, require_tasks
-from .pipeline import Framing, ImagePipeline, crop_padding
+from .building import build_losses, build_part, describe_backbone, require_parts, require_tasks
+from .cameras import stack_cameras
+from .data_preprocessor import framing_of
+from .losses.consistency import log_keys
+from .pipeline import ImagePipeline, crop_padding
+
+
+class NetworkOutput(NamedTuple):
+    """What is computed from the images alone.
+
+    Attributes:
+        outputs: the heads' outputs ``{task: (N, K, h, w)}``.
+        aux: intermediate predictions of backbone and decoder, one dict per scale.
+        features: what the decoder saw; None unless a loss between tasks may look at it.
+    """
+
+    outputs: dict[str, Tensor]
+    aux: list[dict[str, Tensor]]
+    features: Features | None = None
 
 
 @MODELS.register_module()
 class MultiTaskModel(BaseModel):
     """One image in, one dense prediction per task out.
 
-    Channel counts are passed along when the parts are built: what a part's config leaves out
-    (``in_channels``, ``out_channels`` of a head, ``tasks``) is filled in from the part before it,
-    and what it states is checked against it.
+    Channels and strides are passed along when the parts are built: what a part's config leaves out
+    (``in_channels``, ``in_strides``, ``out_channels`` of a head, ``tasks``) is filled in from the
+    part before it, and what it states is checked against it. What each kind of part takes and
+    yields: :mod:`m2h_mm.structures.contracts`.
 
     Args:
         tasks: name to arguments of each task, see :func:`m2h_mm.tasks.build_tasks`. The order is
             the order of the tasks everywhere in the model.
         backbone: config of a module that returns :class:`Features`, or of any mmseg backbone
-            (``mmseg.HRNet``).
+            (``mmseg.HRNet``). It is given the tasks, if it asks for them.
         decoder: config of a module ``Features -> TaskFeatures``.
         heads: task name to the config of its head.
         losses: task name to the config of its loss, or to a list of configs that are summed.
@@ -41,8 +60,8 @@ class MultiTaskModel(BaseModel):
             ``FixedWeighting``, all 1.
         consistency: configs of losses between tasks. Frames without ``cam2img`` count in none that
             needs a camera.
-        aux_weight: factor of the losses of a decoder's intermediate predictions, relative to the
-            task's own.
+        aux_weight: factor of the losses of intermediate predictions, those of the decoder and of a
+            backbone that makes some, relative to the task's own.
         freeze_backbone: whatever the backbone, train none of its parameters, build no graph in it
             and keep it in eval mode, so that no BatchNorm drifts and nothing is dropped. A part is
             frozen by the backbone's own ``frozen_stages`` (and ``norm_eval`` of mmseg's backbones).
@@ -79,27 +98,34 @@ class MultiTaskModel(BaseModel):
         require_tasks('model.heads', heads, names, complete=True)
         require_tasks('model.losses', losses, names, complete=True)
 
-        self.backbone = MODELS.build(backbone)
+        task_channels = {name: task.channels for name, task in self.tasks.items()}
+        self.backbone = build_part(
+            'model.backbone', backbone, 'model.tasks', tasks=names, task_channels=task_channels
+        )
         channels, strides = describe_backbone(self.backbone)
         source = f'model.backbone ({backbone["type"]})'
-        self.neck = None
         given = dict(in_channels=channels, in_strides=strides)
+        self.neck = None
         if neck is not None:
-            self.neck = build_part('model.neck', neck, source, **given)
+            self.neck = build_part('model.neck', neck, source, contracts.Neck, **given)
             source = f'model.neck ({neck["type"]})'
             given = dict(
                 in_channels=tuple(self.neck.out_channels), in_strides=tuple(self.neck.strides)
             )
+        if hasattr(self.backbone, 'task_map_channels'):
+            given['task_map_channels'] = self.backbone.task_map_channels
         self.decoder = build_part(
             'model.decoder',
             decoder,
             source,
+            contracts.Decoder,
             **given,
             source_channels=channels,
             tasks=names,
-            task_channels={name: task.channels for name, task in self.tasks.items()},
+            task_channels=task_channels,
         )
         source = f'model.decoder ({decoder["type"]})'
+        require_tasks(f'{source}.out_channels', self.decoder.out_channels, names, complete=True)
         self.heads = nn.ModuleDict(
             {
                 name: build_part(
@@ -114,22 +140,24 @@ class MultiTaskModel(BaseModel):
         )
 
         self.losses = nn.ModuleDict(
-            {
-                name: nn.ModuleList(
-                    MODELS.build(cfg) for cfg in (cfgs if isinstance(cfgs, Sequence) else [cfgs])
-                )
-                for name, cfgs in losses.items()
-            }
+            {name: build_losses(f'model.losses.{name}', losses[name]) for name in names}
         )
         self.weighting = build_part(
-            'model.weighting', weighting or dict(type='FixedWeighting'), 'model.tasks', tasks=names
+            'model.weighting',
+            weighting or dict(type='FixedWeighting'),
+            'model.tasks',
+            contracts.Weighting,
+            tasks=names,
         )
         self._weighting_parts = require_parts(self, getattr(self.weighting, 'shared', ()))
-        self.consistency = nn.ModuleList(MODELS.build(cfg) for cfg in consistency)
+        self.consistency = build_losses(
+            'model.consistency', list(consistency), contracts.ConsistencyLoss
+        )
         for index, module in enumerate(self.consistency):
             require_tasks(
                 f'model.consistency[{index}] ({type(module).__name__})', module.tasks, names
             )
+        self._consistency_keys = log_keys(self.consistency, names)
         self.aux_weight = aux_weight
 
         self.freeze_backbone = freeze_backbone
@@ -191,30 +219,33 @@ class MultiTaskModel(BaseModel):
         raise ValueError(f"mode: expected 'loss', 'predict' or 'tensor', got {mode!r}.")
 
     def extract_features(self, inputs: Tensor) -> Features:
-        """The maps that the decoder sees."""
+        """What the decoder sees: the neck's features, or the backbone's where there is no neck."""
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.no_grad() if self.freeze_backbone else nullcontext():
-            features = self.backbone(inputs)
-        if not isinstance(features, Features):
-            features = Features(
-                maps=(features,) if isinstance(features, Tensor) else tuple(features)
-            )
-        return features if self.neck is None else self.neck(features)
+            found = Features.of(self.backbone(inputs))
+        if self.freeze_backbone:
+            found.aux = []  # nothing could be learned from them
+        features = found if self.neck is None else self.neck(found)
+        if features is not found:
+            # A neck makes maps; what else the backbone found stays as it is.
+            features.source = features.source or found
+            features.task_maps = features.task_maps or found.task_maps
+            features.aux = features.aux or found.aux
+        return features
 
-    def run_network(
-        self, inputs: Tensor, tasks: Sequence[str] | None = None
-    ) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
-        """All that is computed from the images alone: the heads' outputs, of ``tasks`` or all, and
-        the decoder's intermediate predictions.
-        """
-        decoded = self.decoder(self.extract_features(inputs), tasks=tasks)
+    def run_network(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> NetworkOutput:
+        """All that is computed from the images alone, for ``tasks`` or all."""
+        features = self.extract_features(inputs)
+        decoded = self.decoder(features, tasks=tasks)
         outputs = {
             name: self.heads[name](decoded.maps[name])
             for name in self.tasks
             if tasks is None or name in tasks
         }
-        return outputs, decoded.aux
+        # Without losses that look at them, the features need not outlive the decoder.
+        kept = features if self.training and len(self.consistency) else None
+        return NetworkOutput(outputs, [*features.aux, *decoded.aux], kept)
 
     def loss(self, inputs: Tensor, data_samples: list[MultiTaskDataSample]) -> dict[str, Tensor]:
         """Losses at the input's resolution.
@@ -232,20 +263,12 @@ class MultiTaskModel(BaseModel):
             for name, task in self.tasks.items()
         }
         cameras = stack_cameras(data_samples, size, inputs.device) if self.consistency else None
-        outputs, aux = self.run_network(inputs)
+        network = self.run_network(inputs)
         full = {
-            name: self.tasks[name].resize_output(output, size) for name, output in outputs.items()
+            name: self.tasks[name].resize_output(output, size)
+            for name, output in network.outputs.items()
         }
-        raw = {}
-        for name, task in self.tasks.items():
-            target, valid = targets[name]
-            raw[name] = sum(loss(full[name], target, valid) for loss in self.losses[name])
-            for predictions in aux:
-                if name in predictions:
-                    output = task.resize_output(predictions[name], size)
-                    raw[name] = raw[name] + self.aux_weight * sum(
-                        loss(output, target, valid) for loss in self.losses[name]
-                    )
+        raw = self._task_losses(full, network.aux, targets, size)
         shared = (self._shared_parameters(),) if self._weighting_parts else ()
         logged = {f'loss_{name}': loss for name, loss in self.weighting(raw, *shared).items()}
         logged.update({f'raw_{name}': loss.detach() for name, loss in raw.items()})
@@ -256,12 +279,30 @@ class MultiTaskModel(BaseModel):
             }
         )
         if self.consistency:
-            intrinsics, known, inside = cameras
-            for module in self.consistency:
-                key = f'loss_{type(module).__name__}'
-                valid = inside & known if getattr(module, 'needs_camera', True) else inside
-                logged[key] = logged.get(key, 0) + module(full, intrinsics, valid)
+            context = ConsistencyContext(full, targets, network.features, *cameras)
+            for key, module in zip(self._consistency_keys, self.consistency, strict=True):
+                logged[key] = module(context.seen_by(module))
         return logged
+
+    def _task_losses(
+        self,
+        outputs: dict[str, Tensor],
+        aux: list[dict[str, Tensor]],
+        targets: dict[str, tuple[Tensor, Tensor]],
+        size: tuple[int, int],
+    ) -> dict[str, Tensor]:
+        """Each task's loss, that of its intermediate predictions included, before weighting."""
+        losses = {}
+        for name, task in self.tasks.items():
+            target, valid = targets[name]
+            losses[name] = sum(loss(outputs[name], target, valid) for loss in self.losses[name])
+            for predictions in aux:
+                if name in predictions:
+                    output = task.resize_output(predictions[name], size)
+                    losses[name] = losses[name] + self.aux_weight * sum(
+                        loss(output, target, valid) for loss in self.losses[name]
+                    )
+        return losses
 
     def _shared_parameters(self) -> list[nn.Parameter]:
         """The trainable parameters of the parts that the weighting looks at."""
@@ -278,7 +319,7 @@ class MultiTaskModel(BaseModel):
         tasks: Sequence[str] | None = None,
     ) -> list[MultiTaskDataSample]:
         """Predictions of each frame at its own size, see :meth:`ImagePipeline.finish`."""
-        outputs, _ = self.run_network(inputs, tasks)
+        outputs = self.run_network(inputs, tasks)[0]
         for index, sample in enumerate(data_samples):
             framing = framing_of(sample, inputs.shape[-2:])
             for name, output in outputs.items():
@@ -293,13 +334,6 @@ class MultiTaskModel(BaseModel):
     def pipeline(self) -> ImagePipeline:
         """What is around the network: :class:`ImagePipeline`."""
         return self.data_preprocessor.pipeline
-
-
-def framing_of(sample: MultiTaskDataSample, size: Sequence[int]) -> Framing:
-    """Where a sample lies in an input of ``size`` (H, W): all of it, unless the preprocessor said
-    otherwise.
-    """
-    return sample.get('framing', Framing(tuple(size), tuple(size)))
 
 
 def stack_labels(
@@ -329,24 +363,3 @@ def stack_labels(
             )
         inside.copy_(field.data)
     return labels
-
-
-def stack_cameras(
-    samples: Sequence[MultiTaskDataSample], size: tuple[int, int], device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The cameras of the padded images.
-
-    Returns:
-        Intrinsics ``(N, 3, 3)``, the identity where the camera is not known; ``(N, 1, 1, 1)`` bool,
-        whether it is; ``(N, 1, H, W)`` bool, True on the images themselves.
-    """
-    intrinsics = torch.eye(3).repeat(len(samples), 1, 1)
-    known = torch.zeros(len(samples), 1, 1, 1, dtype=torch.bool)
-    inside = torch.zeros(len(samples), 1, *size, dtype=torch.bool, device=device)
-    for index, sample in enumerate(samples):
-        framing = framing_of(sample, size)
-        crop_padding(inside[index], framing.padding).fill_(True)
-        if sample.get('cam2img') is not None:
-            known[index] = True
-            intrinsics[index] = torch.as_tensor(framing.camera(sample.cam2img)).float()
-    return intrinsics.to(device), known.to(device), inside

@@ -1,4 +1,5 @@
+from .consistency_context import ConsistencyContext
 from .data_sample import MultiTaskDataSample
 from .features import Features, TaskFeatures
 
-__all__ = ['Features', 'MultiTaskDataSample', 'TaskFeatures']
+__all__ = ['ConsistencyContext', 'Features', 'MultiTaskDataSample', 'TaskFeatures']

@@ -107,6 +107,47 @@ def test_trained_blocks_are_units_and_frozen_parameters_in_none(alone, tiny, fro
     assert units[0] is sharded and count <= padded < count + 100  # a block has thousands
 
 
+RESNET = dict(
+    type='mmseg.ResNetV1c',
+    depth=18,
+    num_stages=4,
+    out_indices=(0, 1, 2, 3),
+    base_channels=8,
+    norm_cfg=dict(type='BN'),
+)
+VIT = dict(type='ViT', arch=dict(embed_dims=24, depth=4, num_heads=2), img_size=64)
+
+
+@pytest.mark.filterwarnings('ignore:FSDP is switching to use `NO_SHARD`:UserWarning')
+@pytest.mark.filterwarnings('ignore::FutureWarning')
+@pytest.mark.parametrize(
+    ('backbone', 'units'),
+    [
+        (VIT, ['blocks.0', 'blocks.1', 'blocks.2', 'blocks.3']),
+        (dict(VIT, frozen_stages=3), ['blocks.3']),
+        (RESNET, ['stem', 'layer1', 'layer2', 'layer3', 'layer4']),
+        (dict(RESNET, frozen_stages=3), ['layer4']),
+    ],
+)
+def test_the_backbone_says_what_its_units_are(alone, backbone, units):
+    model = MODELS.build(
+        dict(
+            type='MultiTaskModel',
+            tasks=dict(depth=dict()),
+            backbone=backbone,
+            decoder=dict(type='SharedDecoder'),
+            heads=dict(depth=dict(type='LinearHead')),
+            losses=dict(depth=dict(type='L1Loss')),
+            data_preprocessor=dict(type='MultiTaskDataPreprocessor', size_divisor=32),
+        )
+    )
+    sharded = ShardedModel(model, device_id=0)
+    found = FullyShardedDataParallel.fsdp_modules(sharded)[1:]
+    assert found == [model.backbone.get_submodule(name) for name in units]
+    # And the network still computes.
+    assert sharded(torch.rand(1, 3, 64, 64), mode='tensor')['depth'].isfinite().all()
+
+
 @pytest.mark.filterwarnings('ignore:FSDP is switching to use `NO_SHARD`:UserWarning')
 @pytest.mark.filterwarnings('ignore::FutureWarning')
 def test_gradients_of_shares_are_clipped_together(alone, tiny, monkeypatch):

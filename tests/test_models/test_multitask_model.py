@@ -219,6 +219,102 @@ def test_auxiliary_predictions_are_supervised():
     torch.testing.assert_close(both['loss_edge'], once['loss_edge'])
 
 
+@MODELS.register_module(force=True)
+class KnowsTasks(nn.Module):
+    """A backbone that is given the tasks, finds a map for each and supervises a prediction."""
+
+    out_channels, strides = (3,), (STRIDE,)
+
+    def __init__(self, tasks, task_channels):
+        super().__init__()
+        self.convs = nn.ModuleDict(
+            {task: nn.Conv2d(3, channels, 1) for task, channels in task_channels.items()}
+        )
+        self.task_map_channels = {task: task_channels[task] for task in tasks}
+
+    def forward(self, image):
+        map = nn.functional.avg_pool2d(image, STRIDE)
+        maps = {task: conv(map) for task, conv in self.convs.items()}
+        return Features((map,), task_maps=maps, aux=[dict(depth=maps['depth'])])
+
+
+@MODELS.register_module(force=True)
+class Halving(nn.Module):
+    """A neck that looks at the maps alone."""
+
+    def __init__(self, in_channels, in_strides):
+        super().__init__()
+        self.out_channels, self.strides = in_channels, [2 * stride for stride in in_strides]
+
+    def forward(self, features):
+        return Features(tuple(nn.functional.avg_pool2d(map, 2) for map in features.maps))
+
+
+def tasks_in_the_backbone(**changes):
+    return config(backbone=dict(type='KnowsTasks'), decoder=dict(type='TaskMapsDecoder'), **changes)
+
+
+@pytest.mark.parametrize('neck', [None, dict(type='Halving')])
+def test_a_backbone_may_know_the_tasks_and_supervise_predictions(neck):
+    model = MODELS.build(tasks_in_the_backbone(neck=neck, aux_weight=0.5))
+    data = model.data_preprocessor(batch((28, 28)))
+    assert {name: output.shape[1] for name, output in model(**data).items()} == {
+        name: task.channels for name, task in model.tasks.items()
+    }
+    found = model.backbone(data['inputs'])
+    losses = model(**data, mode='loss')
+    depth = model.tasks['depth']
+    label = data['data_samples'][0].get(depth.gt_field).data[None]
+    expected = sum(
+        weight * (depth.resize_output(output, (28, 28)) - label).abs().mean()
+        for weight, output in (
+            (1, model.heads['depth'](found.task_maps['depth'])),
+            (0.5, found.aux[0]['depth']),
+        )
+    )
+    torch.testing.assert_close(losses['loss_depth'], expected)
+    features = model.extract_features(data['inputs'])
+    assert (features.source is None) == (neck is None)
+
+
+def test_predictions_of_a_frozen_backbone_are_not_supervised():
+    torch.manual_seed(0)
+    free = MODELS.build(tasks_in_the_backbone(aux_weight=0.0))
+    torch.manual_seed(0)
+    frozen = MODELS.build(tasks_in_the_backbone(freeze_backbone=True))
+    data = free.data_preprocessor(batch((28, 28)))
+    key = 'loss_depth'
+    torch.testing.assert_close(frozen(**data, mode='loss')[key], free(**data, mode='loss')[key])
+
+
+def test_a_loss_between_tasks_sees_labels_features_and_cameras():
+    seen = []
+
+    @MODELS.register_module(force=True)
+    class Watches(nn.Module):
+        tasks, needs_camera, name = ('depth',), False, 'watched'
+
+        def forward(self, context):
+            seen.append(context)
+            return context.outputs['depth'].mean() * 0 + 2
+
+    model = MODELS.build(
+        config(neck=dict(type='Halving'), consistency=[dict(type='Watches'), dict(type='Watches')])
+    )
+    data = model.data_preprocessor(batch((28, 28), (28, 21), without=('gt_normal_map',)))
+    losses = model(**data, mode='loss')
+    assert losses['loss_watched'] == losses['loss_watched_2'] == 2
+    context = seen[0]
+    assert context.outputs['depth'].shape == (2, 1, 28, 28)
+    assert list(context.labels) == list(model.tasks)
+    assert context.features.maps[0].shape == (2, 3, 2, 2)
+    assert context.features.source.maps[0].shape == (2, 3, 4, 4)
+    assert context.inside[0].all() and context.inside[1].float().mean() == 0.75
+    assert context.camera_known.all() and context.intrinsics.shape == (2, 3, 3)
+    # Nothing is kept where no loss will look at it.
+    assert model.eval().run_network(data['inputs']).features is None
+
+
 def test_only_the_tasks_asked_for_are_computed():
     model = MODELS.build(config())
     data = model.data_preprocessor(batch((28, 28)))
@@ -248,6 +344,26 @@ def test_mmseg_backbones_are_described_by_running_them():
     assert set(model(**data)) == {'semseg', 'depth', 'normals', 'edge'}
 
 
+@MODELS.register_module(force=True)
+class MadeForVGG(nn.Module):
+    in_strides, out_channels, strides = (8,), (3,), (8,)
+
+
+@MODELS.register_module(force=True)
+class MadeForHalf(SameForAll):
+    in_strides = (STRIDE,)
+
+
+@MODELS.register_module(force=True)
+class Nameless(nn.Module):
+    out_channels = (3,)
+
+
+@MODELS.register_module(force=True)
+class OneTaskOnly(nn.Module):
+    out_channels = dict(depth=3)
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
@@ -265,7 +381,8 @@ def test_mmseg_backbones_are_described_by_running_them():
         ),
         (
             dict(decoder=dict(type='SameForAll', in_channels=[64])),
-            r'model.decoder.in_channels is \(64,\), but model.backbone \(BlockMeans\) yields \(3,\)',
+            r'model.decoder.in_channels is \(64,\), but model.backbone \(BlockMeans\) yields '
+            r'\(3,\)',
         ),
         (
             dict(decoder=dict(type='SameForNone')),
@@ -275,6 +392,41 @@ def test_mmseg_backbones_are_described_by_running_them():
             dict(decoder=dict(type='SameForAll', window_size=7)),
             r'model.decoder: SameForAll has no '
             r'.*window_size.*_delete_',
+        ),
+        (
+            dict(neck=dict(type='MadeForVGG')),
+            r'model.neck \(MadeForVGG\) is made for in_strides=\(8,\), but model.backbone '
+            r'\(BlockMeans\) yields \(7,\)',
+        ),
+        (
+            dict(decoder=dict(type='MadeForHalf'), neck=dict(type='Halving')),
+            r'model.decoder \(MadeForHalf\) is made for in_strides=\(7,\), but model.neck '
+            r'\(Halving\) yields \(14,\)',
+        ),
+        (dict(neck=dict(type='Nameless')), r"model.neck: Nameless has no .*'strides'.*a Neck must"),
+        (
+            dict(decoder=dict(type='OneTaskOnly')),
+            r"model.decoder \(OneTaskOnly\).out_channels: nothing for task\(s\) \['semseg'",
+        ),
+        (
+            dict(backbone=dict(type='BlockMeans', depth=18)),
+            r"model.backbone: BlockMeans has no argument\(s\) \['depth'\]",
+        ),
+        (
+            dict(backbone=dict(type='mmseg.HRNet', depths=3)),
+            r"model.backbone: mmseg.HRNet has no argument\(s\) \['depths'\]",
+        ),
+        (
+            dict(decoder=dict(type='TaskMapsDecoder')),
+            r"model.decoder: TaskMapsDecoder needs \['task_map_channels'\], which model.backbone",
+        ),
+        (
+            dict(losses=dict(config()['losses'], depth=[dict(type='L1Loss', weight=2.0)])),
+            r"model.losses.depth\[0\]: L1Loss has no argument\(s\) \['weight'\]",
+        ),
+        (
+            dict(consistency=[dict(type='L1Loss')]),
+            r"model.consistency\[0\]: L1Loss has no attribute\(s\) \['tasks'\]",
         ),
         (dict(weighting='equal'), "model.weighting: expected a dict with a 'type'"),
         (

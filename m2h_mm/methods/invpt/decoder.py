@@ -73,6 +73,7 @@ class InvPTDecoder(nn.Module):
     ) -> None:
         super().__init__()
         _check(in_channels, in_strides, tasks, channels, extra_channels)
+        self.in_channels, self.in_strides = tuple(in_channels), tuple(in_strides)
         self.tasks = tuple(tasks)
         width = channels + extra_channels
         widths = [width // 2**stage for stage in range(NUM_STAGES)]

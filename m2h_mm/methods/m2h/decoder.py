@@ -77,6 +77,7 @@ class M2HDecoder(nn.Module):
             raise ValueError(
                 'model.decoder (M2HDecoder): model.tasks is empty. Name at least one task.'
             )
+        self.in_channels = tuple(in_channels)
         self.tasks = tuple(tasks)
         self.out_channels = dict.fromkeys(self.tasks, channels)
         levels = len(in_channels)

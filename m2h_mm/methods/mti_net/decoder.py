@@ -71,6 +71,7 @@ class MTINetDecoder(nn.Module):
                 'plain transformer put '
                 "model.neck=dict(type='TokenReassembly')."
             )
+        self.in_channels, self.in_strides = tuple(in_channels), tuple(in_strides)
         self.tasks = tuple(tasks)
         self.main_tasks = choose_main_tasks(self.tasks, main_tasks)
         self.out_channels = {

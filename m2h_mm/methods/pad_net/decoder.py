@@ -65,6 +65,7 @@ class PADNetDecoder(nn.Module):
             4,
             'its bottleneck blocks work on a quarter of them',
         )
+        self.in_channels, self.in_strides = tuple(in_channels), tuple(in_strides)
         self.tasks = tuple(tasks)
         self.main_tasks = choose_main_tasks(self.tasks, main_tasks)
         self.out_channels = dict.fromkeys(self.tasks, channels)

@@ -1,5 +1,8 @@
-"""The plain multi-task baseline: one map for all tasks, one head each."""
+"""Decoders without a method of their own: the plain baseline, and one for methods that live in the
+backbone.
+"""
 
 from .decoder import SharedDecoder
+from .task_maps import TaskMapsDecoder
 
-__all__ = ['SharedDecoder']
+__all__ = ['SharedDecoder', 'TaskMapsDecoder']

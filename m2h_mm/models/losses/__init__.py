@@ -1,6 +1,7 @@
 from .balanced_bce import BalancedBCELoss, balanced_bce_loss
 from .balanced_cross_entropy import BalancedCrossEntropyLoss, balanced_cross_entropy_loss
 from .berhu import BerHuLoss, berhu_loss
+from .consistency import ConsistencyLoss
 from .cosine import CosineLoss, cosine_loss
 from .cross_entropy import CrossEntropyLoss, cross_entropy_loss
 from .depth_normal_consistency import DepthNormalConsistency, depth_normal_consistency
@@ -16,6 +17,7 @@ __all__ = [
     'BalancedBCELoss',
     'BalancedCrossEntropyLoss',
     'BerHuLoss',
+    'ConsistencyLoss',
     'CosineLoss',
     'CrossEntropyLoss',
     'DepthNormalConsistency',

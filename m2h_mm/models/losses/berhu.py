@@ -25,8 +25,8 @@ class BerHuLoss(nn.Module):
     """Reverse Huber loss (Laina et al., 3DV 2016, eq. 2), averaged over the valid pixels of the
     batch.
 
-    |r| where the residual r is at most c, ``(r^2 + c^2) / (2 c)`` above, with c = ``threshold`` times the largest |r|
-    of the batch's valid pixels. c counts as a constant in the gradient.
+    |r| where the residual r is at most c, ``(r^2 + c^2) / (2 c)`` above, with c = ``threshold``
+    times the largest |r| of the batch's valid pixels. c counts as a constant in the gradient.
 
     Args:
         threshold: share of the largest residual at which the loss turns quadratic.

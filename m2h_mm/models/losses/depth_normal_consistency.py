@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from m2h_mm.geometry.pinhole import normals_from_depth
 from m2h_mm.registry import MODELS
+from m2h_mm.structures import ConsistencyContext
 
+from .consistency import ConsistencyLoss
 from .cosine import cosine_loss
 from .masking import full_precision, keep_valid
 
@@ -47,7 +49,7 @@ def depth_normal_consistency(
 
 
 @MODELS.register_module()
-class DepthNormalConsistency(nn.Module):
+class DepthNormalConsistency(ConsistencyLoss):
     """``1 - cos`` between the normals derived from the predicted depth and the predicted normals.
 
     M2H (arXiv 2510.17363) trains with a depth-normal consistency loss; its published code does not
@@ -62,40 +64,34 @@ class DepthNormalConsistency(nn.Module):
             normal is as sensitive to depth as the focal length in pixels over the depth;
             ``detach='depth'`` keeps that out of the depth branch.
         loss_weight: factor of the loss.
+        name: see :class:`ConsistencyLoss`.
 
-    ``forward(outputs, intrinsics, valid)``: depth in metres ``(N, 1, H, W)`` and unit normals ``(N,
-    3, H, W)`` by task name, ``cam2img (N, 3, 3)`` in pixels of that size, ``(N, 1, H, W)`` bool
-    that is False on padding and on frames without a camera. Returns a scalar, 0 with zero gradients
-    if nothing counts.
+    Of the context it looks at the outputs, depth in metres ``(N, 1, H, W)`` and unit normals ``(N,
+    3, H, W)``, at the intrinsics, and at ``valid``, which leaves out padding and the frames whose
+    camera is not known.
+
+    Raises:
+        ValueError: ``max_jump`` not above 0, ``detach`` none of the two tasks.
     """
 
     tasks = ('depth', 'normals')
-    name = 'depth_normals'
-    needs_camera = True
 
     def __init__(
-        self, max_jump: float | None = 0.1, detach: str | None = None, loss_weight: float = 0.5
+        self,
+        max_jump: float | None = 0.1,
+        detach: str | None = None,
+        loss_weight: float = 0.5,
+        name: str | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(detach, loss_weight, name)
         if max_jump is not None and max_jump <= 0:
             raise ValueError(
-                'DepthNormalConsistency.max_jump: expected a relative difference '
-                'above 0 or None, '
+                'DepthNormalConsistency.max_jump: expected a relative difference above 0 or None, '
                 f'got {max_jump}.'
             )
-        if detach is not None and detach not in self.tasks:
-            raise ValueError(
-                f'DepthNormalConsistency.detach: expected one of {self.tasks} or '
-                f'None, got {detach!r}.'
-            )
         self.max_jump = max_jump
-        self.detach = detach
-        self.loss_weight = loss_weight
 
-    def forward(self, outputs: dict[str, Tensor], intrinsics: Tensor, valid: Tensor) -> Tensor:
-        depth, normals = (
-            outputs[task].detach() if task == self.detach else outputs[task] for task in self.tasks
-        )
-        return self.loss_weight * depth_normal_consistency(
-            depth, normals, intrinsics, valid, self.max_jump
+    def compare(self, depth: Tensor, normals: Tensor, context: ConsistencyContext) -> Tensor:
+        return depth_normal_consistency(
+            depth, normals, context.intrinsics, context.valid, self.max_jump
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from m2h_mm.registry import MODELS
+from m2h_mm.structures import ConsistencyContext
 
+from .consistency import ConsistencyLoss
 from .masking import full_precision, keep_valid, masked_mean
 
 
@@ -35,7 +37,7 @@ def edge_semantic_consistency(edge: Tensor, semseg: Tensor, valid: Tensor) -> Te
 
 
 @MODELS.register_module()
-class EdgeSemanticConsistency(nn.Module):
+class EdgeSemanticConsistency(ConsistencyLoss):
     """L1 between the predicted edge probability and the soft boundaries of the predicted
     segmentation.
 
@@ -47,28 +49,22 @@ class EdgeSemanticConsistency(nn.Module):
     Args:
         detach: 'edge' or 'semseg', the side that gets no gradient. Default: both are trained.
         loss_weight: factor of the loss.
+        name: see :class:`ConsistencyLoss`.
 
-    ``forward(outputs, intrinsics, valid)``: logits ``edge (N, 1, H, W)`` and ``semseg (N, C, H,
-    W)`` by task name, intrinsics (not used), ``(N, 1, H, W)`` bool that is False on padding.
-    Returns a scalar, 0 with zero gradients if nothing counts.
+    Of the context it looks at the outputs, logits ``edge (N, 1, H, W)`` and ``semseg (N, C, H,
+    W)``, and at ``valid``, which leaves out padding; it needs no camera.
+
+    Raises:
+        ValueError: ``detach`` is none of the two tasks.
     """
 
     tasks = ('edge', 'semseg')
-    name = 'edge_semseg'
     needs_camera = False
 
-    def __init__(self, detach: str | None = None, loss_weight: float = 0.2) -> None:
-        super().__init__()
-        if detach is not None and detach not in self.tasks:
-            raise ValueError(
-                f'EdgeSemanticConsistency.detach: expected one of {self.tasks} or '
-                f'None, got {detach!r}.'
-            )
-        self.detach = detach
-        self.loss_weight = loss_weight
+    def __init__(
+        self, detach: str | None = None, loss_weight: float = 0.2, name: str | None = None
+    ) -> None:
+        super().__init__(detach, loss_weight, name)
 
-    def forward(self, outputs: dict[str, Tensor], intrinsics: Tensor, valid: Tensor) -> Tensor:
-        edge, semseg = (
-            outputs[task].detach() if task == self.detach else outputs[task] for task in self.tasks
-        )
-        return self.loss_weight * edge_semantic_consistency(edge, semseg, valid)
+    def compare(self, edge: Tensor, semseg: Tensor, context: ConsistencyContext) -> Tensor:
+        return edge_semantic_consistency(edge, semseg, context.valid)

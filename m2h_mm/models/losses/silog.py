@@ -21,7 +21,7 @@ def silog_loss(
     variance_focus: float = 0.85,
     min_depth: float = 1e-3,
 ) -> Tensor:
-    """``sqrt(mean g^2 - variance_focus (mean g)^2)`` with g the log ratio; see :class:`SILogLoss`."""
+    """``sqrt(mean g^2 - variance_focus (mean g)^2)``, g the log ratio; see :class:`SILogLoss`."""
     pred, target = (
         keep_valid(depth, valid, 1.0).clamp(min=min_depth).log() for depth in (pred, target)
     )

@@ -10,7 +10,9 @@ from m2h_mm.models.losses import (
     EdgeSemanticConsistency,
     semantic_boundaries,
 )
+from m2h_mm.models.losses.consistency import log_keys
 from m2h_mm.registry import MODELS
+from m2h_mm.structures import ConsistencyContext
 
 H, W = 8, 10
 CAM2IMG = torch.tensor([[[12.0, 0, 4.2], [0, 13.0, 3.6], [0, 0, 1]]])
@@ -33,8 +35,13 @@ def consistency(**arguments):
     return DepthNormalConsistency(**{'loss_weight': 1.0, 'max_jump': None} | arguments)
 
 
-def outputs(kind):
-    if kind == 'depth_normals':
+def context(outputs, valid=EVERYWHERE, intrinsics=CAM2IMG) -> ConsistencyContext:
+    known = torch.ones(len(valid), 1, 1, 1, dtype=torch.bool)
+    return ConsistencyContext(outputs, {}, None, intrinsics, known, valid)
+
+
+def outputs(loss):
+    if isinstance(loss, DepthNormalConsistency):
         return dict(
             depth=1 + torch.rand(1, 1, H, W), normals=F.normalize(torch.randn(1, 3, H, W), dim=1)
         )
@@ -44,16 +51,16 @@ def outputs(kind):
 BOTH = pytest.mark.parametrize(
     'loss',
     [consistency(), consistency(max_jump=0.5), EdgeSemanticConsistency()],
-    ids=lambda loss: f'{loss.name}-{getattr(loss, "max_jump", "")}',
+    ids=lambda loss: f'{type(loss).__name__}-{getattr(loss, "max_jump", "")}',
 )
 
 
 @BOTH
 def test_contract(loss):
     assert MODELS.get(type(loss).__name__) is type(loss)
-    given = {task: value.half().requires_grad_() for task, value in outputs(loss.name).items()}
+    given = {task: value.half().requires_grad_() for task, value in outputs(loss).items()}
     assert set(loss.tasks) == set(given)
-    value = loss(given, CAM2IMG, EVERYWHERE)
+    value = loss(context(given))
     value.backward()
     assert value.shape == () and value.dtype == torch.float32 and value > 0
     for output in given.values():
@@ -62,8 +69,8 @@ def test_contract(loss):
 
 @BOTH
 def test_nothing_valid_is_zero_with_zero_gradients(loss):
-    given = {task: value.requires_grad_() for task, value in outputs(loss.name).items()}
-    value = loss(given, CAM2IMG, ~EVERYWHERE)
+    given = {task: value.requires_grad_() for task, value in outputs(loss).items()}
+    value = loss(context(given, ~EVERYWHERE))
     value.backward()
     assert value == 0
     assert all(torch.equal(output.grad, torch.zeros_like(output)) for output in given.values())
@@ -71,7 +78,7 @@ def test_nothing_valid_is_zero_with_zero_gradients(loss):
 
 @BOTH
 def test_padding_does_not_matter(loss):
-    given, pad = outputs(loss.name), (0, 4, 0, 3)
+    given, pad = outputs(loss), (0, 4, 0, 3)
     valid = F.pad(EVERYWHERE, pad)
     padded = {task: F.pad(value, pad) for task, value in given.items()}
     once, twice = (
@@ -81,7 +88,7 @@ def test_padding_does_not_matter(loss):
         }
         for _ in range(2)
     )
-    assert loss(once, CAM2IMG, valid) == loss(twice, CAM2IMG, valid) > 0
+    assert loss(context(once, valid)) == loss(context(twice, valid)) > 0
 
 
 @pytest.mark.parametrize('side', ['depth', 'normals', 'edge', 'semseg'])
@@ -90,8 +97,8 @@ def test_detached_side_gets_no_gradient(side):
         DepthNormalConsistency if side in DepthNormalConsistency.tasks else EdgeSemanticConsistency
     )
     loss = cls(detach=side)
-    given = {task: value.requires_grad_() for task, value in outputs(loss.name).items()}
-    loss(given, CAM2IMG, EVERYWHERE).backward()
+    given = {task: value.requires_grad_() for task, value in outputs(loss).items()}
+    loss(context(given)).backward()
     assert {task for task, value in given.items() if value.grad is None} == {side}
 
 
@@ -103,7 +110,7 @@ def test_unknown_side_is_refused(cls):
 
 def test_agreeing_plane_costs_nothing_and_has_finite_gradients():
     depth, normals = (value.clone().requires_grad_() for value in plane())
-    value = consistency()(dict(depth=depth, normals=normals), CAM2IMG, EVERYWHERE)
+    value = consistency()(context(dict(depth=depth, normals=normals)))
     value.backward()
     assert value.item() == pytest.approx(0, abs=1e-6)
     assert torch.isfinite(depth.grad).all() and torch.isfinite(normals.grad).all()
@@ -111,11 +118,9 @@ def test_agreeing_plane_costs_nothing_and_has_finite_gradients():
 
 def test_cost_is_one_minus_cosine():
     depth, normals = plane()
-    assert consistency()(dict(depth=depth, normals=-normals), CAM2IMG, EVERYWHERE) == pytest.approx(
-        2, abs=1e-5
-    )
+    assert consistency()(context(dict(depth=depth, normals=-normals))) == pytest.approx(2, abs=1e-5)
     facing = torch.tensor([0.0, 0, 1]).view(1, 3, 1, 1).expand_as(normals)
-    assert consistency()(dict(depth=depth, normals=facing), CAM2IMG, EVERYWHERE) == pytest.approx(
+    assert consistency()(context(dict(depth=depth, normals=facing))) == pytest.approx(
         1 - float(normals[0, 2, 0, 0]), abs=1e-5
     )
 
@@ -124,9 +129,10 @@ def test_intrinsics_matter():
     depth, normals = plane()
     assert (
         consistency()(
-            dict(depth=depth, normals=normals),
-            CAM2IMG * torch.tensor([2.0, 2, 1]).view(3, 1),
-            EVERYWHERE,
+            context(
+                dict(depth=depth, normals=normals),
+                intrinsics=CAM2IMG * torch.tensor([2.0, 2, 1]).view(3, 1),
+            )
         )
         > 1e-3
     )
@@ -136,13 +142,13 @@ def test_depth_steps_are_left_out():
     depth, normals = plane(normal=(0.0, 0.0, 1.0))
     depth = torch.cat((depth[..., :5], 2 * depth[..., 5:]), dim=3)
     given = dict(depth=depth, normals=normals)
-    assert consistency()(given, CAM2IMG, EVERYWHERE) > 1e-2
-    assert consistency(max_jump=0.1)(given, CAM2IMG, EVERYWHERE) == pytest.approx(0, abs=1e-6)
-    assert consistency(max_jump=1.5)(given, CAM2IMG, EVERYWHERE) > 1e-2
+    assert consistency()(context(given)) > 1e-2
+    assert consistency(max_jump=0.1)(context(given)) == pytest.approx(0, abs=1e-6)
+    assert consistency(max_jump=1.5)(context(given)) > 1e-2
     wrong = dict(
         depth=depth, normals=-normals
     )  # all that is left out are the two columns at the step
-    assert consistency(max_jump=0.1)(wrong, CAM2IMG, EVERYWHERE) == pytest.approx(2, abs=1e-5)
+    assert consistency(max_jump=0.1)(context(wrong)) == pytest.approx(2, abs=1e-5)
 
 
 def test_trains_normals_toward_the_depth():
@@ -151,7 +157,7 @@ def test_trains_normals_toward_the_depth():
     optimizer = torch.optim.SGD([normals], lr=10)
     for _ in range(60):
         optimizer.zero_grad()
-        consistency()(dict(depth=depth, normals=normals), CAM2IMG, EVERYWHERE).backward()
+        consistency()(context(dict(depth=depth, normals=normals))).backward()
         optimizer.step()
     error = F.cosine_similarity(normals, normals_from_depth(depth, CAM2IMG), dim=1)
     assert error.median() > 0.99
@@ -176,9 +182,9 @@ def test_edges_on_the_boundaries_cost_nothing():
     boundaries = semantic_boundaries(one_hot)
     loss = EdgeSemanticConsistency(loss_weight=1.0)
     given = dict(semseg=200 * one_hot, edge=200 * (boundaries - 0.5))
-    assert loss(given, CAM2IMG, EVERYWHERE) == pytest.approx(0, abs=1e-6)
+    assert loss(context(given)) == pytest.approx(0, abs=1e-6)
     given['edge'] = -given['edge']
-    assert loss(given, CAM2IMG, EVERYWHERE) == pytest.approx(1, abs=1e-6)
+    assert loss(context(given)) == pytest.approx(1, abs=1e-6)
 
 
 def test_default_weights():
@@ -186,3 +192,31 @@ def test_default_weights():
         0.5,
         0.2,
     )
+
+
+def test_only_losses_that_need_a_camera_leave_out_frames_without_one():
+    known = torch.tensor([True, False]).view(2, 1, 1, 1)
+    inside = torch.rand(2, 1, H, W) > 0.3
+    both = ConsistencyContext({}, {}, None, CAM2IMG.expand(2, 3, 3), known, inside)
+    assert torch.equal(both.seen_by(EdgeSemanticConsistency()).valid, inside)
+    seen = both.seen_by(DepthNormalConsistency()).valid
+    assert torch.equal(seen[0], inside[0]) and not seen[1].any()
+    # One that does not say is taken to need it: what it would do without is not known.
+    assert torch.equal(both.seen_by(object()).valid, seen)
+
+
+def test_every_loss_is_logged_under_a_key_of_its_own():
+    losses = [
+        DepthNormalConsistency(),
+        DepthNormalConsistency(name='steep'),
+        DepthNormalConsistency(detach='depth'),
+        EdgeSemanticConsistency(name='depth'),
+        DepthNormalConsistency(name='steep'),
+    ]
+    assert log_keys(losses, ('depth', 'normals')) == [
+        'loss_DepthNormalConsistency',
+        'loss_steep',
+        'loss_DepthNormalConsistency_2',
+        'loss_depth_2',
+        'loss_steep_2',
+    ]
