@@ -6,6 +6,7 @@ import io
 import logging
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import torch
@@ -13,11 +14,24 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from m2h_mm.structures import Features
+from m2h_mm.structures.features import map_tensors
 from m2h_mm.system import write_atomically
 
 CHECKSUM_BYTES = 4
-# Of one image, by kind: the tensors, each with the stride of the batch that it was computed in.
-Entry = dict[str, list[tuple[int, Tensor]] | None]
+# Of the files. One of another format is computed anew, like one that is damaged.
+FORMAT = 2
+
+
+class Entry(NamedTuple):
+    """The features of one image.
+
+    Attributes:
+        features: :meth:`Features.as_dict` with tensors that have no batch dimension.
+        steps: of each tensor, in their order, the stride of the batch that it was computed in.
+    """
+
+    features: dict[str, Any]
+    steps: list[int]
 
 
 class FeatureCache:
@@ -27,6 +41,8 @@ class FeatureCache:
     by what it does: its weights and ``description``, the device's kind, torch's version and the
     precision of autocast. What is missing or damaged is computed and written. Several processes may
     share a folder.
+
+    All of :class:`Features` is kept; every tensor in it has the batch as its first dimension.
 
     Args:
         backbone: in eval mode, not trained.
@@ -81,50 +97,40 @@ class FeatureCache:
             # The whole batch as it is: the same kernels, and so the same digits, as without a
             # cache.
             computed = self._compute(images if len(missing) == len(images) else images[missing])
+            steps: list[int] = []
+            map_tensors(lambda tensor: steps.append(tensor.stride(0)), computed)
             for row, index in enumerate(missing):
-                entries[index] = {
-                    kind: tensors and [(tensor.stride(0), tensor[row]) for tensor in tensors]
-                    for kind, tensors in computed.items()
-                }
+                image = map_tensors(lambda tensor, row=row: tensor[row], computed)
+                entries[index] = Entry(image, steps)
                 self._write(paths[index], entries[index])
-        maps, cls_tokens = (
-            self._stack([entry[kind] for entry in entries], images.device)
-            for kind in ('maps', 'cls_tokens')
-        )
-        return Features(maps=maps, cls_tokens=cls_tokens)
+        return self._stack(entries, images.device)
 
-    def _compute(self, images: Tensor) -> dict[str, list[Tensor] | None]:
-        output = self.compute(images)
-        if not isinstance(output, Features):
-            output = Features(maps=(output,) if isinstance(output, Tensor) else tuple(output))
-        return {
-            kind: tensors and [tensor.to(self.dtype or tensor.dtype) for tensor in tensors]
-            for kind, tensors in (('maps', output.maps), ('cls_tokens', output.cls_tokens))
-        }
+    def _compute(self, images: Tensor) -> dict[str, Any]:
+        def rounded(tensor: Tensor) -> Tensor:
+            return tensor.to(self.dtype) if self.dtype and tensor.is_floating_point() else tensor
 
-    def _stack(
-        self, rows: list[list[tuple[int, Tensor]] | None], device: torch.device
-    ) -> tuple[Tensor, ...] | None:
-        if rows[0] is None:
-            return None
-        batches = []
-        for images in zip(*rows, strict=True):
-            first = images[0][1]
-            # Laid out in memory as the backbone does, the stride of a batch of one included:
-            # convolutions choose their kernels by it, and these round differently.
-            step = max(step for step, _ in images)
-            if len(images) > 1:
-                step = max(step, first.numel())
+        return map_tensors(rounded, Features.of(self.compute(images)).as_dict())
+
+    def _stack(self, entries: list[Entry], device: torch.device) -> Features:
+        """The batch of these images, laid out in memory as the backbone does, the stride of a batch
+        of one included: convolutions choose their kernels by it, and these round differently.
+        """
+        steps = map(max, zip(*(entry.steps for entry in entries), strict=True))
+
+        def batch(first: Tensor, *others: Tensor) -> Tensor:
+            step = next(steps)
             batch = torch.empty_strided(
-                (len(images), *first.shape),
-                (step, *first.stride()),
-                dtype=torch.float32 if self.dtype else first.dtype,
+                (1 + len(others), *first.shape),
+                (max(step, first.numel()) if others else step, *first.stride()),
+                dtype=torch.float32 if first.dtype == self.dtype else first.dtype,
                 device=device,
             )
-            for row, (_, tensor) in zip(batch, images, strict=True):
+            for row, tensor in zip(batch, (first, *others), strict=True):
                 row.copy_(tensor)
-            batches.append(batch)
-        return tuple(batches)
+            return batch
+
+        first, *others = (entry.features for entry in entries)
+        return Features.from_dict(map_tensors(batch, first, *others))
 
     def _paths(self, images: Tensor) -> list[Path]:
         kind = images.device.type
@@ -151,20 +157,18 @@ class FeatureCache:
                 logging.WARNING,
             )
             return None
-        return torch.load(io.BytesIO(payload), weights_only=True)
+        found = torch.load(io.BytesIO(payload), weights_only=True)
+        if found.get('format') != FORMAT:  # written by another version of this package
+            return None
+        return Entry(found['features'], found['steps'])
 
     def _write(self, path: Path, entry: Entry) -> None:
         if self.full:
             return
         buffer = io.BytesIO()
         # A clone, as torch saves all memory behind a tensor, which is that of the batch.
-        torch.save(
-            {
-                kind: tensors and [(step, tensor.clone().cpu()) for step, tensor in tensors]
-                for kind, tensors in entry.items()
-            },
-            buffer,
-        )
+        features = map_tensors(lambda tensor: tensor.clone().cpu(), entry.features)
+        torch.save(dict(format=FORMAT, features=features, steps=entry.steps), buffer)
         payload = buffer.getbuffer()
         if self.bytes + len(payload) > self.max_bytes:
             self._stop(f'{self.folder} holds {self.bytes / 2**30:.2f} GiB, all that max_gib allows')

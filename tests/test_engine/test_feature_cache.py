@@ -1,11 +1,13 @@
-"""The cache of a frozen backbone's features: the same numbers, less work, never a wrong entry."""
+"""The cache of a frozen backbone's features: same numbers, less work, never a wrong entry."""
 
 import pytest
 import torch
 from torch import nn
 
+from m2h_mm.engine import feature_cache
 from m2h_mm.engine.feature_cache import FeatureCache
 from m2h_mm.structures import Features
+from m2h_mm.structures.features import map_tensors
 
 FROZEN = {'model.freeze_backbone': True}
 
@@ -109,6 +111,53 @@ def test_a_backbone_that_yields_a_list(make_cache, images):
     expected, found = first.forward(images), second.forward(images)
     assert second.found == 3 and found.cls_tokens is None
     assert len(found.maps) == 2 and torch.equal(found.maps[1], expected.maps[1])
+
+
+class FindsTasks(Backbone):
+    """Everything that Features can hold, in all forms."""
+
+    def forward(self, images):
+        found = super().forward(images)
+        return Features(
+            maps=found.maps,
+            cls_tokens=found.cls_tokens,
+            register_tokens=tuple(map.flatten(2).transpose(1, 2)[:, :2] for map in found.maps),
+            task_maps=dict(depth=found.maps[0] + 1, semseg=(found.maps[0], found.maps[1] * 3)),
+            aux=[dict(depth=found.maps[0][:, :1]), dict()],
+            source=Features(maps=(images,)),
+        )
+
+
+def flatten(features):
+    tensors = []
+    map_tensors(tensors.append, features.as_dict())
+    return tensors
+
+
+def test_everything_in_features_is_kept(make_cache, images):
+    backbone = FindsTasks()
+    expected = backbone(images)
+    first, second = make_cache(backbone), make_cache(backbone)
+    mixed = make_cache(backbone)
+    first.forward(images[:2])
+    for found in (second.forward(images), mixed.forward(images)):
+        assert isinstance(found.task_maps['semseg'], tuple) and found.aux[1] == {}
+        assert found.source.source is None and found.source.cls_tokens is None
+        pairs = list(zip(flatten(found), flatten(expected), strict=True))
+        assert len(pairs) == 2 + 2 + 2 + 3 + 1 + 1
+        for one, other in pairs:
+            torch.testing.assert_close(one, other)
+    assert (second.found, mixed.found) == (2, 3)
+
+
+def test_files_of_another_format_are_computed_anew(make_cache, images, monkeypatch):
+    monkeypatch.setattr(feature_cache, 'FORMAT', 1)
+    old = make_cache()
+    old.forward(images)
+    monkeypatch.undo()
+    new, again = make_cache(), make_cache()
+    assert_equal(new.forward(images), again.forward(images))
+    assert (new.found, again.found) == (0, 3)
 
 
 @pytest.mark.parametrize(

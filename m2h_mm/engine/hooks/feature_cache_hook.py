@@ -1,8 +1,9 @@
-"""Trainings that compute a frozen backbone's features once for all."""
+"""The hook that keeps the features of a frozen backbone on disk."""
 
 from __future__ import annotations
 
 import json
+from hashlib import blake2b
 
 import torch
 from mmengine.hooks import Hook
@@ -43,6 +44,9 @@ class FeatureCacheHook(Hook):
         ValueError: another dtype; a backbone that is trained or not in eval mode; one whose weights
             changed meanwhile.
     """
+
+    # Behind hooks that exchange layers of the backbone.
+    priority = 'LOW'
 
     def __init__(self, folder: str, dtype: str | None = None, max_gib: float = 50.0) -> None:
         if dtype not in DTYPES:
@@ -94,6 +98,12 @@ class FeatureCacheHook(Hook):
             for key, value in runner.cfg.model.backbone.items()
             if key not in WITHOUT_EFFECT
         }
+        # What a backbone computes with the same weights also depends on the classes of its layers,
+        # which rewrites for speed exchange, and on the tasks, if it knows them.
+        layers = [type(module).__qualname__ for module in backbone.modules()]
+        description['layers'] = blake2b(' '.join(layers).encode(), digest_size=8).hexdigest()
+        if hasattr(backbone, 'task_map_channels'):
+            description['tasks'] = list(model.tasks)
         self._cache = FeatureCache(
             backbone,
             json.dumps(description, sort_keys=True, default=str),
