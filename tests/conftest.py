@@ -1,21 +1,32 @@
 """Fixtures that every test may use."""
 
-from collections.abc import Callable
+import contextlib
+import io
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope, Registry, init_default_scope
+from mmengine.visualization import Visualizer
 from torch import Tensor, nn
 
+from m2h_mm import registry as registries
+from m2h_mm.cli.main import main
 from m2h_mm.engine import installed
 from m2h_mm.engine.config import load_config
 from m2h_mm.engine.model_description import META_KEY, describe_model
 from m2h_mm.methods.m2h.checkpoint import convert_official_m2h
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
+from m2h_mm.visualization import MultiTaskVisualizer
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -32,6 +43,80 @@ def patched_mmengine():
     """mmengine is as in our programs during a test, and as it was behind it."""
     with installed():
         yield
+
+
+@contextlib.contextmanager
+def as_a_new_process() -> Iterator[None]:
+    """Begin with the global state of a fresh process, and put back what was there before.
+
+    mmengine keeps loggers, message hubs, visualizers and the default scope by name; a command sets
+    environment variables, seeds and switches of torch.
+    """
+    kinds = (MMLogger, MessageHub, Visualizer, MultiTaskVisualizer, DefaultScope)
+    instances = [(kind, dict(kind._instance_dict)) for kind in kinds]
+    environment = dict(os.environ)
+    numbers = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    cudnn = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    modules = set(sys.modules)
+    for kind in kinds:
+        kind._instance_dict.clear()
+    try:
+        yield
+    finally:
+        for logger in MMLogger._instance_dict.values():
+            for handler in logger.handlers:
+                handler.close()
+        forget_modules(set(sys.modules) - modules)
+        for kind, before in instances:
+            kind._instance_dict.clear()
+            kind._instance_dict.update(before)
+        os.environ.clear()
+        os.environ.update(environment)
+        random.setstate(numbers[0])
+        np.random.set_state(numbers[1])
+        torch.set_rng_state(numbers[2])
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = cudnn
+
+
+def forget_modules(names: set[str]) -> None:
+    """Of modules that a test's config has imported, forget those outside the environment, with
+    what they have registered: the next test may have others of the same names.
+    """
+    ours = {name for name in names if _is_of_a_test(sys.modules[name])}
+    for registry in vars(registries).values():
+        if isinstance(registry, Registry):
+            for key, value in list(registry._module_dict.items()):
+                if value.__module__ in ours:
+                    del registry._module_dict[key]
+    for name in ours:
+        del sys.modules[name]
+
+
+def _is_of_a_test(module: ModuleType) -> bool:
+    file = getattr(module, '__file__', None) or ''
+    return file.startswith((tempfile.gettempdir(), str(REPOSITORY / 'tests')))
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch) -> Callable[..., str]:
+    """``run(command, *arguments, status=0)``: run ``m2h-mm COMMAND`` in this process, and return
+    what it printed. The current folder is the test's own; another status is a failure.
+    """
+    monkeypatch.chdir(tmp_path)
+
+    def run(command: str, *arguments: object, status: int = 0) -> str:
+        said = io.StringIO()
+        with as_a_new_process(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            try:
+                ended = main([command, *map(str, arguments)])
+            except SystemExit as stopped:
+                ended = stopped.code or 0
+        assert ended == status, said.getvalue()
+        return said.getvalue()
+
+    return run
 
 
 def _find(name: str) -> Path | None:

@@ -1,11 +1,17 @@
-"""What the programs in demo/ share."""
+"""Options of the commands that run a trained model."""
 
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
-from m2h_mm.inference.inferencer import DTYPES
-from m2h_mm.models.pipeline import FIT, NATIVE, TEST
+if TYPE_CHECKING:
+    from m2h_mm.inference import M2HInferencer
+
+# As in m2h_mm.models.pipeline and m2h_mm.inference.inferencer, which take seconds to be imported; a
+# test compares them.
+TEST, NATIVE, FIT = 'test', 'native', 'fit'
+DTYPES = ('fp32', 'bf16', 'fp16')
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, tasks: bool = True) -> None:
@@ -23,7 +29,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, tasks: bool = True) -> 
         '(%(default)s)',
     )
     parser.add_argument('--dtype', choices=DTYPES, default='fp32', help='(%(default)s)')
-    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (a GPU where there is one)')
+    add_device(parser)
 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,13 +42,43 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """``--device``."""
+    parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (a GPU where there is one)')
+
+
+def build_inferencer(args: argparse.Namespace, **settings) -> M2HInferencer:
+    """The inferencer of the command line; ``settings`` are further arguments of it."""
+    from m2h_mm.inference import M2HInferencer
+
+    return M2HInferencer(args.checkpoint, args.config, args.device, **settings)
+
+
 def parse_size(text: str) -> str | tuple[int, int]:
-    """``'448x576'`` to (448, 576); names as they are."""
-    height, _, width = text.partition('x')
+    """``'448x576'`` to (448, 576); names as they are.
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
     if text in (TEST, NATIVE, FIT):
         return text
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+    try:
+        return parse_pixels(text)
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
             f'expected {TEST}, {NATIVE}, {FIT} or HEIGHTxWIDTH such as 448x576, got {text!r}'
+        ) from None
+
+
+def parse_pixels(text: str) -> tuple[int, int]:
+    """``'448x576'`` to (448, 576).
+
+    Raises:
+        argparse.ArgumentTypeError: anything else.
+    """
+    height, _, width = text.partition('x')
+    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise argparse.ArgumentTypeError(
+            f'expected HEIGHTxWIDTH in pixels, such as 448x576, got {text!r}'
         )
     return int(height), int(width)

@@ -27,6 +27,7 @@ FINISHED, INTERRUPTED, NEW, CHANGED, RUNNING = (
     'changed',
     'running',
 )
+PROGRAM = (sys.executable, '-m', 'm2h_mm')
 POLL_SECONDS = 0.2
 LOG_LINES = 8
 _SHOWN = 5
@@ -134,13 +135,11 @@ class Launcher:
     """How a run's processes are started.
 
     Args:
-        tools: folder of ``train.py`` and ``test.py``.
         kind: 'none', or 'slurm', which starts them by ``srun``.
         srun_args: further arguments of ``srun``, as one would type them.
         max_parallel: runs at the same time.
     """
 
-    tools: Path
     kind: str = 'none'
     srun_args: str = ''
     max_parallel: int = 1
@@ -148,20 +147,20 @@ class Launcher:
     def commands(self, run: Run) -> list[list[str]]:
         """What is left of a run: the training, unless it has reached its end, and the test."""
 
-        def tool(name: str, *arguments: object) -> list[str]:
+        def command(name: str, *arguments: object) -> list[str]:
             prefix = ['srun', *shlex.split(self.srun_args)] if self.kind == 'slurm' else []
             return [
                 *prefix,
-                sys.executable,
-                str(self.tools / name),
+                *PROGRAM,
+                name,
                 *map(str, arguments),
                 '--launcher',
                 self.kind,
             ]
 
-        train = tool('train.py', run.config, '--work-dir', run.training, '--resume')
-        test = tool(
-            'test.py',
+        train = command('train', run.config, '--work-dir', run.training, '--resume')
+        test = command(
+            'test',
             run.config,
             run.training,
             '--work-dir',

@@ -13,31 +13,19 @@ def test_a_folder_of_images_carries_on_past_a_broken_one(run, tiny, tmp_path):
     folder.mkdir()
     Image.fromarray(FRAME).save(folder / 'a.png')
     (folder / 'b.png').write_text('no image')
-    status, said = run(
-        'image_demo.py',
-        folder,
-        tiny[1],
-        '--out-dir',
-        tmp_path / 'out',
-        '--tasks',
-        'depth',
-        '--size',
-        '28x42',
-    )
-    assert status == 1 and '1 images failed' in said and 'b.png is no image' in said
+    options = ('--out-dir', tmp_path / 'out', '--tasks', 'depth', '--size', '28x42')
+    said = run('predict', folder, tiny[1], *options, status=1)
+    assert '1 images failed' in said and 'b.png is no image' in said
     assert {path.name for path in (tmp_path / 'out').rglob('*.*')} == {'a.png', 'a.npy'}
 
 
 def test_mistakes_are_one_message(run, tiny, tmp_path):
-    status, said = run(
-        'image_demo.py', tmp_path / 'nothing', tiny[1], '--out-dir', tmp_path / 'out'
-    )
-    assert status == 1 and 'there is no file or folder' in said and 'Traceback' not in said
-    bare = tmp_path / 'bare.pth'
-    torch.save(dict(state_dict={}), bare)
-    status, said = run('image_demo.py', tmp_path, bare, '--out-dir', tmp_path / 'out')
-    assert status == 1 and 'Pass the config' in said and 'Traceback' not in said
-    assert run('image_demo.py', tmp_path, tiny[1], '--out-dir', tmp_path, '--size', 'big')[0] == 2
+    said = run('predict', tmp_path / 'nothing', tiny[1], status=1)
+    assert 'there is no file or folder' in said and 'Traceback' not in said
+    torch.save(dict(state_dict={}), tmp_path / 'bare.pth')
+    said = run('predict', tmp_path, tmp_path / 'bare.pth', status=1)
+    assert 'Pass the config' in said and 'Traceback' not in said
+    run('predict', tmp_path, tiny[1], '--size', 'big', status=2)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +41,8 @@ def test_a_video_of_maps(run, tiny, tmp_path, options, size):
         for shift in range(4):
             writer.write(np.roll(FRAME, shift, axis=1))
     out = tmp_path / 'out.mp4'
-    status, said = run(
-        'video_demo.py',
+    said = run(
+        'video',
         tmp_path / 'in.mp4',
         tiny[1],
         '--out',
@@ -65,6 +53,6 @@ def test_a_video_of_maps(run, tiny, tmp_path, options, size):
         '3',
         *options,
     )
-    assert status == 0 and '3 frames, ' in said and 'frames/s' in said
+    assert '3 frames, ' in said and 'frames/s' in said
     frames = list(VideoReader(out))
     assert len(frames) == 3 and frames[0].shape == (*size, 3)

@@ -24,34 +24,23 @@ def image(tmp_path):
     ],
 )
 def test_the_camera_is_chosen_and_said(run, tiny, image, tmp_path, options, camera):
-    status, said = run(
-        'pointcloud.py', image, tiny[1], '--out', tmp_path / 'room.ply', '--max-edge', '1', *options
-    )
-    assert status == 0 and camera in said and 'of 1320 pixels' in said
+    out = ('--out', tmp_path / 'room.ply', '--max-edge', 1)
+    said = run('pointcloud', image, tiny[1], *out, *options)
+    assert camera in said and 'of 1320 pixels' in said
     assert (tmp_path / 'room.ply').read_bytes().startswith(b'ply\n')
 
 
 def test_a_picture_is_drawn_when_asked_for(run, tiny, image, tmp_path):
     picture = tmp_path / 'new' / 'room.png'
-    status, _ = run(
-        'pointcloud.py',
-        image,
-        tiny[1],
-        '--out',
-        tmp_path / 'room.ply',
-        '--max-edge',
-        '1',
-        '--picture',
-        picture,
-    )
-    assert status == 0 and Image.open(picture).size == (640, 480)
+    out = ('--out', tmp_path / 'room.ply', '--max-edge', 1)
+    run('pointcloud', image, tiny[1], *out, '--picture', picture)
+    assert Image.open(picture).size == (640, 480)
 
 
 def test_mistakes_are_one_message(run, tiny, image, tmp_path):
     (tmp_path / 'text.png').write_text('no image')
     for name, message in (('lost.png', 'There is no image'), ('text.png', 'is no image')):
-        status, said = run(
-            'pointcloud.py', tmp_path / name, tiny[1], '--out', tmp_path / 'room.ply'
-        )
-        assert status == 1 and message in said and 'Traceback' not in said
+        out = ('--out', tmp_path / 'room.ply')
+        said = run('pointcloud', tmp_path / name, tiny[1], *out, status=1)
+        assert message in said and 'Traceback' not in said
     assert not (tmp_path / 'room.ply').exists()

@@ -32,21 +32,16 @@ SPREAD = """image => {
 def test_without_gradio_there_is_a_message(run, tiny, monkeypatch):
     monkeypatch.setitem(sys.modules, 'gradio', None)
     monkeypatch.delitem(sys.modules, 'm2h_mm.cli.web.page', raising=False)
-    config, checkpoint = tiny
-    status, _ = run('web_demo.py', checkpoint, '--config', config)
-    assert status.startswith('error: ') and 'pip install -r requirements/web.txt' in status
+    said = run('web', tiny[1], '--config', tiny[0], status=1)
+    assert said.strip().startswith('error: ') and 'pip install' in said
 
 
 def test_a_model_that_cannot_be_loaded_is_one_message(run, tiny, tmp_path):
     pytest.importorskip(
         'gradio', reason='Gradio is not installed: pip install -r requirements/web.txt'
     )
-    status, said = run('web_demo.py', tmp_path / 'lost.pth', '--config', tiny[0])
-    assert (
-        status == 1
-        and f'Model {tmp_path / "lost.pth"} with {tiny[0]}' in said
-        and 'Traceback' not in said
-    )
+    said = run('web', tmp_path / 'lost.pth', '--config', tiny[0], status=1)
+    assert f'Model {tmp_path / "lost.pth"} with {tiny[0]}' in said and 'Traceback' not in said
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 import copy
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,6 @@ from m2h_mm.engine.checkpoints import read_checkpoint
 from m2h_mm.engine.snapshot import replay
 from m2h_mm.registry import MODELS, OPTIM_WRAPPERS
 
-REPLAY = Path(__file__).parents[2] / 'tools' / 'misc' / 'replay_step.py'
 LAST = {
     'optim_wrapper.optimizer.lr': 1e-3,
     'train_cfg.max_iters': 6,
@@ -245,30 +242,16 @@ def test_the_replay_finds_the_module_the_parameters_and_the_frame(guarded):
     assert not broken.frames[0][0] and 'raw_semseg' in broken.frames[0][1]
 
 
-def test_the_command_of_the_message(guarded, tmp_path):
+def test_the_command_of_the_message(guarded, run, tmp_path):
     runner, _ = guarded(
         {**poison([2]), 'model.losses.depth': dict(_delete_=True, type='L1Loss', loss_weight=1e39)},
         fails='Iteration 1',
     )
-    command = re.search(r'python (tools/misc/replay_step.py) (\S+) (\S+)', runner.said)
+    command = re.search(r'm2h-mm (replay-step) (\S+) (\S+)', runner.said)
     runner.cfg.dump(tmp_path / 'config.py')
-    done = subprocess.run(
-        [
-            sys.executable,
-            REPLAY,
-            tmp_path / 'config.py',
-            command[3],
-            '--cfg-options',
-            'model.losses.depth.loss_weight=1.0',
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1, done.stderr
-    assert (
-        re.search(r'raw_depth *│ *inf *│ *[\d.]+ ', done.stdout)
-        and 'The step is finite now.' in done.stdout
-    )
+    options = ('--cfg-options', 'model.losses.depth.loss_weight=1.0')
+    said = run(command[1], tmp_path / 'config.py', command[3], *options, status=1)
+    assert re.search(r'raw_depth *│ *inf *│ *[\d.]+ ', said) and 'The step is finite now.' in said
 
 
 def test_wrong_arguments(guarded):

@@ -1,4 +1,4 @@
-"""Runs of the command line tools on a model and a data set of toy size."""
+"""A model and a data set of toy size, and tools that run in processes of their own."""
 
 import os
 import subprocess
@@ -63,8 +63,8 @@ def start(tool: str, *arguments: object, **environment: str) -> subprocess.Popen
     )
 
 
-def run_tool(tool: str, *arguments: object, status: int = 0, **environment: str) -> str:
-    """What the tool printed; fails if it does not end with ``status``."""
+def run_script(tool: str, *arguments: object, status: int = 0, **environment: str) -> str:
+    """What ``tools/<tool>`` printed in a process of its own; another status is a failure."""
     process = start(tool, *arguments, **environment)
     try:
         output, _ = process.communicate(timeout=300)
@@ -72,9 +72,3 @@ def run_tool(tool: str, *arguments: object, status: int = 0, **environment: str)
         process.kill()
     assert process.returncode == status, output
     return output
-
-
-@pytest.fixture
-def run():
-    """``run(tool, *arguments)``, see :func:`run_tool`."""
-    return run_tool

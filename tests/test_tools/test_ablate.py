@@ -1,47 +1,47 @@
 """A sweep as its user lives through it: started, killed, gone on with, broken, changed.
 
-All but the last test replace the training and the test, not the sweep, by small programs that take
-no time.
+All but the last test replace the training and the test, not the sweep, by a small program that
+takes no time.
 """
 
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from m2h_mm.engine.config import load_config, restrict_tasks
+from m2h_mm.experiments import sweep_runner
 
 from .conftest import REPOSITORY, TOY
 
-TRAIN = """
-import re, sys, time
+PROGRAM = """
+import json, re, sys, time
 from pathlib import Path
+command, *arguments = sys.argv[1:]
+if command == 'test':
+    out = Path(sys.argv[sys.argv.index('--out') + 1])
+    value = 40.0 + len(str(out)) % 7
+    metrics = {'semseg/mIoU': value, 'depth/rmse': 1 / value, 'normals/mean': value, 'edge/odsF': value}
+    out.write_text(json.dumps(dict(metrics=metrics)))
+    sys.exit()
 work_dir = Path(sys.argv[sys.argv.index('--work-dir') + 1])
 control = Path(__file__).parent
 work_dir.mkdir(parents=True, exist_ok=True)
 with open(work_dir / 'starts.txt', 'a') as file:
-    file.write(' '.join(sys.argv[1:]) + '\\n')
+    file.write(' '.join(arguments) + '\\n')
 if (control / 'fail').exists() and (control / 'fail').read_text() in str(work_dir):
     sys.exit('the loss is not finite')
 while (control / 'hold').exists() and (control / 'hold').read_text() in str(work_dir):
     time.sleep(0.05)
-last = re.search(r'max_iters=(\\d+)', Path(sys.argv[1]).read_text())[1]
+last = re.search(r'max_iters=(\\d+)', Path(arguments[0]).read_text())[1]
 (work_dir / 'last_checkpoint').write_text(f'{work_dir}/iter_{last}.pth')
-"""
-TEST = """
-import json, sys
-from pathlib import Path
-out = Path(sys.argv[sys.argv.index('--out') + 1])
-value = 40.0 + len(str(out)) % 7
-metrics = {'semseg/mIoU': value, 'depth/rmse': 1 / value, 'normals/mean': value, 'edge/odsF': value}
-out.write_text(json.dumps(dict(metrics=metrics)))
 """
 SPEC = """
 base = 'toy.py'
@@ -55,32 +55,41 @@ max_iters = 4
 NUM_RUNS = 2 * (2 + 4)
 
 
-class Bench:
-    """A copy of the tool beside programs that stand in for a training and a test."""
+# The command in a process of its own, to be killed.
+KILLABLE = """
+import sys
+from m2h_mm.experiments import sweep_runner
+sweep_runner.PROGRAM = (sys.executable, sys.argv[1])
+from m2h_mm.cli.ablate import main
+raise SystemExit(main(sys.argv[2:]))
+"""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.tools = folder, folder / 'tools'
-        self.tools.mkdir()
-        shutil.copy(REPOSITORY / 'tools' / 'ablate.py', self.tools)
-        (self.tools / 'train.py').write_text(TRAIN)
-        (self.tools / 'test.py').write_text(TEST)
+
+class Bench:
+    """A folder for a sweep, and a program that stands in for a training and a test.
+
+    Attributes:
+        control: beside the program: ``hold`` and ``fail`` hold the part of a run's path that is to
+            wait or to fail.
+    """
+
+    def __init__(self, folder: Path, run: Callable[..., str]) -> None:
+        self.folder, self.control = folder, folder / 'control'
+        self.control.mkdir(exist_ok=True)
+        self.program = self.control / 'program.py'
+        self.program.write_text(PROGRAM)
+        self._run = run
         self.write(SPEC)
 
     def write(self, spec: str) -> None:
         (self.folder / 'spec.py').write_text(spec)
 
+    def arguments(self, *flags: object) -> list[str]:
+        return ['spec.py', '--work-dir', 'out', '--repeats', '0', *map(str, flags)]
+
     def start(self, *flags: object) -> subprocess.Popen:
         return subprocess.Popen(
-            [
-                sys.executable,
-                str(self.tools / 'ablate.py'),
-                'spec.py',
-                '--work-dir',
-                'out',
-                '--repeats',
-                '0',
-                *map(str, flags),
-            ],
+            [sys.executable, '-c', KILLABLE, str(self.program), *self.arguments(*flags)],
             cwd=self.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -90,10 +99,7 @@ class Bench:
         )
 
     def run(self, *flags: object, status: int = 0) -> str:
-        process = self.start(*flags)
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == status, output
-        return output
+        return self._run('ablate', *self.arguments(*flags), status=status)
 
     def starts(self, run: str) -> list[str]:
         path = self.folder / 'out' / run / 'training' / 'starts.txt'
@@ -106,24 +112,25 @@ class Bench:
             time.sleep(0.02)
 
 
-@pytest.fixture(scope='module')
-def bench(tmp_path_factory) -> Bench:
-    folder = tmp_path_factory.mktemp('sweep')
-    (folder / 'toy.py').write_text(TOY.format(repository=REPOSITORY, data=folder / 'rooms'))
-    return Bench(folder)
+@pytest.fixture
+def bench(tmp_path, run, monkeypatch) -> Bench:
+    (tmp_path / 'toy.py').write_text(TOY.format(repository=REPOSITORY, data=tmp_path / 'rooms'))
+    bench = Bench(tmp_path, run)
+    monkeypatch.setattr(sweep_runner, 'PROGRAM', (sys.executable, str(bench.program)))
+    return bench
 
 
 def test_a_killed_sweep_goes_on_and_loses_no_finished_run(bench):
-    (bench.tools / 'hold').write_text('none/seed0')
+    (bench.control / 'hold').write_text('none/seed0')
     process = bench.start()
     bench.wait_for(bench.folder / 'out' / 'none' / 'seed0' / 'training' / 'starts.txt')
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    (bench.tools / 'hold').unlink()
+    (bench.control / 'hold').unlink()
     assert (bench.folder / 'out' / 'wmca' / 'seed0' / 'results.json').exists()
     assert not (bench.folder / 'out' / 'none' / 'seed0' / 'results.json').exists()
 
-    (bench.tools / 'fail').write_text('none/seed1')
+    (bench.control / 'fail').write_text('none/seed1')
     said = bench.run('--max-parallel', 2, status=1)
     assert '[1/12] wmca/seed0: finished before' in said
     assert len(bench.starts('wmca/seed0')) == 1
@@ -138,7 +145,7 @@ def test_a_killed_sweep_goes_on_and_loses_no_finished_run(bench):
     assert said.count(': finished after') == NUM_RUNS - 2, 'the others ran all the same'
     assert 'Not finished: none/seed1' in said and 'none/seed1 (interrupted)' in said
 
-    (bench.tools / 'fail').unlink()
+    (bench.control / 'fail').unlink()
     said = bench.run()
     assert said.count('finished before') == NUM_RUNS - 1 and said.count(': started') == 1
     assert 'Incomplete' not in said
@@ -149,7 +156,7 @@ def test_a_killed_sweep_goes_on_and_loses_no_finished_run(bench):
 
 
 def test_a_changed_spec_is_refused_before_anything_starts(bench):
-    """After the sweep above."""
+    bench.run()
     bench.write(SPEC + "options = {'optim_wrapper.optimizer.lr': 0.5}\n")
     said = bench.run(status=1)
     assert 'wmca/seed0: optim_wrapper.optimizer.lr: 0.001 -> 0.5' in said and '--force' in said
@@ -159,26 +166,24 @@ def test_a_changed_spec_is_refused_before_anything_starts(bench):
     said = bench.run('--only', 'none', '--force', '--launcher', 'none')
     assert said.count(': finished after') == 2 and 'wmca/seed0 (changed)' in said
     assert len(bench.starts('none/seed0')) == 1, 'nothing of the old run is left'
-    bench.write(SPEC)
 
 
 def test_a_run_that_outlives_its_sweep_is_not_started_twice(bench):
     bench.write(SPEC.replace('seeds = [0, 1]', 'seeds = [7]').replace("single_task = 'wmca'", ''))
-    (bench.tools / 'hold').write_text('wmca/seed7')
+    (bench.control / 'hold').write_text('wmca/seed7')
     process = bench.start('--only', 'wmca')
     bench.wait_for(bench.folder / 'out' / 'wmca' / 'seed7' / 'training' / 'starts.txt')
     process.kill()  # alone: its training goes on
     process.wait()
     said = bench.run('--only', 'wmca', status=1)
     assert 'left to another process' in said and 'wmca/seed7 (running)' in said
-    (bench.tools / 'hold').unlink()
+    (bench.control / 'hold').unlink()
     bench.wait_for(bench.folder / 'out' / 'wmca' / 'seed7' / 'training' / 'last_checkpoint')
     process.stdout.close()
     assert 'wmca/seed7: finished after' in bench.run('--only', 'wmca')
     assert len(bench.starts('wmca/seed7')) == 1, (
         'the training had reached its end; only the test was left'
     )
-    bench.write(SPEC)
 
 
 def test_a_typo_fails_at_once_and_plans_are_printed(bench):
@@ -201,7 +206,7 @@ def test_a_typo_fails_at_once_and_plans_are_printed(bench):
     )
     assert said.count(': new') == NUM_RUNS and not (bench.folder / 'other').exists()
     assert re.search(
-        r'srun --gres=gpu:1 -p long .*train\.py other/none/seed1/config\.py '
+        r'srun --gres=gpu:1 -p long .* train other/none/seed1/config\.py '
         r'--work-dir '
         r'other/none/seed1/training --resume --launcher slurm',
         said,
@@ -218,19 +223,16 @@ def test_real_trainings_are_resumed_and_compared(toy_config, run, tmp_path):
         "'default_hooks.checkpoint.interval': 2}\n"
     )
     work_dir = tmp_path / 'out'
-    # A session of its own, so that its process group is not this one.
-    code = 'import os, sys; os.setsid(); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])'
     process = subprocess.Popen(
         [
             sys.executable,
-            '-c',
-            code,
             str(REPOSITORY / 'tools' / 'ablate.py'),
             str(spec),
             '--work-dir',
             str(work_dir),
         ],
         stdout=subprocess.DEVNULL,
+        start_new_session=True,
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
     )
     while not (work_dir / 'wmca' / 'seed0' / 'training' / 'last_checkpoint').exists():
@@ -239,7 +241,7 @@ def test_real_trainings_are_resumed_and_compared(toy_config, run, tmp_path):
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
-    said = run('ablate.py', spec, '--work-dir', work_dir, '--max-parallel', '2', '--repeats', '1')
+    said = run('ablate', spec, '--work-dir', work_dir, '--max-parallel', '2', '--repeats', '1')
     assert re.search(
         r'resumed epoch: 0, iter: \d', (work_dir / 'wmca' / 'seed0' / 'run.log').read_text()
     )

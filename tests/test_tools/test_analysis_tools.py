@@ -1,8 +1,7 @@
 """Cost and curves, as a user asks for them."""
 
 import json
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -11,40 +10,10 @@ import pytest
 import torch
 from mmengine.visualization import LocalVisBackend
 
+from m2h_mm.experiments.benchmark_plot import fitted_exponent
 from m2h_mm.models.multitask_model import MultiTaskModel
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'analysis_tools'
 NONE = "model['decoder']['interaction'] = dict(_delete_=True, type='NoInteraction')\n"
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """``call(tool, *arguments)``: what the tool printed."""
-    # Restored afterwards: the tool changes them for its process.
-    monkeypatch.setenv('KINETO_LOG_LEVEL', '99')
-    monkeypatch.setattr(torch.backends.cudnn, 'benchmark', torch.backends.cudnn.benchmark)
-
-    def call(tool: str, *arguments: object) -> str:
-        monkeypatch.setattr(sys, 'argv', [tool, *map(str, arguments)])
-        runpy.run_path(str(TOOLS / f'{tool}.py'), run_name='__main__')
-        return capsys.readouterr().out
-
-    return call
-
-
-@pytest.fixture
-def refused(call, capsys):
-    """``refused(tool, *arguments)``: the message of a tool that must not do it."""
-
-    def refused(*arguments: object) -> str:
-        with pytest.raises(SystemExit) as caught:
-            call(*arguments)
-        assert caught.value.code in (1, 2)
-        error = capsys.readouterr().err
-        assert 'Traceback' not in error
-        return error
-
-    return refused
 
 
 @pytest.fixture
@@ -56,10 +25,10 @@ def read(path: Path) -> dict:
     return json.loads(path.read_text())
 
 
-# ---- get_flops
+# ---- flops
 # -----------------------------------------------------------------------------------------------------
-def test_complexity_of_two_configs(call, configs, tmp_path):
-    said = call('get_flops', *configs, '--out', tmp_path / 'out.json')
+def test_complexity_of_two_configs(run, configs, tmp_path):
+    said = run('flops', *configs, '--out', tmp_path / 'out.json')
     toy, none = read(tmp_path / 'out.json')['configs']
     assert toy['size'] == none['size'] == [42, 56]  # frames of 30x44, padded
     assert toy['by_part']['decoder'] > none['by_part']['decoder']
@@ -72,9 +41,9 @@ def test_complexity_of_two_configs(call, configs, tmp_path):
     assert 'toy_none' in said and '42x56' in said
 
 
-def test_complexity_at_a_size_and_of_a_task(call, configs, tmp_path):
-    call(
-        'get_flops',
+def test_complexity_at_a_size_and_of_a_task(run, configs, tmp_path):
+    run(
+        'flops',
         configs[1],
         '--size',
         80,
@@ -84,23 +53,24 @@ def test_complexity_at_a_size_and_of_a_task(call, configs, tmp_path):
         '--out',
         tmp_path / 'one.json',
     )
-    call('get_flops', configs[1], '--size', 84, 112, '--out', tmp_path / 'all.json')
+    run('flops', configs[1], '--size', 84, 112, '--out', tmp_path / 'all.json')
     one, every = (read(tmp_path / name)['configs'][0] for name in ('one.json', 'all.json'))
     assert one['size'] == every['size'] == [84, 112]
     assert one['tasks'] == ['depth'] and one['flops'] < every['flops']
 
 
-def test_what_get_flops_refuses(refused, configs, tmp_path):
-    error = refused('get_flops', configs[0], '--tasks', 'dept')
+def test_what_flops_refuses(run, configs, tmp_path):
+    error = run('flops', configs[0], '--tasks', 'dept', status=1)
+    assert 'Traceback' not in error
     assert '--tasks' in error and 'dept' in error and 'normals' in error
-    assert 'nowhere.py' in refused('get_flops', tmp_path / 'nowhere.py')
-    assert '--size' in refused('get_flops', configs[0], '--size', 0, 14)
+    assert 'nowhere.py' in run('flops', tmp_path / 'nowhere.py', status=1)
+    assert '--size' in run('flops', configs[0], '--size', 0, 14, status=2)
 
 
 # ---- benchmark
 # -----------------------------------------------------------------------------------------------------
-def test_benchmark(call, configs, tmp_path):
-    said = call(
+def test_benchmark(run, configs, tmp_path):
+    said = run(
         'benchmark',
         *configs,
         '--sizes',
@@ -140,10 +110,10 @@ def test_benchmark(call, configs, tmp_path):
     assert cv2.imread(str(tmp_path / 'plots' / 'plot.png')).std() > 0
 
 
-def test_benchmark_of_training_in_half_precision(call, configs, tmp_path):
+def test_benchmark_of_training_in_half_precision(run, configs, tmp_path):
     seen = []
     for flags in ([], ['--train', '--dtype', 'bf16']):
-        call(
+        run(
             'benchmark',
             configs[0],
             '--sizes',
@@ -175,9 +145,9 @@ def exhaust(monkeypatch, error: Exception, width: int) -> None:
     monkeypatch.setattr(MultiTaskModel, 'forward', failing)
 
 
-def test_a_cell_without_memory_is_marked(call, configs, tmp_path, monkeypatch):
+def test_a_cell_without_memory_is_marked(run, configs, tmp_path, monkeypatch):
     exhaust(monkeypatch, torch.cuda.OutOfMemoryError('CUDA out of memory.'), width=56)
-    said = call(
+    said = run(
         'benchmark',
         *configs,
         '--sizes',
@@ -200,28 +170,28 @@ def test_a_cell_without_memory_is_marked(call, configs, tmp_path, monkeypatch):
     assert said.count('out of memory') == 2
 
 
-def test_another_error_is_not_hidden(call, configs, monkeypatch):
+def test_another_error_is_not_hidden(run, configs, monkeypatch):
     exhaust(monkeypatch, RuntimeError('a bug'), width=1)
     with pytest.raises(RuntimeError, match='a bug'):
-        call('benchmark', configs[0], '--repeats', 1, '--device', 'cpu')
+        run('benchmark', configs[0], '--repeats', 1, '--device', 'cpu')
 
 
-def test_what_benchmark_refuses(refused, configs):
-    assert '448x576' in refused('benchmark', configs[0], '--sizes', '224')
-    assert '--tasks' in refused('benchmark', configs[0], '--train', '--tasks', 'depth')
-    assert 'twice' in refused('benchmark', configs[0], configs[0])
-    assert '--repeats' in refused('benchmark', configs[0], '--repeats', 0)
+def test_what_benchmark_refuses(run, configs):
+    refused = partial(run, 'benchmark', configs[0], status=2)
+    assert '448x576' in refused('--sizes', '224')
+    assert '--tasks' in refused('--train', '--tasks', 'depth')
+    assert 'twice' in refused(configs[0])
+    assert '--repeats' in refused('--repeats', 0)
 
 
 @pytest.mark.parametrize('power', [0.5, 1.0, 2.0])
 def test_the_exponent_of_a_power_law(power):
-    fitted_exponent = runpy.run_path(str(TOOLS / 'benchmark.py'))['fitted_exponent']
     areas = np.array([100.0, 400.0, 900.0])
     assert fitted_exponent(areas, 3 * areas**power) == pytest.approx(power)
     assert fitted_exponent([100.0, 100.0], [1.0, 2.0]) is None
 
 
-# ---- analyze_logs
+# ---- logs
 # --------------------------------------------------------------------------------------------------
 def log(run: Path, slope: float, begin: int = 0, stamp: str = '1') -> Path:
     """A log, written as mmengine writes it."""
@@ -246,10 +216,10 @@ def log(run: Path, slope: float, begin: int = 0, stamp: str = '1') -> Path:
     return run
 
 
-def test_curves_of_two_runs(call, tmp_path):
+def test_curves_of_two_runs(run, tmp_path):
     fast, slow = log(tmp_path / 'fast', 0.05), log(tmp_path / 'slow', 0.01)
     log(fast, 0.05, begin=40, stamp='2')
-    said = call('analyze_logs', fast, slow, '--out-dir', tmp_path / 'curves')
+    said = run('logs', fast, slow, '--out-dir', tmp_path / 'curves')
     drawn = sorted(path.name for path in (tmp_path / 'curves').iterdir())
     assert drawn == [
         'depth.png',
@@ -278,9 +248,9 @@ def test_curves_of_two_runs(call, tmp_path):
     )
 
 
-def test_only_the_keys_asked_for(call, tmp_path):
-    said = call(
-        'analyze_logs',
+def test_only_the_keys_asked_for(run, tmp_path):
+    said = run(
+        'logs',
         log(tmp_path / 'run', 0.1),
         '--keys',
         'loss',
@@ -297,11 +267,11 @@ def test_only_the_keys_asked_for(call, tmp_path):
     assert 'raw_depth' not in said and 'lr' in said
 
 
-def test_what_analyze_logs_refuses(refused, tmp_path):
-    run = log(tmp_path / 'run', 0.1)
-    error = refused('analyze_logs', run, '--keys', 'depth/rms')
+def test_what_logs_refuses(run, tmp_path):
+    folder = log(tmp_path / 'run', 0.1)
+    error = run('logs', folder, '--keys', 'depth/rms', status=1)
     assert "'depth/rmse'" in error and '--keys' in error
     (tmp_path / 'empty').mkdir()
-    error = refused('analyze_logs', run, tmp_path / 'empty')
+    error = run('logs', folder, tmp_path / 'empty', status=1)
     assert str(tmp_path / 'empty') in error and 'vis_data' in error
-    assert 'twice' in refused('analyze_logs', run, run)
+    assert 'twice' in run('logs', folder, folder, status=1)

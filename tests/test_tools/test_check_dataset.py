@@ -1,7 +1,6 @@
 """The check of a data set, run as a user runs it."""
 
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,6 @@ import pytest
 
 from m2h_mm.tasks.files import write_array
 
-from .conftest import REPOSITORY
-
-TOOL = REPOSITORY / 'tools' / 'misc' / 'check_dataset.py'
 CONFIG = """
 test_dataloader = dict(dataset=dict(type='MultiTaskDataset', data_root={root!r}, split='val',
                                     tasks=dict(semseg=dict(num_classes=3), depth=dict(), edge=dict())))
@@ -19,22 +15,10 @@ test_dataloader = dict(dataset=dict(type='MultiTaskDataset', data_root={root!r},
 
 
 @pytest.fixture
-def check(monkeypatch, capsys):
-    """``check(*arguments, status=0)``: what the tool printed."""
-
-    def check(*arguments: object, status: int = 0) -> str:
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
-        monkeypatch.setenv('COLUMNS', '160')
-        ended = 0
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-        except SystemExit as end:
-            ended = end.code
-        said = capsys.readouterr()
-        assert ended == status, said
-        return said.out + said.err
-
-    return check
+def check(run, monkeypatch):
+    """``check(*arguments, status=0)``: what the command printed."""
+    monkeypatch.setenv('COLUMNS', '160')
+    return partial(run, 'check-data')
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The check of the normals' convention, run as a user runs it."""
 
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -9,8 +8,6 @@ import numpy as np
 import pytest
 
 from m2h_mm.datasets import NYUDDataset, RoomsDataset
-
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'dataset_converters' / 'check_normals.py'
 
 
 @pytest.fixture
@@ -23,20 +20,9 @@ def root(tmp_path) -> Path:
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
-    """``run(*arguments)``: exit status and what was printed."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['check_normals.py', *map(str, arguments)])
-        status = 0
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-        except SystemExit as end:
-            status = end.code
-        captured = capsys.readouterr()
-        return status, captured.out + captured.err
-
-    return call
+def check(run):
+    """``check(*arguments, status=0)``: what the command printed."""
+    return partial(run, 'check-normals')
 
 
 def swap(root: Path) -> dict[str, np.ndarray]:
@@ -50,22 +36,21 @@ def swap(root: Path) -> dict[str, np.ndarray]:
     return before
 
 
-def test_our_convention_passes(run, root):
-    status, said = run(root)
-    assert status == 0
+def test_our_convention_passes(check, root):
+    said = check(root)
     rows = [line for line in said.splitlines() if '°' in line]
     assert len(rows) == 5 and 'x,y,z' in rows[0] and 'nyud-mt' in rows[0]
 
 
-def test_another_fails_with_its_name_and_is_rewritten(run, root, tmp_path):
+def test_another_fails_with_its_name_and_is_rewritten(check, root, tmp_path):
     before = swap(root)
-    status, said = run(root, '--split', 'val')
-    assert status == 1 and 'Clearly not x,y,z: the channels hold x,-z,y' in said
+    said = check(root, '--split', 'val', status=1)
+    assert 'Clearly not x,y,z: the channels hold x,-z,y' in said
     rows = [line for line in said.splitlines() if '°' in line]
     assert 'refinenet' in rows[0] and 'x,y,z' in rows[-1]
-    assert run(root, '--rewrite', root / 'normals')[0] == 1
+    check(root, '--rewrite', root / 'normals', status=1)
     for split in ('train', 'val'):
-        assert run(root, '--split', split, '--rewrite', tmp_path / 'right')[0] == 0
+        check(root, '--split', split, '--rewrite', tmp_path / 'right')
     assert {path.name for path in (tmp_path / 'right').iterdir()} == set(before)
     for name, stored in before.items():
         written = cv2.imread(str(tmp_path / 'right' / name))[..., ::-1]
@@ -77,11 +62,9 @@ def test_another_fails_with_its_name_and_is_rewritten(run, root, tmp_path):
     assert len(NYUDDataset(root)) == 2
 
 
-def test_nothing_to_compare(run, root, tmp_path):
+def test_nothing_to_compare(check, root, tmp_path):
     for path in (root / 'depth').iterdir():
         path.unlink()
-    status, said = run(root)
-    assert status == 1 and '0 places with depth, normals and a camera' in said
-    status, said = run(tmp_path / 'nowhere')
-    assert status == 1 and 'nowhere' in said
-    assert run(root, '--num-frames', '0')[0] == 2
+    assert '0 places with depth, normals and a camera' in check(root, status=1)
+    assert 'nowhere' in check(tmp_path / 'nowhere', status=1)
+    check(root, '--num-frames', '0', status=2)

@@ -1,42 +1,28 @@
 """Comparing runs in pictures, as a user does it."""
 
 import re
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from mmengine.logging import MMLogger
 
 from m2h_mm.tasks import build_tasks
 
 from .conftest import REPOSITORY
 
-TOOL = REPOSITORY / 'tools' / 'analysis_tools' / 'compare.py'
 SIZE = (12, 16)
 FRAMES = [f'f{index}' for index in range(5)]
 TASKS = build_tasks(['semseg', 'depth'])
 
 
 @pytest.fixture
-def tool(monkeypatch, capsys):
-    """``tool(*arguments, status=0)``: what the tool printed."""
+def tool(run):
+    """``tool(*arguments, status=0)``: what the command printed, on one line."""
 
     def tool(*arguments: object, status: int = 0) -> str:
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
-        # An earlier test's logger writes to what pytest has closed.
-        monkeypatch.setattr(MMLogger, '_instance_dict', type(MMLogger._instance_dict)())
-        ended = 0
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-        except SystemExit as end:
-            ended = end.code
-        said = capsys.readouterr()
-        assert ended == status, said
-        return re.sub(r'\s+', ' ', said.out + said.err)
+        return re.sub(r'\s+', ' ', run('compare', *arguments, status=status))
 
     return tool
 

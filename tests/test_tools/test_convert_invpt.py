@@ -1,9 +1,8 @@
 """The converter of official InvPT checkpoints, run as a user runs it."""
 
 import json
-import runpy
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +23,6 @@ from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TOOL = REPOSITORY / 'tools' / 'model_converters' / 'invpt.py'
 TASKS = ('semseg', 'depth', 'normals', 'edge')
 ARCH = dict(embed_dims=64, depth=4, num_heads=2)
 CONFIG = f"""
@@ -36,13 +34,9 @@ model = dict(backbone=dict(arch=dict({ARCH}, _delete_=True), img_size=(128, 192)
 
 
 @pytest.fixture
-def convert(monkeypatch, capsys) -> Callable[..., str]:
-    def run(*arguments: object) -> str:
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
-        runpy.run_path(str(TOOL), run_name='__main__')
-        return capsys.readouterr().out
-
-    return run
+def convert(run) -> Callable[..., str]:
+    """``convert(SRC, DST, *options, status=0)``: what the command printed."""
+    return partial(run, 'convert-checkpoint', 'invpt')
 
 
 @pytest.fixture
@@ -201,7 +195,7 @@ def test_what_does_not_fit_is_named(official, config):
         convert_official_invpt(other, expected, TASKS)
 
 
-def test_another_order_of_tasks_is_refused(official, convert, config, tmp_path, capsys):
+def test_another_order_of_tasks_is_refused(official, convert, config, tmp_path):
     """The joint norms' channels are laid out by it."""
     torch.save(official, tmp_path / 'official.pth')
     config.write_text(
@@ -210,7 +204,6 @@ def test_another_order_of_tasks_is_refused(official, convert, config, tmp_path, 
             'tasks = dict(_delete_=True, depth=dict(), edge=dict(), normals=dict(), semseg',
         )
     )
-    with pytest.raises(SystemExit):
-        convert(tmp_path / 'official.pth', tmp_path / 'invpt.pth', '--config', config)
-    assert 'same tasks in the same order in model.tasks' in capsys.readouterr().err
+    said = convert(tmp_path / 'official.pth', tmp_path / 'invpt.pth', '--config', config, status=1)
+    assert 'same tasks in the same order in model.tasks' in said
     assert not (tmp_path / 'invpt.pth').exists()

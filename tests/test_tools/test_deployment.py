@@ -1,10 +1,12 @@
-"""tools/deployment/: from a checkpoint to a file, and from the file to maps without this package."""
+"""From a checkpoint to an exported file, and from the file to maps without this package."""
 
 import ast
-import importlib.util
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +19,18 @@ TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'deployment'
 TASKS = ('semseg', 'depth', 'normals', 'edge')
 
 
-def run(script, *args, **options):
-    return subprocess.run(
-        [sys.executable, str(script), *map(str, args)], capture_output=True, text=True, **options
-    )
+@pytest.fixture
+def export(run, tiny) -> Callable[..., str]:
+    """``export(*options, status=0)``: what the command printed about the tiny model."""
+    return partial(run, 'export', tiny[1])
 
 
-def test_a_checkpoint_becomes_a_file_that_onnx_runtime_runs_alone(tiny, tmp_path):
+def test_a_checkpoint_becomes_a_file_that_onnx_runtime_runs_alone(export, tiny, tmp_path):
     pytest.importorskip('onnxscript')
     pytest.importorskip('onnxruntime')
     model = tmp_path / 'tiny.onnx'
-    exported = run(TOOLS / 'export.py', tiny[1], '--size', 37, 50, '--out', model, '--repeats', 1)
-    assert exported.returncode == 0, exported.stderr
-    assert 'metres along the optical axis' in exported.stdout and 'ratio' in exported.stdout
+    said = export('--size', 37, 50, '--out', model, '--repeats', 1)
+    assert 'metres along the optical axis' in said and 'ratio' in said
 
     images, out = tmp_path / 'images', tmp_path / 'out'
     images.mkdir()
@@ -38,7 +39,12 @@ def test_a_checkpoint_becomes_a_file_that_onnx_runtime_runs_alone(tiny, tmp_path
     Image.fromarray(pixels).resize((100, 74)).save(images / 'larger.png')
     (images / 'broken.png').write_bytes(b'no image')
     script = shutil.copy(TOOLS / 'run_onnx.py', tmp_path)
-    finished = run(script, model, *sorted(images.iterdir()), '--out-dir', out, cwd=tmp_path)
+    finished = subprocess.run(
+        [sys.executable, script, model, *sorted(images.iterdir()), '--out-dir', out],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     assert (
         finished.returncode == 1
         and 'broken.png' in finished.stderr
@@ -62,30 +68,12 @@ def test_the_runner_needs_neither_the_package_nor_torch():
     assert imported - set(sys.stdlib_module_names) == {'numpy', 'onnxruntime', 'PIL'}
 
 
-def test_a_file_that_differs_takes_nobodys_place(tiny, tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location('export_tool', TOOLS / 'export.py')
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
+def test_a_file_that_differs_takes_nobodys_place(export, tmp_path, monkeypatch):
     out = tmp_path / 'model.ts'
     out.write_text('the last good one')
-    monkeypatch.setattr(tool, 'differences', lambda *args: dict(depth=0.1))
-    monkeypatch.setattr(
-        sys,
-        'argv',
-        [
-            'export.py',
-            str(tiny[1]),
-            '--format',
-            'torchscript',
-            '--size',
-            '28',
-            '42',
-            '--out',
-            str(out),
-        ],
-    )
-    with pytest.raises(ValueError, match='differs.*depth'):
-        tool.main()
+    monkeypatch.setattr('m2h_mm.inference.export.differences', lambda *args: dict(depth=0.1))
+    said = export('--format', 'torchscript', '--size', 28, 42, '--out', out, status=1)
+    assert re.search('differs.*depth', said)
     assert out.read_text() == 'the last good one' and [
         file.name for file in tmp_path.iterdir()
     ] == ['model.ts']
@@ -99,8 +87,7 @@ def test_a_file_that_differs_takes_nobodys_place(tiny, tmp_path, monkeypatch):
         (('--tasks', 'flow'), "'flow'"),
     ],
 )
-def test_bad_options_are_named(tiny, tmp_path, options, message):
-    out = tmp_path / 'model'
-    failed = run(TOOLS / 'export.py', tiny[1], '--out', out, *options)
-    assert failed.returncode == 1 and message in failed.stderr and 'Traceback' not in failed.stderr
+def test_bad_options_are_named(export, tmp_path, options, message):
+    said = export('--out', tmp_path / 'model', *options, status=1)
+    assert message in said and 'Traceback' not in said
     assert not list(tmp_path.iterdir())

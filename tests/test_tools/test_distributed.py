@@ -11,7 +11,7 @@ from m2h_mm.engine import build_runner
 from m2h_mm.engine.checkpoints import load_weights
 from m2h_mm.engine.config import load_config
 
-from .conftest import REPOSITORY, run_tool
+from .conftest import REPOSITORY, run_script
 
 ITERATIONS = 20
 # Rooms are labelled throughout and every loss here is a mean over pixels, so that the mean over two
@@ -89,7 +89,7 @@ def one(folder, write_config) -> list[dict]:
         path = folder / name
         path.write_text(content)
         path.chmod(0o755)
-    said = run_tool(
+    said = run_script(
         'slurm_train.sh',
         'partition',
         'job',
@@ -107,7 +107,7 @@ def one(folder, write_config) -> list[dict]:
 @pytest.fixture(scope='module')
 def two(folder, write_config) -> list[dict]:
     """Trained by two processes with batches of two."""
-    run_tool('dist_train.sh', write_config('two'), 2, '--work-dir', folder / 'two')
+    run_script('dist_train.sh', write_config('two'), 2, '--work-dir', folder / 'two')
     return records(folder / 'two')
 
 
@@ -144,7 +144,7 @@ def test_two_processes_measure_what_one_does_though_their_frames_are_uneven(
     folder, two, monkeypatch
 ):
     checkpoint, report = folder / 'two' / f'iter_{ITERATIONS}.pth', folder / 'report.json'
-    run_tool(
+    run_script(
         'dist_test.sh',
         folder / 'two.py',
         checkpoint,
@@ -177,9 +177,9 @@ def test_sharded_processes_have_the_same_curve_also_across_an_interruption(
 ):
     settings = dict(bases=(BASE, SHARDED), parameters=False)
     config = write_config('sharded', iterations=ITERATIONS // 2, **settings)
-    run_tool('dist_train.sh', config, 2, '--work-dir', folder / 'sharded')
+    run_script('dist_train.sh', config, 2, '--work-dir', folder / 'sharded')
     curve = mean_losses(records(folder / 'sharded'))
-    run_tool(
+    run_script(
         'dist_train.sh',
         write_config('sharded', **settings),
         2,

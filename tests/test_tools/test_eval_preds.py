@@ -3,9 +3,7 @@
 import json
 import os
 import re
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -13,34 +11,20 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from mmengine.logging import MMLogger
 
 from m2h_mm.engine.config import load_config
 from m2h_mm.registry import MODELS
 from m2h_mm.tasks import build_tasks
 
-from .conftest import REPOSITORY
-
-TOOL = REPOSITORY / 'tools' / 'analysis_tools' / 'eval_preds.py'
 SIZE = (12, 16)
 
 
 @pytest.fixture
-def evaluate(monkeypatch, capsys):
-    """``evaluate(*arguments, status=0)``: what the tool printed."""
+def evaluate(run):
+    """``evaluate(*arguments, status=0)``: what the command printed, on one line."""
 
     def evaluate(*arguments: object, status: int = 0) -> str:
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
-        # An earlier test's logger writes to what pytest has closed.
-        monkeypatch.setattr(MMLogger, '_instance_dict', type(MMLogger._instance_dict)())
-        ended = 0
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-        except SystemExit as end:
-            ended = end.code
-        said = capsys.readouterr()
-        assert ended == status, said
-        return re.sub(r'\s+', ' ', said.out + said.err)
+        return re.sub(r'\s+', ' ', run('eval-preds', *arguments, status=status))
 
     return evaluate
 
@@ -90,7 +74,7 @@ def test_files_of_a_test_give_the_metrics_of_the_test(toy_config, run, evaluate,
         tmp_path / 'a.pth',
     )
     said = run(
-        'test.py',
+        'test',
         config,
         tmp_path / 'a.pth',
         '--out',

@@ -1,4 +1,4 @@
-"""No tool runs what is in a file that came from somewhere: a checkpoint, an array, a table.
+"""No command runs what is in a file that came from somewhere: a checkpoint, an array, a table.
 
 A config is a Python file, and so the one thing that has to be trusted.
 """
@@ -13,24 +13,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.logging import MMLogger
 
+from m2h_mm.cli.main import COMMANDS, main
+
+from ..conftest import as_a_new_process
 from .conftest import REPOSITORY
 
-PROGRAMS = sorted(
-    str(path.relative_to(REPOSITORY))
-    for folder in ('tools', 'demo')
-    for path in (REPOSITORY / folder).rglob('*.py')
-)
 # What takes configs and their own work dirs, and nothing of a stranger.
-TRUSTING = {
-    'tools/ablate.py',
-    'tools/analysis_tools/benchmark.py',
-    'tools/analysis_tools/get_flops.py',
-    'tools/misc/print_config.py',
-}
+TRUSTING = {'ablate', 'benchmark', 'flops', 'print-config'}
 # What is not installed with the package.
-NEEDED = {'demo/web_demo.py': 'gradio', 'tools/deployment/run_onnx.py': 'onnxruntime'}
+NEEDED = {'web': 'gradio', 'run_onnx': 'onnxruntime'}
 OPENED: list[str] = []
 sys.addaudithook(
     lambda event, arguments: OPENED.append(str(arguments[0])) if event == 'open' else None
@@ -139,27 +131,27 @@ def cityscapes(stranger):
     return stranger.folder_of(*frames)
 
 
-# Program to what it is called with, by a function of the toy config and the stranger.
+# Command to what it is called with, by a function of the toy config and the stranger.
 CALLS = {
-    'tools/train.py': [
+    'train': [
         lambda toy, it: (toy, '--resume', it.file('bomb.pth')),
         lambda toy, it: (toy, '--resume', '--work-dir', in_work_dir(it)),
         lambda toy, it: (toy, '--cfg-options', f'load_from={it.file("bomb.pickle")}'),
         lambda toy, it: (with_pretrained(toy, it.file('bomb.pth')),),
     ],
-    'tools/test.py': [
+    'test': [
         lambda toy, it: (toy, it.file('bomb.pth')),
         lambda toy, it: (toy, it.file('bomb.pickle')),
         lambda toy, it: (toy, in_work_dir(it)),
     ],
-    'tools/analysis_tools/analyze_logs.py': [
+    'logs': [
         lambda toy, it: (
             it.file('work/20260101_000000/vis_data/scalars.json').parents[2],
             '--out-dir',
             it.folder,
         )
     ],
-    'tools/analysis_tools/compare.py': [
+    'compare': [
         lambda toy, it: (
             it.data(depth='.npy'),
             '--dataset',
@@ -172,20 +164,18 @@ CALLS = {
             '0',
         )
     ],
-    'tools/analysis_tools/eval_preds.py': [
+    'eval-preds': [
         lambda toy, it, suffix=suffix: (
             (it.data(depth='.npy'), it.file(f'preds/depth/0{suffix}').parents[1])[::-1]
             + ('--dataset', 'nyud')
         )
         for suffix in ('.npy', '.mat')
     ],
-    'tools/dataset_converters/check_normals.py': [
-        lambda toy, it: (it.data(depth='.npy', normals='.npy'),)
-    ],
-    'tools/dataset_converters/cityscapes.py': [
+    'check-normals': [lambda toy, it: (it.data(depth='.npy', normals='.npy'),)],
+    'convert-data cityscapes': [
         lambda toy, it: (cityscapes(it), '--out-dir', it.folder / 'out', '--num-workers', 0)
     ],
-    'tools/dataset_converters/hypersim.py': [
+    'convert-data hypersim': [
         lambda toy, it: (
             it.folder_of(
                 'ai_001_001/images/scene_cam_00_geometry_hdf5/frame.0000.depth_meters.hdf5'
@@ -200,7 +190,7 @@ CALLS = {
             0,
         )
     ],
-    'tools/dataset_converters/nyud.py': [
+    'convert-data nyud': [
         lambda toy, it: (
             it.folder_of('nyu_depth_v2_labeled.mat', 'splits.mat', 'classMapping40.mat'),
             '--out-dir',
@@ -209,14 +199,14 @@ CALLS = {
             0,
         )
     ],
-    'tools/dataset_converters/pascal_context.py': [
+    'convert-data pascal_context': [
         lambda toy, it: (pascal_context(it), '--out-dir', it.folder / 'out', '--num-workers', 0)
     ],
-    'tools/deployment/export.py': [
-        lambda toy, it: (toy, it.file('bomb.pth')),
-        lambda toy, it: ('official', it.file('bomb.pt')),
+    'export': [
+        lambda toy, it: (it.file('bomb.pth'), '--config', toy),
+        lambda toy, it: (it.file('bomb.pt'),),
     ],
-    'tools/deployment/run_onnx.py': [
+    'run_onnx': [
         lambda toy, it: (
             it.file('bomb.onnx'),
             it.data() / 'images' / '0.png',
@@ -224,7 +214,7 @@ CALLS = {
             it.folder / 'out',
         )
     ],
-    'tools/misc/browse_dataset.py': [
+    'browse': [
         lambda toy, it: (
             REPOSITORY / 'configs' / 'm2h' / 'm2h_vits_nyud.py',
             '--out-dir',
@@ -233,15 +223,15 @@ CALLS = {
             f'train_dataloader.dataset.data_root={it.data(depth=".npy")}',
         )
     ],
-    'tools/misc/check_dataset.py': [
+    'check-data': [
         lambda toy, it: (it.data(depth='.npy', normals='.npy', edge='.npy'), '--dataset', 'nyud')
     ],
-    'tools/misc/replay_step.py': [
+    'replay-step': [
         lambda toy, it: (toy, it.file('bomb.pth')),
         lambda toy, it: (toy, it.file('nonfinite_iter_1.pt')),
     ],
     **{
-        f'tools/model_converters/{name}.py': [
+        f'convert-checkpoint {name}': [
             lambda toy, it, suffix=suffix: (
                 it.file(f'bomb{suffix}'),
                 it.folder / 'out.pth',
@@ -256,58 +246,65 @@ CALLS = {
             ('mti_net', ('.pth', '.pth.tar')),
         )
     },
-    'demo/image_demo.py': [
+    'predict': [
         lambda toy, it: (
             it.data() / 'images',
-            toy,
             it.file('bomb.pth'),
+            '--config',
+            toy,
             '--out-dir',
             it.folder / 'out',
         ),
         lambda toy, it: (
             it.data() / 'images',
-            'official',
             it.file('bomb.pt'),
             '--out-dir',
             it.folder / 'out',
         ),
     ],
-    'demo/pointcloud.py': [
+    'pointcloud': [
         lambda toy, it: (
             it.data() / 'images' / '0.png',
-            toy,
             it.file('bomb.pth'),
+            '--config',
+            toy,
             '--out',
             it.folder / 'a.ply',
         )
     ],
-    'demo/video_demo.py': [
+    'video': [
         lambda toy, it: (
             it.file('bomb.mp4'),
-            toy,
             it.file('bomb.pth'),
+            '--config',
+            toy,
             '--out',
             it.folder / 'out.mp4',
         )
     ],
-    'demo/web_demo.py': [lambda toy, it: ('--config', toy, '--checkpoint', it.file('bomb.pth'))],
+    'web': [lambda toy, it: (it.file('bomb.pth'), '--config', toy)],
 }
+
+
+RUN_ONNX = REPOSITORY / 'tools' / 'deployment' / 'run_onnx.py'
 
 
 @pytest.fixture
 def call(monkeypatch, capfd):
-    """``call(program, arguments)``: exit status or error, what it printed, and which files it
+    """``call(command, arguments)``: exit status or error, what it printed, and which files it
     opened.
     """
 
-    def call(program, arguments):
-        monkeypatch.setattr(sys, 'argv', [program, *map(str, arguments)])
-        # An earlier test's logger writes to what pytest has closed.
-        monkeypatch.setattr(MMLogger, '_instance_dict', type(MMLogger._instance_dict)())
+    def call(command, arguments):
+        arguments = [*command.split(), *map(str, arguments)]
         OPENED.clear()
         status = 0
         try:
-            runpy.run_path(str(REPOSITORY / program), run_name='__main__')
+            if command == 'run_onnx':
+                monkeypatch.setattr(sys, 'argv', arguments)
+                runpy.run_path(str(RUN_ONNX), run_name='__main__')
+            else:
+                status = main(arguments)
         except SystemExit as end:
             status = end.code or 0
         except Exception as error:
@@ -317,10 +314,9 @@ def call(monkeypatch, capfd):
     return call
 
 
-def test_every_program_is_here():
-    assert sorted({*CALLS, *TRUSTING}) == PROGRAMS, (
-        'say in CALLS what the new program reads of a stranger'
-    )
+def test_every_command_is_here():
+    called = {program.split()[0] for program in CALLS} - {'run_onnx'}
+    assert called | TRUSTING == set(COMMANDS), 'say in CALLS what a command reads of a stranger'
 
 
 @pytest.mark.parametrize(
@@ -333,7 +329,8 @@ def test_no_code_is_run(program, index, toy_config, tmp_path, call, monkeypatch)
     stranger = Stranger(tmp_path)
     arguments = CALLS[program][index](toy_config(), stranger)
     monkeypatch.chdir(tmp_path)
-    status, said, opened = call(program, arguments)
+    with as_a_new_process():
+        status, said, opened = call(program, arguments)
     assert not stranger.crater.exists()
     # It was looked at, or nothing would have been shown.
     assert any(str(path) in opened or path.name in f'{status}{said}' for path in stranger.files), (

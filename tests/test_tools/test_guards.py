@@ -1,10 +1,8 @@
-"""Trainings by the real tool that meet bad frames, losses that are not finite, and every weighting."""
+"""Trainings that meet bad frames, losses that are not finite, and every weighting."""
 
 import json
 import re
-import runpy
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from m2h_mm.engine.checkpoints import read_checkpoint
 from m2h_mm.engine.config import load_config
 from m2h_mm.registry import DATASETS
 
-from .conftest import REPOSITORY
+from .conftest import REPOSITORY, run_script
 
 POISONED = """
 train_dataloader = dict(num_workers=1, persistent_workers=True, dataset=dict(
@@ -56,7 +54,7 @@ def test_poisoned_data_by_default_stop_with_the_file_named(toy_config, poisoned,
     """Also by a worker process. What shows in the headers stops the training earlier."""
     (poisoned / 'edge' / '0000004.png').unlink()
     (poisoned / 'depth' / '0000001.npy').unlink()
-    said = run('train.py', config(toy_config, poisoned, 'raise'), '--no-validate', status=1)
+    said = run('train', config(toy_config, poisoned, 'raise'), '--no-validate', status=1)
     assert (
         re.search(r'error: Image \S+/images/0000000.png cannot be read', said)
         and 'Traceback' not in said
@@ -67,7 +65,7 @@ def test_poisoned_data_are_skipped_on_request_and_resuming_sees_the_same(
     toy_config, poisoned, run, tmp_path
 ):
     file, work_dir = config(toy_config, poisoned, 'skip'), tmp_path / 'work'
-    said = run('train.py', file, '--no-validate', '--work-dir', work_dir)
+    said = run('train', file, '--no-validate', '--work-dir', work_dir)
     for name in ('images/0000000.png', 'depth/0000001.npy', 'edge/0000004.png'):
         assert len(re.findall(rf'Bad sample, skipped: .*{name}', said)) <= 1
     told = re.findall(r'Bad sample, skipped: ', said)
@@ -88,7 +86,7 @@ def test_poisoned_data_are_skipped_on_request_and_resuming_sees_the_same(
 
     whole = read_checkpoint(work_dir / 'iter_6.pth')['state_dict']
     run(
-        'train.py',
+        'train',
         file,
         '--no-validate',
         '--work-dir',
@@ -101,32 +99,25 @@ def test_poisoned_data_are_skipped_on_request_and_resuming_sees_the_same(
 
 
 @pytest.mark.parametrize('name', ['gradnorm', 'pcgrad', 'random', 'geometric'])
-def test_every_weighting_trains_and_is_kept_in_checkpoints(toy_config, tmp_path, monkeypatch, name):
-    """With mixed precision and accumulated gradients. The tool runs within this process, to save
-    the start of four.
-    """
+def test_every_weighting_trains_and_is_kept_in_checkpoints(toy_config, run, tmp_path, name):
+    """With mixed precision and accumulated gradients."""
     cfg = load_config(REPOSITORY / 'configs' / 'ablations' / f'weighting_{name}_tiny_rooms.py')
     file = toy_config(
         f"model['weighting'] = dict({dict(cfg.model.weighting)}, _delete_=True)\n", name=name
     )
     work_dir = tmp_path / 'work'
-    monkeypatch.setattr(
-        sys,
-        'argv',
-        [
-            'train.py',
-            str(file),
-            '--no-validate',
-            '--amp',
-            '--work-dir',
-            str(work_dir),
-            '--cfg-options',
-            'optim_wrapper.accumulative_counts=2',
-            'train_cfg.max_iters=4',
-            'default_hooks.checkpoint.interval=4',
-        ],
+    run(
+        'train',
+        file,
+        '--no-validate',
+        '--amp',
+        '--work-dir',
+        work_dir,
+        '--cfg-options',
+        'optim_wrapper.accumulative_counts=2',
+        'train_cfg.max_iters=4',
+        'default_hooks.checkpoint.interval=4',
     )
-    runpy.run_path(str(REPOSITORY / 'tools' / 'train.py'), run_name='__main__')
     (log,) = work_dir.glob('*/vis_data/scalars.json')
     logged = [json.loads(line) for line in log.read_text().splitlines()]
     assert len(logged) == 4 and all(np.isfinite(line['loss']) for line in logged)
@@ -164,7 +155,7 @@ class NaNInOneProcess(nn.Module):
 """
 
 
-def test_all_processes_skip_together(toy_config, run, tmp_path):
+def test_all_processes_skip_together(toy_config, tmp_path):
     """A loss that is NaN in one process, with gradients that are finite in all."""
     (tmp_path / 'my_module.py').write_text(POISONED_LOSS)
     file = toy_config(
@@ -173,7 +164,7 @@ def test_all_processes_skip_together(toy_config, run, tmp_path):
         "train_dataloader['batch_size'] = 1\n"
         "default_hooks['guard'] = dict(action='skip')\n"
     )
-    said = run(
+    said = run_script(
         'dist_train.sh',
         file,
         2,

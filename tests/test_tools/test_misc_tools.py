@@ -1,14 +1,11 @@
-"""The small tools, run as a user runs them."""
+"""The commands that draw frames and print configs."""
 
 import runpy
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-
-MISC = Path(__file__).resolve().parents[2] / 'tools' / 'misc'
 
 BASE = """
 pipeline = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'), dict(type='PackMultiTaskInputs')]
@@ -48,18 +45,8 @@ def config(tmp_path) -> str:
     return str(tmp_path / 'config.py')
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    def call(tool: str, *arguments: str) -> str:
-        monkeypatch.setattr(sys, 'argv', [tool, *arguments])
-        runpy.run_path(str(MISC / tool), run_name='__main__')
-        return capsys.readouterr().out
-
-    return call
-
-
 def test_browse_draws_frames_spread_over_the_data(run, config, tmp_path):
-    said = run('browse_dataset.py', config, '--num', '3', '--out-dir', str(tmp_path / 'out'))
+    said = run('browse', config, '--num', '3', '--out-dir', str(tmp_path / 'out'))
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
         '0000.png',
         '0002.png',
@@ -70,7 +57,7 @@ def test_browse_draws_frames_spread_over_the_data(run, config, tmp_path):
 
 def test_browse_shows_augmented_frames_unless_told_not_to(run, config, tmp_path):
     for name, flags in dict(train=[], plain=['--no-augment'], val=['--split', 'val']).items():
-        run('browse_dataset.py', config, '--num', '1', '--out-dir', str(tmp_path / name), *flags)
+        run('browse', config, '--num', '1', '--out-dir', str(tmp_path / name), *flags)
     train, plain, val = (
         cv2.imread(str(tmp_path / name / '0000.png')) for name in ('train', 'plain', 'val')
     )
@@ -78,15 +65,13 @@ def test_browse_shows_augmented_frames_unless_told_not_to(run, config, tmp_path)
     assert (train != plain).any()
 
 
-def test_browse_reports_errors_in_one_message(run, config, tmp_path, capsys):
-    with pytest.raises(SystemExit):
-        run('browse_dataset.py', str(tmp_path / 'nowhere.py'))
-    error = capsys.readouterr().err
+def test_browse_reports_errors_in_one_message(run, config, tmp_path):
+    error = run('browse', tmp_path / 'nowhere.py', status=1)
     assert 'nowhere.py' in error and 'Traceback' not in error
 
 
 def test_print_config_resolves_inheritance_and_options(run, config, tmp_path):
-    said = run('print_config.py', config, '--cfg-options', 'tasks.semseg.num_classes=13')
+    said = run('print-config', config, '--cfg-options', 'tasks.semseg.num_classes=13')
     assert 'num_classes=13' in said and 'RandomFlip' in said and 'val_dataloader' in said
     assert '_base_' not in said
     namespace = runpy.run_path(str(_write(tmp_path / 'printed.py', said)))

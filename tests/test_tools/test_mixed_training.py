@@ -12,7 +12,7 @@ from m2h_mm.evaluation import evaluate_constant_predictor
 from m2h_mm.registry import EVALUATOR
 from m2h_mm.tasks import build_tasks
 
-from .conftest import run_tool
+from .conftest import run_script
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'm2h' / 'm2h_tiny_rooms_mixed.py'
 ITERATIONS, AVERAGED = 30, 6
@@ -60,7 +60,7 @@ def config(tmp_path_factory) -> Path:
 def both(config) -> list[dict]:
     """What each of two processes saw."""
     work_dir = config.with_name('both')
-    run_tool('dist_train.sh', config, 2, '--work-dir', work_dir)
+    run_script('dist_train.sh', config, 2, '--work-dir', work_dir)
     return [torch.load(work_dir / f'record_{rank}.pt', weights_only=True) for rank in range(2)]
 
 
@@ -68,7 +68,7 @@ def both(config) -> list[dict]:
 def one(config) -> Path:
     """The work dir of a training in one process."""
     work_dir = config.with_name('one')
-    run_tool('train.py', config, '--work-dir', work_dir)
+    run_script('train.py', config, '--work-dir', work_dir)
     return work_dir
 
 

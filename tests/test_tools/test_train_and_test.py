@@ -22,7 +22,7 @@ def weights(work_dir, iteration):
 
 def test_a_killed_and_resumed_training_ends_with_the_same_weights(toy_config, run, tmp_path):
     config = toy_config()
-    run('train.py', config, '--work-dir', tmp_path / 'whole')
+    run('train', config, '--work-dir', tmp_path / 'whole')
 
     process = start('train.py', config, '--work-dir', tmp_path / 'killed')
     for line in process.stdout:
@@ -31,7 +31,7 @@ def test_a_killed_and_resumed_training_ends_with_the_same_weights(toy_config, ru
             break
     assert process.wait() == -signal.SIGKILL
     assert not (tmp_path / 'killed' / 'iter_6.pth').exists()
-    said = run('train.py', config, '--work-dir', tmp_path / 'killed', '--resume')
+    said = run('train', config, '--work-dir', tmp_path / 'killed', '--resume')
     assert 'resumed epoch: 0, iter: 3' in said
 
     whole, resumed = weights(tmp_path / 'whole', 6), weights(tmp_path / 'killed', 6)
@@ -42,7 +42,7 @@ def test_a_killed_and_resumed_training_ends_with_the_same_weights(toy_config, ru
 
     again = tmp_path / 'again'
     run(
-        'train.py',
+        'train',
         config,
         '--work-dir',
         again,
@@ -55,12 +55,12 @@ def test_a_killed_and_resumed_training_ends_with_the_same_weights(toy_config, ru
 
 def test_train_then_test_gives_metrics_pictures_and_a_report(toy_config, run, tmp_path):
     config, work_dir = toy_config(), tmp_path / 'work'
-    said = run('train.py', config, '--work-dir', work_dir, '--amp')
+    said = run('train', config, '--work-dir', work_dir, '--amp')
     assert all(f'w_{task}:' in said for task in ('semseg', 'depth', 'normals', 'edge'))
     assert list(work_dir.glob('*/vis_data/vis_image/*.png'))
 
     said = run(
-        'test.py',
+        'test',
         config,
         work_dir,
         '--work-dir',
@@ -83,7 +83,7 @@ def test_train_then_test_gives_metrics_pictures_and_a_report(toy_config, run, tm
 def test_flags_of_train(toy_config, run, tmp_path):
     config = toy_config('auto_scale_lr = dict(base_batch_size=1)\n')
     said = run(
-        'train.py',
+        'train',
         config,
         '--no-validate',
         '--auto-scale-lr',
@@ -119,15 +119,15 @@ def test_flags_of_train(toy_config, run, tmp_path):
     ],
 )
 def test_mistakes_are_one_clear_message(toy_config, run, change, message):
-    said = run('train.py', toy_config(f'{change}\n'), status=1)
+    said = run('train', toy_config(f'{change}\n'), status=1)
     assert re.search(message, said, re.DOTALL) and 'Traceback' not in said
 
 
 def test_a_checkpoint_that_does_not_fit_or_is_not_one(toy_config, run, tmp_path):
     config = toy_config()
-    assert 'There is no checkpoint' in run('test.py', config, tmp_path / 'nothing.pth', status=1)
+    assert 'There is no checkpoint' in run('test', config, tmp_path / 'nothing.pth', status=1)
     torch.save(dict(state_dict=dict(weight=torch.ones(1))), tmp_path / 'other.pth')
-    said = run('test.py', config, tmp_path / 'other.pth', status=1)
+    said = run('test', config, tmp_path / 'other.pth', status=1)
     assert "does not fit the config's model" in said and 'not in the model (such as weight)' in said
 
 
@@ -191,11 +191,12 @@ model['losses'] = dict(brightness=dict(type='SquaredLoss'))
 """
 
 
-def test_a_users_own_interaction_head_loss_and_task(toy_config, run, tmp_path):
+def test_a_users_own_interaction_head_loss_and_task(toy_config, run, tmp_path, monkeypatch):
     """Everything is in one file that is not part of the package, named by custom_imports."""
+    monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / 'my_module.py').write_text(USER_MODULE)
     config = toy_config(USER_CONFIG)
-    said = run('train.py', config, '--work-dir', tmp_path / 'work', PYTHONPATH=str(tmp_path))
+    said = run('train', config, '--work-dir', tmp_path / 'work')
     losses = [float(value) for value in re.findall(r'loss_brightness: ([\d.]+)', said)]
     assert len(losses) == 6 and losses[-1] < losses[0]
     trained = weights(tmp_path / 'work', 6)
@@ -224,7 +225,7 @@ def test_the_package_works_from_elsewhere(tmp_path):
 def test_the_averaged_weights_of_the_schedule_are_saved(toy_config, run, tmp_path):
     hook = "custom_hooks = [dict(type='EMAHook', momentum=0.5)]\n"
     run(
-        'train.py',
+        'train',
         toy_config(hook),
         '--work-dir',
         tmp_path / 'work',

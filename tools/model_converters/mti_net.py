@@ -1,62 +1,8 @@
-"""Convert an official MTI-Net or PAD-Net checkpoint: ``python tools/model_converters/mti_net.py SRC
-DST``.
-"""
+"""Convert a checkpoint of MTI-Net and PAD-Net: the same as ``m2h-mm convert-checkpoint mti_net``."""
 
-import argparse
-import os
-from pathlib import Path
+import sys
 
-import torch
-from mmengine.config import DictAction
-
-import m2h_mm
-from m2h_mm.cli.common import plain_errors
-from m2h_mm.engine.checkpoints import read_checkpoint
-from m2h_mm.engine.config import load_config
-from m2h_mm.methods.mti_net.checkpoint import convert_official_mti_net, unwrap_state_dict
-from m2h_mm.registry import MODELS
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('src', type=Path, help='official checkpoint (.pth, .pth.tar)')
-    parser.add_argument('dst', type=Path, help='the converted checkpoint (.pth)')
-    parser.add_argument(
-        '--config',
-        default='configs/mti_net/mti_net_hrnet18_nyud.py',
-        help='config of the model that the checkpoint is for (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='override config values: model.decoder.main_tasks=semseg,depth',
-    )
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    cfg = load_config(args.config, args.cfg_options)
-    official = unwrap_state_dict(read_checkpoint(args.src))
-    with torch.device('meta'):  # only names and shapes are wanted
-        model = MODELS.build(cfg.model)
-    state = convert_official_mti_net(official, model.state_dict(), tuple(model.tasks))
-    print(f'{len(official)} tensors converted into {len(state)}.')
-    meta = dict(
-        m2h_mm_version=m2h_mm.__version__,
-        converted_from=args.src.name,
-        config=Path(args.config).name,
-    )
-    args.dst.parent.mkdir(parents=True, exist_ok=True)
-    temporary = args.dst.with_name(args.dst.name + '.tmp')
-    torch.save({'state_dict': state, 'meta': meta}, temporary)
-    os.replace(temporary, args.dst)
-    print(f'Wrote {args.dst}.')
-
+from m2h_mm.cli.convert_checkpoint import main
 
 if __name__ == '__main__':
-    with plain_errors():
-        main()
+    raise SystemExit(main(['mti_net', *sys.argv[1:]]))

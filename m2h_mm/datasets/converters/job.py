@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -52,24 +51,6 @@ class SourceFrame:
     split: str
     source: Any
     camera: tuple[float, float, float, float] | None = None
-
-
-def add_arguments(parser: argparse.ArgumentParser, out_dir: str) -> None:
-    """The arguments that every converter has. ``out_dir`` is the default of ``--out-dir``."""
-    parser.add_argument(
-        '--out-dir', default=out_dir, help='where the converted data set goes (%(default)s)'
-    )
-    parser.add_argument(
-        '--num-workers',
-        type=int,
-        metavar='N',
-        help='processes; 0 works in this one (one per available core)',
-    )
-    parser.add_argument(
-        '--allow-missing',
-        action='store_true',
-        help='if frames cannot be converted, list the others in gt_sets and end well',
-    )
 
 
 def convert_frames(

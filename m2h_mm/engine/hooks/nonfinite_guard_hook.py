@@ -308,7 +308,7 @@ class NonFiniteGuardHook(Hook):
             ),
         )
         config = Path(runner.work_dir, Path(runner.cfg.filename or 'CONFIG').name)
-        return f'\n  To take this step again: python tools/misc/replay_step.py {config} {path}'
+        return f'\n  To take this step again: m2h-mm replay-step {config} {path}'
 
 
 def _describe(sample: Any) -> str:

@@ -2,8 +2,7 @@
 
 import json
 import math
-import runpy
-import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -20,7 +19,7 @@ from m2h_mm.datasets.converters.cityscapes import (
 )
 from m2h_mm.tasks.edge.thinning import thin
 
-FULL, TOOL = (24, 48), Path(__file__).parents[3] / 'tools' / 'dataset_converters' / 'cityscapes.py'
+FULL = (24, 48)
 LOAD = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels')]
 FIRST = 'aachen_000000_000019'
 FX, FY, U0, V0, BASELINE = 2262.52, 2265.3017905988554, 27.5, 10.25, 0.209313
@@ -305,16 +304,10 @@ def test_other_settings_need_another_folder(source, tmp_path):
         convert(source, tmp_path / 'out')
 
 
-def test_the_command_line(source, tmp_path, monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, arguments)])
-        runpy.run_path(str(TOOL), run_name='__main__')
-
-    monkeypatch.chdir(tmp_path)
-    run(source, '--size', 12, 24, '--classes', 7, '--num-workers', 0)
+def test_the_command_line(source, tmp_path, run):
+    convert = partial(run, 'convert-data', 'cityscapes', source)
+    convert('--size', 12, 24, '--classes', 7, '--num-workers', 0)
     sample = samples(tmp_path / 'data' / 'CityscapesMT', num_classes=7)[FIRST]
     labels = read(official(source, 'gtFine', 'gtFine_labelIds.png'))[1::2, 1::2]
     np.testing.assert_array_equal(sample['gt_sem_seg'], class_table(7)[labels])
-    with pytest.raises(SystemExit):
-        run(source, '--size', 0, 24)
-    assert 'error: --size' in capsys.readouterr().err
+    assert 'error: --size' in convert('--size', 0, 24, status=1)

@@ -5,8 +5,6 @@ lenses.
 import csv
 import json
 import math
-import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,7 +24,6 @@ from m2h_mm.datasets.converters.hypersim_camera import (
 from m2h_mm.geometry.pinhole import normals_from_depth
 from m2h_mm.tasks.files import read_array
 
-TOOL = Path(__file__).parents[3] / 'tools' / 'dataset_converters' / 'hypersim.py'
 SIZE = H, W = 24, 32
 LOAD = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels')]
 SHIFTED = [[0.578, 0, -0.035], [0, 0.4335, 0.058], [0, 0, -1.0015]]
@@ -163,28 +160,14 @@ def make_hypersim(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """``run(root, *options)``: the tool, as a user calls it; returns the folder and what was
-    printed.
-    """
+def convert(run, tmp_path):
+    """``convert(root, *options)``: the folder that is written, and what was printed."""
 
-    def run(root: Path, *options: str, status: int = 0) -> tuple[Path, str]:
-        out = tmp_path / 'out'
-        monkeypatch.setattr(
-            sys,
-            'argv',
-            ['hypersim.py', str(root), '--out-dir', str(out), '--num-workers', '0', *options],
-        )
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-            ended = 0
-        except SystemExit as end:
-            ended = end.code
-        said = ''.join(capsys.readouterr())
-        assert ended == status, said
-        return out, said
+    def convert(root: Path, *options: str, status: int = 0) -> tuple[Path, str]:
+        arguments = ('--out-dir', tmp_path / 'out', '--num-workers', 0, *options)
+        return tmp_path / 'out', run('convert-data', 'hypersim', root, *arguments, status=status)
 
-    return run
+    return convert
 
 
 # ---- the maps, computed once more, pixel by pixel
@@ -233,8 +216,8 @@ def expect_geometry(maps: dict, camera: list | None) -> tuple[np.ndarray, np.nda
 
 
 @pytest.mark.parametrize('index', [0, 3, 5], ids=['standard', 'shifted', 'tilted'])
-def test_what_the_loader_reads_is_what_the_download_says(make_hypersim, run, index):
-    out, _ = run(make_hypersim())
+def test_what_the_loader_reads_is_what_the_download_says(make_hypersim, convert, index):
+    out, _ = convert(make_hypersim())
     scene, camera, number, _, split = ROWS[index]
     maps = noise(index)
     dataset = HypersimDataset(out, split=split, pipeline=LOAD)
@@ -312,17 +295,17 @@ def test_skewed_and_tilted_cameras_have_no_intrinsics(row, column):
     assert intrinsics(matrix, SIZE) is None
 
 
-def test_only_ordinary_cameras_are_listed_unless_untilted(make_hypersim, run):
-    out, _ = run(make_hypersim())
+def test_only_ordinary_cameras_are_listed_unless_untilted(make_hypersim, convert):
+    out, _ = convert(make_hypersim())
     cameras = json.loads((out / 'cameras.json').read_text())
     assert sorted(cameras) == FRAMES['train'] + FRAMES['val']
     assert cameras[FRAMES['val'][0]] == pytest.approx(intrinsics(np.array(SHIFTED), SIZE))
     assert 'cam2img' not in HypersimDataset(out, split='test', pipeline=LOAD)[0]
 
 
-def test_untilted_depth_normals_and_intrinsics_describe_one_wall(make_hypersim, run):
+def test_untilted_depth_normals_and_intrinsics_describe_one_wall(make_hypersim, convert):
     normal = np.array([0.3, -0.2, 0.9]) / np.linalg.norm([0.3, -0.2, 0.9])
-    out, _ = run(make_hypersim(lambda _, matrix: plane(matrix, normal)), '--untilt')
+    out, _ = convert(make_hypersim(lambda _, matrix: plane(matrix, normal)), '--untilt')
     for split, frames in FRAMES.items():
         for frame in HypersimDataset(out, split=split, pipeline=LOAD):
             assert frame['frame_id'] in frames
@@ -340,9 +323,9 @@ def test_untilted_depth_normals_and_intrinsics_describe_one_wall(make_hypersim, 
 
 # ---- files
 # -----------------------------------------------------------------------------------------------------------
-def test_lists_follow_the_official_split_and_the_options(make_hypersim, run):
+def test_lists_follow_the_official_split_and_the_options(make_hypersim, convert):
     root = make_hypersim()
-    out, _ = run(root)
+    out, _ = convert(root)
     assert {path.stem: path.read_text().split() for path in (out / 'gt_sets').iterdir()} == FRAMES
     assert [
         frame.frame_id
@@ -352,19 +335,19 @@ def test_lists_follow_the_official_split_and_the_options(make_hypersim, run):
         list_frames(root, splits=['val'], scenes=['ai_002_001'])
 
 
-def test_a_second_run_does_nothing_and_other_settings_are_refused(make_hypersim, run):
+def test_a_second_run_does_nothing_and_other_settings_are_refused(make_hypersim, convert):
     root = make_hypersim()
-    out, said = run(root)
+    out, said = convert(root)
     assert '5 frames, 5 of them converted now' in said
     before = {
         path: path.stat().st_mtime_ns
         for folder in ('images', 'depth', 'normals', 'edge', 'segmentation')
         for path in (out / folder).iterdir()
     }
-    _, said = run(root)
+    _, said = convert(root)
     assert '5 frames, 0 of them converted now' in said
     assert before == {path: path.stat().st_mtime_ns for path in before} and len(before) == 25
-    _, said = run(root, '--untilt', status=1)
+    _, said = convert(root, '--untilt', status=1)
     assert 'untilt = False, now True' in said
 
 
@@ -373,7 +356,9 @@ def test_a_second_run_does_nothing_and_other_settings_are_refused(make_hypersim,
     ['color', 'depth_meters', 'normal_cam', 'render_entity_id', 'semantic', 'semantic_instance'],
 )
 @pytest.mark.parametrize('damage', ['missing', 'empty', 'cut', 'inside', 'shape', 'name'])
-def test_a_damaged_file_is_named_and_the_other_frames_are_kept(make_hypersim, run, kind, damage):
+def test_a_damaged_file_is_named_and_the_other_frames_are_kept(
+    make_hypersim, convert, kind, damage
+):
     root = make_hypersim()
     path = file_of(root, ROWS[4], kind)
     content = bytearray(path.read_bytes())
@@ -391,14 +376,14 @@ def test_a_damaged_file_is_named_and_the_other_frames_are_kept(make_hypersim, ru
         path.write_bytes(
             {'empty': b'', 'cut': content[: len(content) // 2], 'inside': content}[damage]
         )
-    out, said = run(root, status=1)
+    out, said = convert(root, status=1)
     said = said.replace('\n', '')
     assert str(path) in said and 'other 4 of 5 frames' in said and 'Traceback' not in said
     assert not (out / 'gt_sets').exists()
-    out, _ = run(root, '--allow-missing')
+    out, _ = convert(root, '--allow-missing')
     assert (out / 'gt_sets' / 'train.txt').read_text().split() == FRAMES['train']
     save(path, noise(4)[kind])
-    _, said = run(root)
+    _, said = convert(root)
     assert '5 frames, 1 of them converted now' in said
 
 
@@ -417,7 +402,7 @@ def test_unknown_classes_are_refused(make_hypersim, label):
 
 
 @pytest.mark.parametrize('name', [SPLIT_CSV, CAMERA_CSV])
-def test_tables_that_are_missing_or_wrong_are_named(make_hypersim, run, name):
+def test_tables_that_are_missing_or_wrong_are_named(make_hypersim, convert, name):
     root = make_hypersim()
     text = (root / name).read_text()
     (root / name).write_text('scene_name,nothing\n')
@@ -432,7 +417,7 @@ def test_tables_that_are_missing_or_wrong_are_named(make_hypersim, run, name):
         list_frames(root)
     (root.parent / 'table.csv').write_text(text)
     option = '--split-csv' if name == SPLIT_CSV else '--camera-csv'
-    run(root, option, str(root.parent / 'table.csv'))
+    convert(root, option, str(root.parent / 'table.csv'))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """NYU Depth v2: made files in the official format, converted and read back."""
 
-import runpy
-import sys
 from pathlib import Path
 
 import cv2
@@ -280,15 +278,10 @@ def test_a_damaged_frame_is_named_and_the_others_are_kept(tmp_path, download, ca
             convert_nyud(download, out, num_workers=0, **options)
 
 
-def test_the_tool_works_in_parallel(tmp_path, download, monkeypatch, capsys):
-    def run(*arguments):
-        monkeypatch.setattr(sys, 'argv', ['nyud.py', *map(str, arguments)])
-        runpy.run_path(
-            str(Path(__file__).parents[3] / 'tools' / 'dataset_converters' / 'nyud.py'),
-            run_name='__main__',
-        )
-
+def test_the_command_works_in_parallel(tmp_path, download, run):
     run(
+        'convert-data',
+        'nyud',
         download,
         '--out-dir',
         tmp_path / 'tool',
@@ -311,9 +304,7 @@ def test_the_tool_works_in_parallel(tmp_path, download, monkeypatch, capsys):
         for name in ('here', 'tool')
     )
     assert here == there and len(here) == 5 * COUNT + 5
-    with pytest.raises(SystemExit):
-        run(tmp_path / 'nowhere')
-    said = capsys.readouterr().err
+    said = run('convert-data', 'nyud', tmp_path / 'nowhere', status=1)
     for name in (
         'error: ',
         'nowhere',

@@ -1,0 +1,95 @@
+"""Draw frames with all their labels, as training sees them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from m2h_mm.cli.command import add_cfg_options, make_parser, run_command
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.dataset import BaseDataset
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``m2h-mm browse CONFIG``; returns the exit status."""
+    return run_command(browse, parse_args(argv))
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser('browse', __doc__)
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        '--split', choices=['train', 'val'], default='train', help='data set to draw (%(default)s)'
+    )
+    parser.add_argument(
+        '--num',
+        type=int,
+        default=10,
+        metavar='N',
+        help='frames, spread evenly over the data set (%(default)s)',
+    )
+    parser.add_argument(
+        '--out-dir', default='work_dirs/browse', metavar='DIR', help='where to (%(default)s)'
+    )
+    parser.add_argument(
+        '--no-augment',
+        action='store_true',
+        help='read training frames as validation does; else every run augments them anew',
+    )
+    add_cfg_options(parser)
+    args = parser.parse_args(argv)
+    if args.num < 1:
+        parser.error(f'--num: expected 1 or more frames, got {args.num}')
+    return args
+
+
+def browse(args: argparse.Namespace) -> None:
+    from rich.progress import track
+
+    from m2h_mm.engine.config import load_config
+    from m2h_mm.tasks import build_tasks
+    from m2h_mm.visualization import (
+        MultiTaskVisualizer,
+        frame_name,
+        input_image,
+        save_picture,
+        spread,
+    )
+
+    cfg = load_config(args.config, args.cfg_options)
+    dataset = build_dataset(cfg, args.split, augment=not args.no_augment)
+    tasks = build_tasks(cfg.tasks)
+    classes = dataset.metainfo.get('classes') or ()
+    visualizer = MultiTaskVisualizer()
+    out_dir = Path(args.out_dir).resolve()
+    chosen = spread(len(dataset), args.num)
+    for index in track(chosen, description='Drawing'):
+        packed = dataset[index]
+        sample = packed['data_samples']
+        picture = visualizer.draw_frame(input_image(packed['inputs']), sample, tasks, classes)
+        save_picture(picture, out_dir / f'{frame_name(sample, index)}.png')
+    print(f'{len(chosen)} of {len(dataset)} {args.split} frames: {out_dir}')
+
+
+def build_dataset(cfg: Config, split: str, augment: bool) -> BaseDataset:
+    """The data set of a config's dataloader, with its pipeline or with that of validation.
+
+    Raises:
+        ValueError: without augmentation, a data set that has no pipeline of its own.
+    """
+    from m2h_mm.registry import DATASETS
+
+    dataset = cfg[f'{split}_dataloader'].dataset
+    if not augment:
+        if 'pipeline' not in dataset or 'pipeline' not in cfg.val_dataloader.dataset:
+            raise ValueError(
+                f'--no-augment: {split}_dataloader.dataset ({dataset.type}) or that of '
+                'val_dataloader has no pipeline of its own. Leave the flag out, or name a config '
+                'with a plain data set.'
+            )
+        dataset = dict(dataset, pipeline=cfg.val_dataloader.dataset.pipeline)
+    return DATASETS.build(dataset)

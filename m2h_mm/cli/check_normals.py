@@ -1,0 +1,152 @@
+"""Find the convention of the normals of a data set.
+
+All 48 ways in which three channels can hold x, y and z with either sign are compared with the
+normals of the depth. Ends with status 1 unless x right, y up, z toward the camera fits best.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from m2h_mm.cli.command import dataset_name, make_parser, run_command
+
+if TYPE_CHECKING:
+    from mmengine.dataset import BaseDataset
+
+    from m2h_mm.geometry.normal_convention import Agreement
+
+ROWS = 5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``m2h-mm check-normals ROOT``; returns the exit status."""
+    return run_command(check_normals, parse_args(argv))
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser('check-normals', __doc__)
+    parser.add_argument('root', type=Path, help='folder of the data set, in the layout of NYUD-MT')
+    parser.add_argument(
+        '--dataset',
+        type=dataset_name,
+        default='nyud',
+        metavar='NAME',
+        help='how it is read, which also gives the cameras that are not in cameras.json: a config '
+        'in configs/_base_/datasets (%(default)s)',
+    )
+    parser.add_argument('--split', default='train', help='list of frames (%(default)s)')
+    parser.add_argument(
+        '--num-frames',
+        type=int,
+        default=20,
+        metavar='N',
+        help='frames to look at, spread over the split (%(default)s)',
+    )
+    parser.add_argument(
+        '--rewrite',
+        type=Path,
+        metavar='DIR',
+        help="write the split's normals to this folder, from the convention that fits best to ours",
+    )
+    args = parser.parse_args(argv)
+    if args.num_frames < 1:
+        parser.error(f'--num-frames: expected 1 or more, got {args.num_frames}')
+    return args
+
+
+def check_normals(args: argparse.Namespace) -> int:
+    """Status 1 if another convention fits best and nothing is rewritten."""
+    from m2h_mm.datasets.normals_check import measure_agreement
+    from m2h_mm.geometry.normal_convention import MIN_VECTORS, OURS
+
+    dataset = build_dataset(args)
+    frames = [dataset.get_data_info(index) for index in range(len(dataset))]
+    agreement = measure_agreement(frames, dataset.tasks, args.num_frames)
+    if agreement is None or agreement.vectors < MIN_VECTORS:
+        raise ValueError(
+            f'{args.root}: {agreement.vectors if agreement else 0} places with depth, normals and '
+            f'a camera; expected {MIN_VECTORS} or more. Name another --split, or more '
+            '--num-frames.'
+        )
+    print_table(agreement, args.num_frames)
+    if args.rewrite:
+        rewrite(dataset, agreement.best, args.rewrite)
+        return 0
+    if agreement.best == OURS:
+        return 0
+    clearly = (
+        'Clearly'
+        if agreement.is_clearly_other
+        else 'Not clearly, these frames hardly tell them apart, but'
+    )
+    print(
+        f'{clearly} not {OURS}: the channels hold {agreement.best}. --rewrite DIR writes the '
+        f'normals as {OURS}.'
+    )
+    return 1
+
+
+def build_dataset(args: argparse.Namespace) -> BaseDataset:
+    """The frames with depth and normals, without a check of their convention."""
+    from m2h_mm.datasets.normals_check import DEPTH, NORMALS
+    from m2h_mm.engine.config import read_dataset_config
+    from m2h_mm.registry import DATASETS
+
+    cfg = read_dataset_config(
+        args.dataset, None, {}, str(args.root), args.split
+    ).test_dataloader.dataset
+    return DATASETS.build(dict(cfg, tasks=(DEPTH, NORMALS), pipeline=[], check_normals=False))
+
+
+def print_table(agreement: Agreement, num_frames: int) -> None:
+    """The conventions that fit best, and ours."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from m2h_mm.geometry.normal_convention import CONVENTIONS, OURS
+
+    names = {axes: name for name, axes in CONVENTIONS.items()}
+    table = Table(
+        title='Normals against depth',
+        caption=f'{agreement.vectors} plane fits in {num_frames} frames at most; x right, y up, z '
+        'toward the camera',
+    )
+    table.add_column('channels hold')
+    table.add_column('known as')
+    table.add_column('median angle', justify='right')
+    shown = list(agreement.medians.items())
+    for axes, angle in shown[:ROWS] + [item for item in shown[ROWS:] if item[0] == OURS]:
+        table.add_row(
+            axes, names.get(axes, ''), f'{angle:.1f}°', style='bold' if axes == OURS else None
+        )
+    Console().print(table)
+
+
+def rewrite(dataset: BaseDataset, axes: str, folder: Path) -> None:
+    """Write the normals of all frames in our convention, 8-bit.
+
+    Raises:
+        ValueError: the folder is that of the normals themselves.
+    """
+    from rich.progress import track
+
+    from m2h_mm.datasets.normals_check import NORMALS
+    from m2h_mm.geometry.normal_convention import OURS, to_ours
+    from m2h_mm.tasks import Normals
+
+    task = Normals()
+    paths = [
+        Path(info['label_paths'][NORMALS])
+        for info in map(dataset.get_data_info, range(len(dataset)))
+        if NORMALS in info['label_paths']
+    ]
+    if any(path.parent.resolve() == folder.resolve() for path in paths):
+        raise ValueError(
+            f'--rewrite: {folder} holds the normals themselves. Choose another folder.'
+        )
+    for path in track(paths, description='Rewriting'):
+        task.write_prediction(to_ours(task.read(path), axes), folder / f'{path.stem}.png')
+    print(f'{len(paths)} files, from {axes} to {OURS}: {folder.resolve()}')

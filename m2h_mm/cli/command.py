@@ -1,0 +1,130 @@
+"""What every command has: a parser, options that many share, and how its work is started."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from m2h_mm.cli.errors import plain_errors
+
+if TYPE_CHECKING:
+    from m2h_mm.tasks import Task
+
+LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+
+
+def make_parser(command: str, description: str) -> argparse.ArgumentParser:
+    """The parser of a command.
+
+    Args:
+        command: as it is typed behind ``m2h-mm``.
+        description: shown by ``--help`` as it is, with its line breaks.
+    """
+    return argparse.ArgumentParser(
+        prog=f'm2h-mm {command}',
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def run_command(work: Callable[[argparse.Namespace], int | None], args: argparse.Namespace) -> int:
+    """Do the work of a command.
+
+    Args:
+        work: given the arguments; its return value is the exit status, None for 0.
+        args: of the command line, already checked.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        SystemExit: see :func:`~m2h_mm.cli.errors.plain_errors`.
+    """
+    # Behind the arguments, so that --help does not wait for PyTorch.
+    from m2h_mm.engine import install
+
+    with plain_errors():
+        install()
+        if hasattr(args, 'cfg_options'):
+            args.cfg_options = read_cfg_options(args.cfg_options)
+        return work(args) or 0
+
+
+def add_cfg_options(
+    parser: argparse.ArgumentParser, help: str = 'override config values: KEY.KEY=VALUE'
+) -> None:
+    """``--cfg-options``: a list of texts until :func:`run_command` turns it into a dict."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        type=_assignment,
+        default=[],
+        metavar='KEY=VALUE',
+        help=help,
+    )
+
+
+def _assignment(text: str) -> str:
+    if not text.partition('=')[1]:
+        raise argparse.ArgumentTypeError(f'expected KEY=VALUE, got {text!r}')
+    return text
+
+
+def read_cfg_options(items: Sequence[str]) -> dict:
+    """``['a.b=1', 'c=[x,y]']`` to ``{'a.b': 1, 'c': ['x', 'y']}``, by the rules of mmengine."""
+    # Not on the way to --help: mmengine takes a fifth of a second to be imported.
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    return parser.parse_args(['--cfg-options', *items] if items else []).cfg_options
+
+
+def add_launcher(parser: argparse.ArgumentParser) -> None:
+    """``--launcher``: one process, or one of several."""
+    parser.add_argument(
+        '--launcher',
+        choices=LAUNCHERS,
+        default='none',
+        help='how the processes of a distributed run are started (%(default)s)',
+    )
+
+
+def dataset_name(text: str) -> str:
+    """The value of ``--dataset``: the name of a config in ``configs/_base_/datasets``.
+
+    Raises:
+        argparse.ArgumentTypeError: there is none of that name.
+    """
+    from m2h_mm.engine.config import dataset_names
+
+    names = dataset_names()
+    if text not in names:
+        raise argparse.ArgumentTypeError(f'expected one of {", ".join(names)}, got {text!r}')
+    return text
+
+
+def add_labelled_data(parser: argparse.ArgumentParser, what: str = 'the data set') -> None:
+    """``--dataset NAME`` or ``--config CONFIG``, one of which says how labels are read."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        '--dataset',
+        type=dataset_name,
+        metavar='NAME',
+        help=f'{what}, by the name of its config in configs/_base_/datasets, such as nyud',
+    )
+    source.add_argument('--config', help=f'take {what} from this config: test_dataloader.dataset')
+
+
+def select_tasks(tasks: Mapping[str, Task], names: Sequence[str] | None) -> dict[str, Task]:
+    """The tasks that ``--tasks`` names, or all of them, in their own order.
+
+    Raises:
+        ValueError: a name that is none of them.
+    """
+    unknown = sorted(set(names or ()) - set(tasks))
+    if unknown:
+        raise ValueError(f'--tasks: the data set has {list(tasks)}, got {unknown}.')
+    return {name: task for name, task in tasks.items() if names is None or name in names}

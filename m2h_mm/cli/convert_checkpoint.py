@@ -1,0 +1,152 @@
+"""Convert a checkpoint of a method's official code into one of this project."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from m2h_mm.cli.command import add_cfg_options, make_parser, run_command
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    State = Mapping[str, Tensor]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``m2h-mm convert-checkpoint METHOD SRC DST``; returns the exit status."""
+    return run_command(convert, parse_args(argv))
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser('convert-checkpoint', __doc__)
+    methods = parser.add_subparsers(title='methods', metavar='METHOD', required=True)
+    m2h = _add(methods, 'm2h', 'M2H and M2H-small', convert_m2h, config=None)
+    m2h.add_argument(
+        '--partial',
+        action='store_true',
+        help='write the file even if it does not fill every weight of the model',
+    )
+    _add(methods, 'invpt', 'InvPT', convert_invpt, config='invpt_vitl_nyud')
+    _add(methods, 'mti_net', 'MTI-Net and PAD-Net', convert_mti_net, config='mti_net_hrnet18_nyud')
+    return parser.parse_args(argv)
+
+
+def _add(
+    methods,
+    name: str,
+    title: str,
+    convert_state: Callable[[argparse.Namespace, nn.Module], State],
+    config: str | None,
+) -> argparse.ArgumentParser:
+    """The parser of one method; ``config`` is the default of ``--config``."""
+    parser = methods.add_parser(
+        name, help=title, description=f'Convert a checkpoint of the official {title}.'
+    )
+    parser.set_defaults(convert_state=convert_state)
+    parser.add_argument('src', type=Path, help='official checkpoint (.pth, .pt, .pth.tar, .npz)')
+    parser.add_argument('dst', type=Path, help='the converted checkpoint (.pth)')
+    parser.add_argument(
+        '--config',
+        required=config is None,
+        default=config,
+        help='name or path of the config of the model that the checkpoint is for'
+        + ('' if config is None else ' (%(default)s)'),
+    )
+    add_cfg_options(parser, 'override config values: tasks.semseg.num_classes=21')
+    return parser
+
+
+def convert(args: argparse.Namespace) -> None:
+    import torch
+
+    from m2h_mm import __version__
+    from m2h_mm.engine.config import load_config
+    from m2h_mm.registry import MODELS
+
+    cfg = load_config(args.config, args.cfg_options)
+    with torch.device('meta'):  # only names and shapes are wanted
+        model = MODELS.build(cfg.model)
+    state = args.convert_state(args, model)
+    meta = dict(
+        m2h_mm_version=__version__,
+        converted_from=args.src.name,
+        config=Path(args.config).name,
+    )
+    args.dst.parent.mkdir(parents=True, exist_ok=True)
+    # A run that is interrupted leaves no half of a file under the name that was asked for.
+    temporary = args.dst.with_name(args.dst.name + '.tmp')
+    torch.save({'state_dict': state, 'meta': meta}, temporary)
+    os.replace(temporary, args.dst)
+    print(f'Wrote {args.dst}.')
+
+
+def convert_m2h(args: argparse.Namespace, model: nn.Module) -> State:
+    """Weights of M2H or M2H-small under our names.
+
+    Raises:
+        ValueError: without ``--partial``, weights of the model that the file lacks.
+    """
+    from m2h_mm.methods.m2h.checkpoint import fit_official_m2h, unwrap_state_dict
+
+    conversion = fit_official_m2h(unwrap_state_dict(read(args.src)), model.state_dict())
+    print(f'{len(conversion.state_dict)} tensors converted.')
+    _list(conversion.dead, 'of the file have no effect on any output')
+    _list(conversion.unused, 'of the file are not used, the model has no place for them')
+    _list(conversion.missing, 'of the model are not in the file')
+    if conversion.missing and not args.partial:
+        raise ValueError(
+            f'{args.src} does not fill {len(conversion.missing)} weights of the model (listed '
+            'above), so nothing was written. Use the config that fits the checkpoint, or '
+            '--partial to start a training from it.'
+        )
+    return conversion.state_dict
+
+
+def convert_invpt(args: argparse.Namespace, model: nn.Module) -> State:
+    """Weights of InvPT under our names."""
+    from m2h_mm.methods.invpt.checkpoint import convert_official_invpt, is_dead, unwrap_state_dict
+
+    official = unwrap_state_dict(read(args.src))
+    state = convert_official_invpt(official, model.state_dict(), tuple(model.tasks))
+    print(f'{len(state)} tensors converted.')
+    dead = [key for key in official if is_dead(key)]
+    _list(dead, 'of the file have no effect on any prediction and were left out')
+    return state
+
+
+def convert_mti_net(args: argparse.Namespace, model: nn.Module) -> State:
+    """Weights of MTI-Net or PAD-Net under our names."""
+    from m2h_mm.methods.mti_net.checkpoint import convert_official_mti_net, unwrap_state_dict
+
+    official = unwrap_state_dict(read(args.src))
+    state = convert_official_mti_net(official, model.state_dict(), tuple(model.tasks))
+    print(f'{len(official)} tensors converted into {len(state)}.')
+    return state
+
+
+def read(path: Path) -> Mapping:
+    """What a file of PyTorch, or a .npz archive of its arrays, holds.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    import numpy as np
+    import torch
+
+    from m2h_mm.engine.checkpoints import read_checkpoint
+
+    if path.suffix != '.npz':
+        return read_checkpoint(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'There is no archive {path}.')
+    with np.load(path, allow_pickle=False) as archive:
+        return {key: torch.from_numpy(archive[key]) for key in archive.files}
+
+
+def _list(keys: Sequence[str], what: str) -> None:
+    if keys:
+        print(f'{len(keys)} {what}:', *keys, sep='\n  ')

@@ -1,0 +1,48 @@
+"""Errors of this project as one message instead of a stack of calls."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+TRACEBACK_SWITCH = 'M2H_MM_TRACEBACK'
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """Show an error that this project raised on purpose as one message, and end with status 1.
+
+    What other libraries raise keeps its traceback. ``M2H_MM_TRACEBACK=1`` shows it always.
+
+    Raises:
+        SystemExit: in place of a ``ValueError``, ``TypeError`` or ``OSError`` of this package.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, OSError) as error:
+        file, message = _origin(error)
+        if PACKAGE not in Path(file).resolve().parents or os.environ.get(TRACEBACK_SWITCH):
+            raise
+        print(
+            f'\nerror: {message}\n({TRACEBACK_SWITCH}=1 shows where it was raised.)',
+            file=sys.stderr,
+        )
+        raise SystemExit(1) from None
+
+
+def _origin(error: Exception) -> tuple[str, str]:
+    """The file in which an error was raised, and its message.
+
+    A data loader's worker passes its error on as text, with the traceback in it.
+    """
+    text = str(error)
+    if text.startswith('Caught ') and 'Original Traceback' in text:
+        trace, _, message = text.rpartition(f'\n{type(error).__name__}: ')
+        return re.findall(r'File "(.+)", line \d+', trace)[-1], message
+    return traceback.extract_tb(error.__traceback__)[-1].filename, text

@@ -1,0 +1,117 @@
+"""Make a coloured point cloud of an image.
+
+Depth becomes points in metres, x right, y up, z toward the camera; normals and colours go with
+them. The camera is taken from --intrinsics, --fov, or the photo's own notes (EXIF), in this order;
+without any of them the view is assumed to be 60 degrees wide, and everything is stretched along the
+view if that is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from m2h_mm.cli.command import make_parser, run_command
+from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
+
+USED = ('depth', 'normals', 'edge', 'semseg')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``m2h-mm pointcloud IMAGE CHECKPOINT --out FILE.ply``; returns the exit status."""
+    return run_command(make_point_cloud, parse_args(argv))
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser('pointcloud', __doc__)
+    parser.add_argument('input', help='an image')
+    add_model_arguments(parser, tasks=False)
+    parser.add_argument('--out', required=True, metavar='PLY', help='the file to write')
+    camera = parser.add_mutually_exclusive_group()
+    camera.add_argument(
+        '--intrinsics', nargs=4, type=float, metavar=('FX', 'FY', 'CX', 'CY'), help='in pixels'
+    )
+    camera.add_argument('--fov', type=float, metavar='DEGREES', help='horizontal field of view')
+    parser.add_argument(
+        '--colour', choices=['image', 'semseg'], default='image', help='(%(default)s)'
+    )
+    parser.add_argument(
+        '--max-edge',
+        type=float,
+        default=0.5,
+        metavar='P',
+        help='leave out pixels that are an edge with a higher probability; 1 keeps all '
+        '(%(default)s)',
+    )
+    parser.add_argument(
+        '--max-depth',
+        type=float,
+        default=float('inf'),
+        metavar='METRES',
+        help='leave out what is farther',
+    )
+    parser.add_argument(
+        '--picture', metavar='PNG', help='also draw the cloud, seen from beside and above'
+    )
+    return parser.parse_args(argv)
+
+
+def make_point_cloud(args: argparse.Namespace) -> None:
+    from m2h_mm.mapping.point_cloud import draw_cloud, point_cloud
+    from m2h_mm.tasks.view import build_view
+    from m2h_mm.visualization import save_picture
+
+    inferencer = build_inferencer(args, show_progress=False)
+    for task in {'depth', *({'semseg'} if args.colour == 'semseg' else ())} - set(inferencer.tasks):
+        raise ValueError(f'The model has the tasks {list(inferencer.tasks)}; this needs {task!r}.')
+    tasks = [
+        task
+        for task in USED
+        if task in inferencer.tasks and (task != 'semseg' or args.colour == 'semseg')
+    ]
+    (prediction,) = inferencer.stream(
+        inferencer.list_inputs([args.input]), tasks, args.size, args.dtype
+    )
+    if prediction.error is not None:
+        raise ValueError(prediction.error)
+    maps = prediction.maps
+    camera, origin = choose_camera(args, prediction.image.shape[:2])
+    colours = (
+        build_view(inferencer.tasks['semseg']).draw(maps['semseg'])
+        if args.colour == 'semseg'
+        else prediction.image
+    )
+    cloud = point_cloud(
+        maps['depth'],
+        camera,
+        colours,
+        maps.get('normals'),
+        maps.get('edge'),
+        args.max_edge,
+        args.max_depth,
+    )
+    cloud.write_ply(args.out)
+    print(
+        'Camera: fx {:.1f}, fy {:.1f}, cx {:.1f}, cy {:.1f}'.format(*camera) + f', from {origin}.'
+    )
+    print(f'{len(cloud.points)} of {maps["depth"].size} pixels: {args.out}')
+    if args.picture:
+        save_picture(draw_cloud(cloud), args.picture)
+        print(f'Picture: {args.picture}')
+
+
+def choose_camera(args: argparse.Namespace, size: tuple[int, int]) -> tuple[tuple[float, ...], str]:
+    """(fx, fy, cx, cy) in pixels, and where it comes from."""
+    from m2h_mm.mapping.point_cloud import DEFAULT_FOV, camera_of_file, camera_of_view
+
+    if args.intrinsics:
+        return tuple(args.intrinsics), '--intrinsics'
+    if args.fov:
+        return camera_of_view(size, args.fov), f'--fov {args.fov:g}'
+    noted = camera_of_file(args.input)
+    if noted is not None:
+        return noted, "the photo's EXIF"
+    return camera_of_view(size), (
+        f'an assumed view of {DEFAULT_FOV:g} degrees: give --fov or --intrinsics for true '
+        'proportions'
+    )

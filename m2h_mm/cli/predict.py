@@ -1,0 +1,46 @@
+"""Predict the maps of images.
+
+INPUT is an image, a folder or a glob. DIR gets a picture of all tasks per image in pictures/, and
+the maps in a folder per task: depth/<name>.npy in metres, normals/<name>.npy, semseg/<name>.png,
+edge/<name>.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from m2h_mm.cli.command import make_parser, run_command
+from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``m2h-mm predict INPUT CHECKPOINT``; returns the exit status."""
+    return run_command(predict, parse_args(argv))
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser('predict', __doc__)
+    parser.add_argument('input', help='an image, a folder of images, or a glob')
+    add_model_arguments(parser)
+    parser.add_argument(
+        '--out-dir', default='results', metavar='DIR', help='for pictures and maps (%(default)s)'
+    )
+    parser.add_argument(
+        '--batch-size', type=int, default=1, metavar='N', help='images at a time (%(default)s)'
+    )
+    return parser.parse_args(argv)
+
+
+def predict(args: argparse.Namespace) -> int:
+    """Status 1 if an image could not be read."""
+    inferencer = build_inferencer(args)
+    failed = inferencer(
+        args.input, args.tasks, args.size, args.dtype, args.batch_size, args.out_dir
+    )['failed']
+    print(f'Pictures and maps: {args.out_dir}')
+    if failed:
+        lines = [f'  {name}: {reason}' for name, reason in failed.items()]
+        print('\n'.join([f'{len(failed)} images failed:', *lines]), file=sys.stderr)
+    return 1 if failed else 0

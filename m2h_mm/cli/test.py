@@ -1,0 +1,153 @@
+"""Evaluate a model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from m2h_mm.cli.command import add_cfg_options, add_launcher, make_parser, run_command
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``m2h-mm test CONFIG CHECKPOINT``; returns the exit status."""
+    return run_command(test, parse_args(argv))
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser('test', __doc__)
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument(
+        'checkpoint', help='checkpoint, or a work dir, whose last checkpoint is taken'
+    )
+    parser.add_argument(
+        '--tasks',
+        nargs='+',
+        metavar='TASK',
+        help='those that the model was trained with, if not all',
+    )
+    parser.add_argument('--work-dir', help='where logs go (work_dirs/<config name>)')
+    parser.add_argument(
+        '--out',
+        metavar='JSON',
+        help='write the metrics, the config, the checkpoint and its hash, versions, ... to this '
+        'file',
+    )
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help="draw every frame's predictions into this folder"
+    )
+    parser.add_argument(
+        '--save-preds',
+        metavar='DIR',
+        help="write every frame's predictions to DIR/<task>/<frame id>, labelled or not; each "
+        'task has its format: depth and normals .npy, the others .png',
+    )
+    parser.add_argument(
+        '--preds-format',
+        choices=['png', 'npy'],
+        help='one format for all tasks: png is compact (depth in 16-bit millimetres, normals and '
+        'probabilities in 8 bits), npy is exact',
+    )
+    parser.add_argument(
+        '--compare-constant',
+        action='store_true',
+        help='beside the metrics, those of the best constant guess (majority class, mean depth, '
+        '...)',
+    )
+    add_cfg_options(parser)
+    add_launcher(parser)
+    args = parser.parse_args(argv)
+    if args.preds_format and not args.save_preds:
+        parser.error('--preds-format: there is nothing to save without --save-preds DIR')
+    return args
+
+
+def test(args: argparse.Namespace) -> None:
+    from mmengine.dist import is_main_process
+
+    from m2h_mm.cli.metric_table import print_metrics
+    from m2h_mm.engine import build_runner, leave_processes
+    from m2h_mm.engine.checkpoints import load_weights, unwrap
+    from m2h_mm.engine.config import load_config
+    from m2h_mm.evaluation import evaluate_constant_predictor
+    from m2h_mm.evaluation.report import build_report, describe_checkpoint, write_report
+    from m2h_mm.registry import DATASETS
+
+    cfg = load_config(args.config, args.cfg_options, args.work_dir, args.tasks)
+    apply_flags(cfg, args)
+    checkpoint = choose_checkpoint(args.checkpoint)
+    runner = build_runner(cfg)
+    load_weights(runner.model, checkpoint)
+    metrics = runner.test()
+    tasks = unwrap(runner.model).tasks
+    constant = None
+    if args.compare_constant:
+        train_set = DATASETS.build(
+            dict(cfg.train_dataloader.dataset, pipeline=cfg.test_dataloader.dataset.pipeline)
+        )
+        constant = evaluate_constant_predictor(
+            tasks, train_set, runner.test_dataloader, runner.test_evaluator
+        )
+    main_process = is_main_process()
+    evaluator, num_frames = runner.test_evaluator, len(runner.test_dataloader.dataset)
+    del runner  # the processes part when nothing refers to it
+    leave_processes()
+    if not main_process:
+        return
+
+    print_metrics(metrics, constant, tasks)
+    if args.show_dir:
+        print(f'Pictures: {Path(args.show_dir).resolve()}')
+    if args.save_preds:
+        print(f'Predictions: {Path(args.save_preds).resolve()}')
+    if args.out:
+        more = {} if constant is None else dict(constant_predictor=constant)
+        report = build_report(
+            metrics,
+            evaluator,
+            num_frames,
+            config=args.config,
+            config_text=cfg.pretty_text,
+            **describe_checkpoint(checkpoint),
+            **more,
+        )
+        write_report(args.out, report)
+        print(f'Metrics: {Path(args.out).resolve()}')
+
+
+def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
+    """Write the command line's flags into the config."""
+    cfg.launcher = args.launcher
+    if args.show_dir:
+        cfg.default_hooks.visualization.show_dir = args.show_dir
+    if args.save_preds:
+        suffix = f'.{args.preds_format}' if args.preds_format else None
+        cfg.custom_hooks = [
+            *cfg.get('custom_hooks', []),
+            dict(type='SavePredictionsHook', out_dir=args.save_preds, suffix=suffix),
+        ]
+    cfg.runner_type = 'Runner'  # a model that was trained in shares is tested as a whole
+
+
+def choose_checkpoint(path: str) -> str | Path:
+    """A checkpoint, or the last one of a work dir.
+
+    Raises:
+        ValueError: a work dir whose last checkpoint is damaged, or that has none.
+    """
+    from m2h_mm.engine.checkpoint_search import describe, find_checkpoint
+
+    if not Path(path).is_dir():
+        return path
+    checkpoint, damaged = find_checkpoint(path)
+    if damaged or checkpoint is None:
+        example = f', such as {checkpoint}' if checkpoint else ''
+        raise ValueError(
+            f'{path} has no whole checkpoint that is its last:\n{describe(damaged)}\n'
+            f'Name the one to be tested{example}.'
+        )
+    return checkpoint

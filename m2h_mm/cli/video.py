@@ -1,0 +1,85 @@
+"""Predict the maps of a video.
+
+INPUT is a video file, or the number of a camera. The file that is written shows the frames and
+their maps side by side; with --tasks and --no-image it shows a single map. Colours mean the same in
+all frames: depth reaches from 0 to --max-depth. Ctrl-C ends a camera's recording.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from itertools import islice
+
+from m2h_mm.cli.command import make_parser, run_command
+from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``m2h-mm video INPUT CHECKPOINT --out FILE.mp4``; returns the exit status."""
+    return run_command(predict_video, parse_args(argv))
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = make_parser('video', __doc__)
+    parser.add_argument('input', help='a video file, or the number of a camera')
+    add_model_arguments(parser)
+    parser.add_argument('--out', required=True, metavar='MP4', help='the video to write')
+    parser.add_argument('--no-image', action='store_true', help='leave out the frame itself')
+    parser.add_argument(
+        '--max-depth', type=float, metavar='METRES', help="end of the colour scale (the model's)"
+    )
+    parser.add_argument(
+        '--panel-width',
+        type=int,
+        default=480,
+        metavar='N',
+        help='of each map, pixels (%(default)s)',
+    )
+    parser.add_argument(
+        '--compile', action='store_true', help='compile the network: a slow start, then faster'
+    )
+    parser.add_argument('--max-frames', type=int, metavar='N', help='stop after so many')
+    return parser.parse_args(argv)
+
+
+def predict_video(args: argparse.Namespace) -> None:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from m2h_mm.inference.video import VideoReader, VideoWriter
+    from m2h_mm.inference.video_panels import colour_limits, draw_panels
+    from m2h_mm.tasks.view import build_view
+
+    inferencer = build_inferencer(args, compile=args.compile)
+    video = VideoReader(args.input)
+    total = min(filter(None, (video.total, args.max_frames)), default=None)
+    frames = ((f'{index:06d}', frame) for index, frame in enumerate(islice(video, args.max_frames)))
+    views = {name: build_view(task) for name, task in inferencer.tasks.items()}
+    limits = None
+    done, started = 0, time.monotonic()
+    columns = (TextColumn('Frames'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with VideoWriter(args.out, video.fps) as writer, Progress(*columns) as progress:
+            bar = progress.add_task('', total=total)
+            for prediction in inferencer.stream(frames, args.tasks, args.size, args.dtype):
+                limits = limits or colour_limits(prediction, views, args.max_depth)
+                writer.write(
+                    draw_panels(prediction, views, limits, args.panel_width, not args.no_image)
+                )
+                done += 1
+                progress.advance(bar)
+    except KeyboardInterrupt:
+        print('Interrupted.')
+    if not done:
+        raise ValueError(f'Video {args.input} has no frame that can be decoded.')
+    rate = done / (time.monotonic() - started)
+    print(f'{done} frames, {rate:.1f} frames/s with reading, drawing and writing: {args.out}')
+    if video.broken:
+        print(f'{video.broken} frames could not be decoded and were passed over.')

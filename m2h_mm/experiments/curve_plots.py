@@ -1,0 +1,78 @@
+"""Curves of trainings as pictures: one per group of quantities, one line per training."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from m2h_mm.experiments.training_log import Curve, best_direction
+
+COLUMNS = 3
+GAIN = 'delta_m'
+ARROWS = dict(greater='↑', less='↓')
+
+
+def group_of(key: str) -> str:
+    """The picture that a quantity belongs to."""
+    if key == GAIN or key.startswith('gain/'):
+        return 'gain'
+    if '/' in key:
+        return key.split('/')[0]
+    if key.startswith('w_'):
+        return 'weights'
+    if key.startswith('raw_'):
+        return 'raw_losses'
+    return 'losses' if 'loss' in key else 'schedule'
+
+
+def draw_group(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str], path: Path) -> None:
+    """One picture: a panel per quantity, a line per run."""
+    columns = min(COLUMNS, len(keys))
+    rows = -(-len(keys) // columns)
+    figure = Figure(figsize=(4.2 * columns + 0.6, 2.9 * rows + 0.9), layout='constrained')
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for panel, key in zip(panels, keys, strict=False):
+        for index, curves in enumerate(runs.values()):
+            if key in curves:
+                curve = curves[key]
+                # A single point has no line to be seen by.
+                panel.plot(
+                    curve.iterations,
+                    curve.values,
+                    color=f'C{index}',
+                    linewidth=1.2,
+                    marker='o' if len(curve.values) <= 20 else None,
+                    markersize=3,
+                )
+        arrow = ARROWS.get(best_direction(key), '')
+        panel.set_title(f'{key} {arrow}', fontsize='medium')
+        panel.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        panel.grid(alpha=0.3)
+    for panel in panels[len(keys) :]:
+        panel.remove()
+    for panel in panels[max(len(keys) - columns, 0) : len(keys)]:
+        panel.set_xlabel('iteration')
+    handles = [figure.axes[0].plot([], [], color=f'C{index}')[0] for index in range(len(runs))]
+    figure.legend(
+        handles, list(runs), loc='outside lower center', ncols=min(len(runs), 3), fontsize='small'
+    )
+    figure.savefig(path, dpi=120)
+
+
+def draw_all(
+    runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str], out_dir: Path
+) -> list[Path]:
+    """All pictures; returns their files."""
+    groups: dict[str, list[str]] = {}
+    for key in keys:
+        groups.setdefault(group_of(key), []).append(key)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for group, members in groups.items():
+        paths.append(out_dir / f'{re.sub(r"[^A-Za-z0-9_.-]", "_", group)}.png')
+        draw_group(runs, members, paths[-1])
+    return paths

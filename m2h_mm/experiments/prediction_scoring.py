@@ -1,0 +1,124 @@
+"""Labels and the files of predictions of them, frame by frame, for the metrics of a config."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+from mmengine.structures import PixelData
+
+from m2h_mm.datasets import MultiTaskDataset
+from m2h_mm.datasets.transforms.packing import to_tensor
+from m2h_mm.evaluation.prediction_files import ScoredFrame, read_prediction
+from m2h_mm.registry import DATASETS, EVALUATOR, METRICS
+from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.tasks import Task
+from m2h_mm.tasks.pooled_metric import PooledMetric
+
+
+class LabelSelection:
+    """The first step of the pipeline: of a frame's labels, keep those that are compared with a
+    prediction.
+    """
+
+    def __init__(self) -> None:
+        self.wanted: dict[str, Mapping[str, Path]] = {}
+
+    def __call__(self, results: dict) -> dict:
+        wanted = self.wanted[results['frame_id']]
+        return {**results, 'label_paths': {name: results['label_paths'][name] for name in wanted}}
+
+
+def build_dataset(cfg: Config, selection: LabelSelection) -> MultiTaskDataset:
+    """The labels of a config's test data, of which ``selection`` says which are read.
+
+    Raises:
+        ValueError: a data set that is made of others.
+    """
+    dataset = DATASETS.build(
+        dict(cfg.test_dataloader.dataset, pipeline=[selection, dict(type='LoadMultiTaskLabels')])
+    )
+    if not isinstance(dataset, MultiTaskDataset):
+        raise ValueError(
+            'test_dataloader.dataset: expected a MultiTaskDataset, got '
+            f'{type(dataset).__name__}. Score the data sets one by one.'
+        )
+    return dataset
+
+
+def build_evaluator(
+    cfg: Config, tasks: Mapping[str, Task], reference: Sequence[str] | None
+) -> Evaluator:
+    """The config's evaluator, with the metrics of ``tasks`` only."""
+    settings = cfg.test_evaluator
+    settings = (
+        dict(settings)
+        if isinstance(settings, Mapping) and 'metrics' in settings
+        else dict(metrics=settings)
+    )
+    configs = settings['metrics']
+    if isinstance(configs, Mapping):
+        configs = (
+            [configs]
+            if 'type' in configs
+            else [config for config in configs.values() if config is not None]
+        )
+    fields = {task.gt_field for task in tasks.values()}
+    metrics = [METRICS.build(config) for config in configs]
+    settings['metrics'] = [
+        metric
+        for metric in metrics
+        if isinstance(metric, PooledMetric) and metric.task.gt_field in fields
+    ]
+    if reference:
+        settings.update(type='MultiTaskEvaluator', reference=list(reference))
+    return EVALUATOR.build({'type': 'Evaluator', **settings})
+
+
+class FrameLoader:
+    """The frames to score: labels through the data set, predictions through the tasks.
+
+    Args:
+        dataset: see :func:`build_dataset`.
+        frames: those to score, with the files of their predictions.
+        class_offset: number of the first class in the files of segmentation, 0 or 1.
+    """
+
+    def __init__(
+        self, dataset: MultiTaskDataset, frames: Sequence[ScoredFrame], class_offset: int
+    ) -> None:
+        self.dataset = dataset
+        self.frames = frames
+        self.class_offset = class_offset
+
+    def load(self, position: int) -> MultiTaskDataSample:
+        """The sample at a position of ``frames``, with labels and predictions."""
+        frame = self.frames[position]
+        labels = self.dataset[frame.index]
+        sample = MultiTaskDataSample(metainfo=dict(frame_id=frame.frame_id, ori_shape=frame.size))
+        for name, path in frame.files.items():
+            task = self.dataset.tasks[name]
+            prediction = read_prediction(task, path, self.class_offset)
+            sample.set_field(PixelData(data=to_tensor(labels[task.gt_field])), task.gt_field)
+            sample.set_field(PixelData(data=to_tensor(prediction)), task.pred_field)
+        return sample
+
+    def stamp(self, position: int) -> str:
+        """Names, sizes and times of change of a frame's files."""
+        frame = self.frames[position]
+        labels = self.dataset.get_data_info(frame.index)['label_paths']
+        files = [
+            (name, path)
+            for name, prediction in frame.files.items()
+            for path in (prediction, labels[name])
+        ]
+        states = [(name, str(path), os.stat(path)) for name, path in files]
+        return repr(
+            (
+                frame.frame_id,
+                [(name, path, stat.st_size, stat.st_mtime_ns) for name, path, stat in states],
+            )
+        )

@@ -1,0 +1,71 @@
+"""The picture of one video frame: the frame and its maps side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+
+from m2h_mm.inference.prediction import Prediction
+from m2h_mm.tasks import Depth
+from m2h_mm.tasks.view import View
+
+COLUMNS = 3
+Limits = Mapping[str, 'tuple[float, float] | None']
+
+
+def colour_limits(
+    prediction: Prediction, views: Mapping[str, View], max_depth: float | None
+) -> Limits:
+    """The colour scale of each map, for all frames of a video.
+
+    Args:
+        prediction: of the first frame. It sets the scale of tasks that have no limit of their own.
+        views: task name to view.
+        max_depth: end of the scale of depth, metres; None takes the view's.
+
+    Returns:
+        Task name to the limits of its view's ``draw``.
+    """
+    return {
+        name: (0.0, max_depth)
+        if max_depth and isinstance(views[name].task, Depth)
+        else views[name].limits_of_video(views[name].map_of(map))
+        for name, map in prediction.maps.items()
+    }
+
+
+def draw_panels(
+    prediction: Prediction,
+    views: Mapping[str, View],
+    limits: Limits,
+    width: int,
+    with_image: bool = True,
+) -> np.ndarray:
+    """The frame and its maps in rows of up to three.
+
+    Args:
+        prediction: of the frame.
+        views: task name to view.
+        limits: see :func:`colour_limits`.
+        width: of each panel, pixels. The height follows from the frame.
+        with_image: whether the frame itself is the first panel. Default: True.
+
+    Returns:
+        ``(H, W, 3)`` uint8 RGB.
+    """
+    panels = [prediction.image] if with_image else []
+    for name, map in prediction.maps.items():
+        shown = views[name].map_of(map)
+        panels.append(views[name].draw(shown.value, shown.valid, limits[name]))
+    frame_height, frame_width = prediction.image.shape[:2]
+    size = (width, max(2, round(frame_height * width / frame_width)))
+    panels = [cv2.resize(panel, size, interpolation=cv2.INTER_AREA) for panel in panels]
+    columns = min(COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    panels += [np.full_like(panels[0], 255)] * (rows * columns - len(panels))
+    return np.vstack(
+        [np.hstack(panels[row * columns : (row + 1) * columns]) for row in range(rows)]
+    )

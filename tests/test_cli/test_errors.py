@@ -1,0 +1,20 @@
+import pytest
+
+from m2h_mm.cli.errors import TRACEBACK_SWITCH, plain_errors
+from m2h_mm.tasks import build_tasks
+
+
+def test_our_errors_are_one_message(capsys):
+    with pytest.raises(SystemExit) as stopped, plain_errors():
+        build_tasks(['detph'])
+    assert stopped.value.code == 1
+    said = capsys.readouterr().err
+    assert "Did you mean 'depth'" in said and 'Traceback' not in said
+
+
+def test_errors_of_others_keep_their_traceback(monkeypatch):
+    with pytest.raises(ValueError), plain_errors():
+        int('x')
+    monkeypatch.setenv(TRACEBACK_SWITCH, '1')
+    with pytest.raises(ValueError, match='detph'), plain_errors():
+        build_tasks(['detph'])
