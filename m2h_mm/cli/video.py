@@ -62,6 +62,7 @@ def predict_video(args: argparse.Namespace) -> None:
     total = min(filter(None, (video.total, args.max_frames)), default=None)
     frames = ((f'{index:06d}', frame) for index, frame in enumerate(islice(video, args.max_frames)))
     views = {name: build_view(task) for name, task in inferencer.tasks.items()}
+    largest = {'depth': args.max_depth} if args.max_depth else {}
     limits = None
     done, started = 0, time.monotonic()
     columns = (TextColumn('Frames'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -69,7 +70,7 @@ def predict_video(args: argparse.Namespace) -> None:
         with VideoWriter(args.out, video.fps) as writer, Progress(*columns) as progress:
             bar = progress.add_task('', total=total)
             for prediction in inferencer.stream(frames, args.tasks, args.size, args.dtype):
-                limits = limits or colour_limits(prediction, views, args.max_depth)
+                limits = limits or colour_limits(prediction, views, largest)
                 writer.write(
                     draw_panels(prediction, views, limits, args.panel_width, not args.no_image)
                 )

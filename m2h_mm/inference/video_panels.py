@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from m2h_mm.inference.prediction import Prediction
-from m2h_mm.tasks import Depth
 from m2h_mm.tasks.view import View
 
 COLUMNS = 3
@@ -17,21 +16,22 @@ Limits = Mapping[str, 'tuple[float, float] | None']
 
 
 def colour_limits(
-    prediction: Prediction, views: Mapping[str, View], max_depth: float | None
+    prediction: Prediction, views: Mapping[str, View], largest: Mapping[str, float]
 ) -> Limits:
     """The colour scale of each map, for all frames of a video.
 
     Args:
         prediction: of the first frame. It sets the scale of tasks that have no limit of their own.
         views: task name to view.
-        max_depth: end of the scale of depth, metres; None takes the view's.
+        largest: task name to the end of its scale in the task's unit; the scale starts at 0. Other
+            tasks take the scale of their view.
 
     Returns:
         Task name to the limits of its view's ``draw``.
     """
     return {
-        name: (0.0, max_depth)
-        if max_depth and isinstance(views[name].task, Depth)
+        name: (0.0, largest[name])
+        if name in largest
         else views[name].limits_of_video(views[name].map_of(map))
         for name, map in prediction.maps.items()
     }
