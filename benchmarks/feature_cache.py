@@ -24,7 +24,6 @@ from m2h_mm.engine.config import load_config
 from m2h_mm.evaluation.report import versions, write_report
 from m2h_mm.registry import MODELS
 
-CONFIGS = Path(__file__).parents[1] / 'configs'
 RUNS = ('without', 'filling', 'reading')
 NUMBERS = count()
 
@@ -33,9 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        '--config', default=str(CONFIGS / 'baselines' / 'mtl_vits_rooms.py'), help='(%(default)s)'
-    )
+    parser.add_argument('--config', default='mtl_vits_nyud', help='(%(default)s)')
     parser.add_argument(
         '--data-root', default='data/rooms', help='where the rooms are rendered (%(default)s)'
     )
@@ -76,7 +73,13 @@ class Recorder(Hook):
 
 def train(args: argparse.Namespace, work_dir: Path, weights: Path, cache: Path | None) -> Recorder:
     cfg = load_config(args.config)
-    rooms = dict(data_root=args.data_root, num_train=args.frames, num_val=1, size=tuple(args.size))
+    rooms = dict(
+        type='RoomsDataset',
+        data_root=args.data_root,
+        num_train=args.frames,
+        num_val=1,
+        size=tuple(args.size),
+    )
     cfg.train_dataloader.update(batch_size=args.batch_size, num_workers=0, persistent_workers=False)
     cfg.train_dataloader.dataset.update(rooms)
     cfg.train_dataloader.dataset.pipeline = [

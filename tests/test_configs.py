@@ -1,80 +1,146 @@
-"""Every config of the repository, as it is."""
+"""Every config and every ablation of the repository."""
 
+import ast
 import json
 import re
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.structures import PixelData
 
-from m2h_mm.engine.config import load_config
+from m2h_mm.engine.config import CONFIGS, ablation_names, apply_ablation, load_config, share_tasks
+from m2h_mm.engine.config_check import check_config, class_arguments
 from m2h_mm.experiments.complexity import fit_size
 from m2h_mm.methods.m2h.checkpoint import DEAD_KEYS, translate_key
-from m2h_mm.registry import EVALUATOR, MODELS, TRANSFORMS
+from m2h_mm.registry import EVALUATOR, MODELS
 from m2h_mm.structures import MultiTaskDataSample
 
-CONFIGS = sorted(
-    path
-    for path in (Path(__file__).parents[1] / 'configs').rglob('*.py')
-    if not {'_base_', 'sweeps'} & set(path.parts)
-)
-BACKBONES = '(tiny|vits|vitb|vitl|vitg|hrnet18|hrnet48)'
+ALL = sorted(CONFIGS.rglob('*.py'))
+TRAININGS = [path for path in ALL if not {'_base_', 'ablations', 'sweeps'} & set(path.parts)]
+NAMES = [path.stem for path in TRAININGS]
+BACKBONES = '(tiny|vits|vitb|vitl|hrnet18|hrnet48)'
 DATA = '(nyud|rooms|hypersim|cityscapes|pascal)'
+PATTERNS = {
+    'baselines': rf'mtl_{BACKBONES}_{DATA}',
+    'm2h': rf'm2h(_small|_fast)?_{BACKBONES}_{DATA}(_[a-z]+)?',
+}
 # Of data sets with others than the four.
 TASKS = dict(
     cityscapes=['semseg', 'disparity', 'edge'],
     pascal=['semseg', 'human_parts', 'saliency', 'normals', 'edge'],
 )
-LARGE = dict(base=dict(embed_dims=768, num_heads=12), large=dict(embed_dims=1024, num_heads=16))
-PATTERNS = {
-    'ablations': rf'[a-z]+(_[a-z0-9]+)+_{BACKBONES}_{DATA}',  # <what>_<value>_...
-    'baselines': rf'(mtl|single_[a-z]+)_{BACKBONES}_{DATA}',
-    'm2h': rf'm2h(_small|_fast)?_{BACKBONES}_{DATA}(_[a-z]+)?',
-}
+# What an ablation is for, if not for M2H.
+BASE = dict(data_rooms='mti_net_vits_nyud', fsdp='m2h_vitl_nyud', backbone_trained='m2h_vits_nyud')
 
 
-def build(name: str) -> torch.nn.Module:
-    path = next(path for path in CONFIGS if path.stem == name)
+@cache
+def load(name: str) -> Config:
+    """Of which nothing may be changed in place."""
+    return load_config(name)
+
+
+def build(cfg: Config) -> torch.nn.Module:
     with torch.device('meta'):
-        return MODELS.build(load_config(path).model)
+        return MODELS.build(cfg.model)
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+# ---- files
+def test_there_are_few_configs_and_each_name_is_there_once():
+    names = [path.stem for path in ALL if '_base_' not in path.parts]
+    assert sorted(set(names)) == sorted(names)
+    assert len(ALL) <= 75
+
+
+@pytest.mark.parametrize('path', TRAININGS, ids=lambda path: path.stem)
 def test_config_is_complete_and_named_by_the_pattern(path):
     folder = path.parent.name
     assert re.fullmatch(PATTERNS.get(folder, rf'{folder}_{BACKBONES}_{DATA}'), path.stem)
-    cfg = load_config(path)
-    model = build(path.stem)
-    assert list(model.tasks) == TASKS.get(
-        re.search(DATA, path.stem)[0], ['semseg', 'depth', 'normals', 'edge']
-    )
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        for step in loader.dataset.pipeline:
-            TRANSFORMS.build(dict(step, _scope_='m2h_mm'))
+    cfg = load(path.stem)
+    check_config(cfg)
+    tasks = TASKS.get(re.search(DATA, path.stem)[0], ['semseg', 'depth', 'normals', 'edge'])
+    assert list(cfg.tasks) == list(cfg.model.tasks) == tasks
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
-        headlines = (
-            key.split('/')[-2:] for key in EVALUATOR.build(evaluator).headlines
-        )  # [data set,] task, metric
-        assert list(dict.fromkeys(map('/'.join, headlines))) == [
-            f'{name}/{task.metric}' for name, task in model.tasks.items()
-        ]
+        headlines = EVALUATOR.build(evaluator).headlines  # [data set/]task/metric
+        assert list(dict.fromkeys(key.split('/')[-2] for key in headlines)) == tasks
     assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
-def test_config_takes_a_training_step(path):
-    """At the smallest size that the model takes, from random weights; the second frame has no
-    labels.
-    """
-    cfg = load_config(path)
-    cfg.model.backbone.init_cfg = None
-    if (
-        cfg.model.backbone.get('arch') in LARGE
-    ):  # four of its blocks tell as much in a fraction of the time
-        arch = dict(LARGE[cfg.model.backbone.arch], depth=4)
-        cfg.model.backbone.update(arch=arch, out_indices=(0, 1, 2, 3))
+def test_no_two_configs_are_the_same():
+    seen = {}
+    for name in NAMES:
+        cfg = {key: value for key, value in load(name).to_dict().items() if key != 'work_dir'}
+        assert seen.setdefault(repr(sorted(cfg.items())), name) == name
+
+
+def strings(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        value = value.values()
+    if isinstance(value, str):
+        yield value
+    elif not isinstance(value, (int, float, bool, type(None))):
+        for item in value:
+            yield from strings(item)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_no_config_points_outside_the_repository(name):
+    # A slash at the beginning of a save_best key is none of a path.
+    paths = [Path(text) for text in strings(load(name).to_dict()) if '/' in text]
+    assert [path for path in paths if '..' in path.parts or path.is_dir()] == []
+
+
+def test_tasks_are_said_once():
+    """No file but a data set's says how many classes there are."""
+    for path in ALL:
+        if 'datasets' not in path.parts:
+            keywords = [
+                node.arg
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.keyword)
+            ]
+            assert 'num_classes' not in keywords, path
+
+
+# ---- training
+def small(cfg: Config) -> Config:
+    """The structure of a model, with few channels."""
+    cfg = Config(cfg.to_dict())
+    model = cfg.model
+    model.backbone.init_cfg = None
+    if 'arch' in model.backbone:
+        model.backbone.update(arch=dict(embed_dims=24, depth=4, num_heads=3), img_size=112)
+        model.backbone['out_indices'] = (0, 1, 2, 3)
+    if model.get('neck'):
+        model.neck.update(out_channels=16, mid_channels=None)
+    for key, value in dict(channels=16, extra_channels=8).items():
+        if key in class_arguments(MODELS.get(model.decoder['type']))[0]:
+            model.decoder[key] = value
+    for head in model.heads.values():
+        if 'hidden_channels' in class_arguments(MODELS.get(head['type']))[0]:
+            head['hidden_channels'] = (8,) * len(head.get('hidden_channels', (128, 64)))
+    return cfg
+
+
+def structures() -> dict[str, str]:
+    """The configs whose small models differ, by a description of those."""
+    found: dict[str, str] = {}
+    for name in NAMES:
+        cfg = small(load(name))
+        model = cfg.model.to_dict()
+        for key in ('data_preprocessor', 'freeze_backbone', 'channels_last'):
+            model.pop(key, None)
+        model['weighting'] = model.get('weighting', {}).get('type')
+        found.setdefault(repr(model), name)
+    return found
+
+
+def take_a_step(cfg: Config) -> None:
+    """One training step at the smallest size; the second frame has no labels."""
     model = MODELS.build(cfg.model)
     optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
     size = fit_size(model, (28, 28))
@@ -101,15 +167,37 @@ def test_config_takes_a_training_step(path):
     logged = model.train_step(
         dict(inputs=torch.randint(0, 256, (2, 3, *size)), data_samples=samples), optimizer
     )
-    assert logged['loss'].isfinite() and all(
-        logged[f'raw_{name}'].isfinite() for name in model.tasks
-    )
+    assert logged['loss'].isfinite()
+    assert all(logged[f'raw_{name}'].isfinite() for name in model.tasks)
     assert not waiting
     for part, old in zip(parts, before, strict=True):
         new = next(part.parameters())
         assert new.isfinite().all() and (new != old).any()
 
 
+@pytest.mark.parametrize('name', structures().values())
+def test_every_structure_takes_a_training_step(name):
+    take_a_step(small(load(name)))
+
+
+# ---- ablations
+@pytest.mark.parametrize('name', ablation_names())
+def test_every_ablation_fits_the_model_at_its_full_size(name):
+    base = load_unshared(BASE.get(name, 'm2h_vits_nyud'))
+    check_config(share_tasks(apply_ablation(base, name)))
+
+
+def load_unshared(name: str) -> Config:
+    return Config.fromfile(next(path for path in TRAININGS if path.stem == name))
+
+
+@pytest.mark.parametrize('name', [name for name in ablation_names() if name not in BASE])
+def test_every_ablation_takes_a_training_step(name):
+    cfg = share_tasks(apply_ablation(load_unshared('m2h_tiny_rooms'), name))
+    take_a_step(small(cfg))
+
+
+# ---- M2H's checkpoints
 @pytest.mark.parametrize(
     ('name', 'official'),
     [
@@ -121,7 +209,7 @@ def test_official_configs_have_the_official_parameters(name, official, reference
     listed = json.loads((reference / 'm2h' / 'state_dict_keys.json').read_text())['models'][
         official
     ]
-    model = build(name)
+    model = build(load(name))
     assert sum(parameter.numel() for parameter in model.parameters()) == listed['total_params']
     expected = {translate_key(key): tuple(shape) for key, shape in listed['keys']}
     assert expected.keys() >= DEAD_KEYS
@@ -135,7 +223,7 @@ def test_official_configs_have_the_official_parameters(name, official, reference
 
 def test_m2h_differs_from_the_official_one_by_the_unknown_class_alone():
     ours, official = (
-        sum(p.numel() for p in build(name).parameters())
+        sum(p.numel() for p in build(load(name)).parameters())
         for name in ('m2h_vits_nyud', 'm2h_vits_nyud_official')
     )
     assert official - ours == 64 + 1

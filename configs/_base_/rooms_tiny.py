@@ -11,8 +11,12 @@ train_pipeline = [
 size = (84, 112)
 data_preprocessor = dict(size=size)
 rooms = dict(num_train=1600, num_val=100, size=size)
-train_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False,
-                        dataset=dict(**rooms, pipeline=train_pipeline))
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(**rooms, pipeline=train_pipeline),
+)
 val_dataloader = dict(num_workers=0, persistent_workers=False, dataset=rooms)
 test_dataloader = val_dataloader
 

@@ -1,2 +1,6 @@
-_base_ = ['../_base_/models/invpt.py', '../_base_/datasets/nyud.py', '../_base_/schedules/schedule_40k.py',
-          '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/models/invpt.py',
+    '../_base_/datasets/nyud.py',
+    '../_base_/schedules/schedule_40k.py',
+    '../_base_/default_runtime.py',
+]

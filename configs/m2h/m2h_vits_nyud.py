@@ -1,2 +1,6 @@
-_base_ = ['../_base_/models/m2h.py', '../_base_/datasets/nyud.py', '../_base_/schedules/schedule_40k.py',
-          '../_base_/default_runtime.py']
+_base_ = [
+    '../_base_/models/m2h.py',
+    '../_base_/datasets/nyud.py',
+    '../_base_/schedules/schedule_40k.py',
+    '../_base_/default_runtime.py',
+]

@@ -7,4 +7,6 @@ model = dict(
         semseg=dict(type='PADNetHead'),
         depth=dict(type='PADNetHead'),
         normals=dict(type='PADNetHead'),
-        edge=dict(type='PADNetHead')))
+        edge=dict(type='PADNetHead'),
+    ),
+)

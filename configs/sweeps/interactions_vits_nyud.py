@@ -1,22 +1,17 @@
-# How the tasks exchange: everything equal but M2H's interaction. NYUD-v2, DINOv2 ViT-S/14: 26 trainings.
-base = 'configs/m2h/m2h_vits_nyud.py'
-
-
-def interaction(kind, **arguments):
-    return dict(model=dict(decoder=dict(interaction=dict(_delete_=True, type=kind, **arguments))))
-
-
+# How the tasks exchange: everything equal but M2H's interaction. NYUD-v2, DINOv2 ViT-S/14: 26
+# trainings.
+base = 'm2h_vits_nyud'
 variants = dict(
-    none=interaction('NoInteraction'),
+    none='interaction_none',
     wmca=dict(),
-    # As many heads and layers as the windows; 1344 keys for an image of 448x576 pixels.
-    global_attention=interaction('GlobalCrossTaskAttention', num_heads=4, num_layers=2, pooling=16),
-    distillation=interaction('MultiModalDistillation'),
-    cross_stitch=interaction('CrossStitch'),
-    nddr=interaction('NDDR'),
-    task_attention=interaction('TaskAttention'),
-    cross_task_mixer=interaction('CrossTaskMixer'),
+    global_attention='interaction_global_attention',
+    distillation='interaction_distillation',
+    cross_stitch='interaction_cross_stitch',
+    nddr='interaction_nddr',
+    task_attention='interaction_task_attention',
+    cross_task_mixer='interaction_cross_task_mixer',
     # All but the heads shared; its decoder, heads and losses are those of the plain baseline.
-    shared='configs/baselines/mtl_vits_nyud.py')
+    shared='mtl_vits_nyud',
+)
 single_task = 'none'
 seeds = [0, 1]

@@ -1,38 +1,53 @@
-# From M2H to M2H-fast, one change after the other, and M2H-small: an eighth of their channels behind the tiny backbone. Rooms, from
-# scratch: 22 trainings.
-base = 'configs/m2h/m2h_tiny_rooms.py'
+# From M2H to M2H-fast, one change after the other, and M2H-small: an eighth of their channels
+# behind the tiny backbone. Rooms, from scratch: 22 trainings.
+base = 'm2h_tiny_rooms'
 
 
-def m2h(channels=32, hidden_channels=(16, 8), pooling=1, tasks=('semseg', 'depth'), **decoder):
-    return dict(model=dict(
-        neck=dict(out_channels=channels),
-        decoder=dict(channels=channels, interaction=dict(num_heads=4, pooling=pooling), merger=dict(tasks=tasks), **decoder),
-        heads={task: dict(hidden_channels=hidden_channels) for task in ('semseg', 'depth', 'normals', 'edge')}))
+def heads(**arguments):
+    return dict.fromkeys(('semseg', 'depth', 'normals', 'edge'), arguments)
 
 
-def small():
-    model = m2h(pooling=2)['model']
-    for part in (model['neck'], model['decoder'], model['decoder']['merger'], *model['heads'].values()):
-        part['separable'] = True
-    model['decoder']['interaction']['reduction'] = 4
-    return dict(model=model)
+def width(channels, *hidden_channels):
+    return dict(
+        model=dict(
+            neck=dict(out_channels=channels),
+            decoder=dict(channels=channels),
+            heads=heads(hidden_channels=hidden_channels),
+        )
+    )
 
 
-def steps():
-    options = {}
-    for name, change in dict(
-            m2h={},
-            coarser_maps=dict(upsample_last=False, hidden_channels=(16,)),
-            one_fusion=dict(shared_fusion=True),
-            attention_at_half=dict(pooling=2),
-            merged_for_all=dict(tasks=('semseg', 'depth', 'normals', 'edge')),
-            m2h_fast=dict(channels=16, hidden_channels=(8,))).items():
-        options.update(change)
-        yield name, m2h(**options)
-    yield 'm2h_small', small()
+def decoder(**arguments):
+    return dict(model=dict(decoder=arguments))
 
 
-variants = dict(steps())
+def one_after_the_other(**changes):
+    done = []
+    for name, change in changes.items():
+        done = [*done, *change]
+        yield name, done
+
+
+variants = dict(
+    one_after_the_other(
+        # Attention at the maps' own resolution, unlike the base's.
+        m2h=[width(32, 16, 8), decoder(interaction=dict(num_heads=4, pooling=1))],
+        coarser_maps=[decoder(upsample_last=False), width(32, 16)],
+        one_fusion=[decoder(shared_fusion=True)],
+        attention_at_half=[decoder(interaction=dict(pooling=2))],
+        merged_for_all=['ggfm_all'],
+        m2h_fast=[width(16, 8)],
+    ),
+    m2h_small=[
+        width(32, 16, 8),
+        decoder(
+            separable=True,
+            interaction=dict(num_heads=4, pooling=2, reduction=4),
+            merger=dict(separable=True),
+        ),
+        dict(model=dict(neck=dict(separable=True), heads=heads(separable=True))),
+    ],
+)
 single_task = 'm2h'
 seeds = [0, 1]
 max_iters = 1200

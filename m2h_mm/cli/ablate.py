@@ -16,13 +16,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import make_parser, run_command
+from m2h_mm.experiments.sweep_spec import SINGLE_TASK
 
 if TYPE_CHECKING:
     from m2h_mm.experiments.sweep import Run, Sweep
     from m2h_mm.experiments.sweep_runner import Launcher
-
-# As in m2h_mm.experiments.sweep, which takes seconds to be imported; a test compares them.
-SINGLE_TASK = 'single_task'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser('ablate', __doc__)
-    parser.add_argument('spec', help='path of the spec')
+    parser.add_argument('spec', help='path or name of the spec')
     parser.add_argument(
         '--work-dir', metavar='DIR', help='where everything is kept (work_dirs/<spec name>)'
     )

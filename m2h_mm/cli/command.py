@@ -66,6 +66,18 @@ def add_cfg_options(
     )
 
 
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """The config and ``--ablation``, what is changed in it."""
+    parser.add_argument('config', help='path or name of the config')
+    parser.add_argument(
+        '--ablation',
+        nargs='+',
+        metavar='NAME',
+        help='change one thing or several in the config, by the names of files in '
+        'configs/ablations, such as interaction_none, or by paths of your own',
+    )
+
+
 def _assignment(text: str) -> str:
     if not text.partition('=')[1]:
         raise argparse.ArgumentTypeError(f'expected KEY=VALUE, got {text!r}')

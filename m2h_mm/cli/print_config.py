@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from m2h_mm.cli.command import add_cfg_options, make_parser, run_command
+from m2h_mm.cli.command import add_cfg_options, add_config, make_parser, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser('print-config', __doc__)
-    parser.add_argument('config', help='path of the config')
+    add_config(parser)
     add_cfg_options(parser)
     return parser.parse_args(argv)
 
@@ -23,4 +23,4 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def print_config(args: argparse.Namespace) -> None:
     from m2h_mm.engine.config import load_config
 
-    print(load_config(args.config, args.cfg_options).pretty_text)
+    print(load_config(args.config, args.cfg_options, ablations=args.ablation).pretty_text)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2h_mm.cli.command import add_cfg_options, add_launcher, make_parser, run_command
+from m2h_mm.cli.command import add_cfg_options, add_config, add_launcher, make_parser, run_command
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser('train', __doc__)
-    parser.add_argument('config', help='path of the config')
+    add_config(parser)
     parser.add_argument(
         '--tasks',
         nargs='+',
@@ -62,7 +62,7 @@ def train(args: argparse.Namespace) -> None:
     from m2h_mm.engine import build_runner, leave_processes, refuse_replaced_switches
     from m2h_mm.engine.config import load_config
 
-    cfg = load_config(args.config, args.cfg_options, args.work_dir, args.tasks)
+    cfg = load_config(args.config, args.cfg_options, args.work_dir, args.tasks, args.ablation)
     apply_flags(cfg, args)
     refuse_replaced_switches(cfg)
     build_runner(cfg).train()

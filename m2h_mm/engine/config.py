@@ -8,59 +8,30 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from .ablations import ablation_names, apply_ablation, apply_ablations, find_ablation
+from .config_files import BASE_DATASETS, CONFIGS, find_config
+from .config_override import override
 from .shared_preprocessing import share_preprocessing
 from .shared_tasks import share_tasks
 from .task_restriction import restrict_tasks
 
 __all__ = [
+    'BASE_DATASETS',
     'CONFIGS',
+    'ablation_names',
+    'apply_ablation',
+    'apply_ablations',
     'dataset_names',
+    'find_ablation',
     'find_config',
     'load_config',
     'load_dataset_config',
+    'override',
     'read_dataset_config',
     'restrict_tasks',
     'share_preprocessing',
     'share_tasks',
 ]
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-_CHECKOUT = _PACKAGE.parent
-# In a checkout the configs stand beside the package. In an installed one they are in it, in the
-# folder where OpenMMLab's `mim` looks for them.
-CONFIGS = (
-    _CHECKOUT / 'configs'
-    if (_CHECKOUT / 'pyproject.toml').is_file()
-    else _PACKAGE / '.mim' / 'configs'
-)
-BASE_DATASETS = CONFIGS / '_base_' / 'datasets'
-# What in `configs` is no config of a training.
-_OTHER_FOLDERS = ('_base_', 'ablations', 'sweeps')
-
-
-def find_config(name: str | Path) -> Path:
-    """The file of a config.
-
-    Args:
-        name: its path; or, of a config that comes with this project, its name
-            (``'m2h_vits_nyud'``), or its path from ``configs/`` on, whatever the current folder.
-
-    Raises:
-        FileNotFoundError: there is none.
-    """
-    path = Path(name)
-    if path.is_file():
-        return path
-    shipped = CONFIGS.parent / path
-    if path.parts[:1] == ('configs',) and shipped.is_file():
-        return shipped
-    if len(path.parts) == 1:
-        for found in sorted(CONFIGS.glob(f'*/{path.stem}.py')):
-            if found.parent.name not in _OTHER_FOLDERS:
-                return found
-    raise FileNotFoundError(
-        f'There is no config {name}, neither as a path nor by that name in {CONFIGS}.'
-    )
 
 
 def load_config(
@@ -68,28 +39,32 @@ def load_config(
     options: Mapping | None = None,
     work_dir: str | None = None,
     tasks: Sequence[str] | None = None,
+    ablations: Sequence[str | Path] | None = None,
 ) -> Config:
-    """Read a config, apply ``--cfg-options``, share out its tasks, set its work dir and make its
+    """Read a config, change it as the command line says, share out its tasks, and make its
     registries the default ones.
 
     Args:
         path: path or name of the config, see :func:`find_config`.
-        options: ``--cfg-options``.
+        options: ``--cfg-options``, in force after the ablations.
         work_dir: ``--work-dir``. Default: the config's, else ``work_dirs/<config name>``, with the
-            names of ``tasks``.
+            names of ``ablations`` and ``tasks``.
         tasks: ``--tasks``, to keep these alone, see
             :func:`~m2h_mm.engine.task_restriction.restrict_tasks`. Default: all.
+        ablations: ``--ablation``, applied in this order, see
+            :func:`~m2h_mm.engine.ablations.apply_ablation`. Default: none.
 
     Raises:
-        FileNotFoundError: there is no such config.
-        ValueError: a task that it does not have; what
+        FileNotFoundError: there is no such config or ablation.
+        ValueError: an ablation that does not fit, or a task that the config does not have; what
             :func:`~m2h_mm.engine.shared_tasks.share_tasks` raises.
     """
     path = find_config(path)
-    cfg = Config.fromfile(path)
+    cfg = apply_ablations(Config.fromfile(path), ablations or ())
     cfg.merge_from_dict(dict(options or {}))
     if work_dir or cfg.get('work_dir') is None:
-        cfg.work_dir = work_dir or str(Path('work_dirs') / '_'.join([path.stem, *(tasks or ())]))
+        names = [path.stem, *(Path(name).stem for name in ablations or ()), *(tasks or ())]
+        cfg.work_dir = work_dir or str(Path('work_dirs') / '_'.join(names))
     init_default_scope(cfg.get('default_scope', 'm2h_mm'))
     share_tasks(cfg)
     share_preprocessing(cfg)

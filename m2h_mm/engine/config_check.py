@@ -17,8 +17,18 @@ from torch.utils.data import DataLoader
 
 from m2h_mm import registry
 
-# What a config may have at its top beside the arguments of mmengine's Runner.
-TOP_LEVEL = {'auto_scale_lr', 'custom_imports', 'tasks'}
+# What a config may have at its top beside the arguments of mmengine's Runner: what the runner reads
+# of the config itself, what `build_runner` reads, and what a sharded training needs.
+TOP_LEVEL = {
+    'auto_scale_lr',
+    'custom_imports',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'runner_type',
+    'strategy',
+    'sync_bn',
+    'tasks',
+}
 # Where a class of which registry stands; the first pattern that fits counts.
 PLACES: tuple[tuple[str, Registry], ...] = (
     ('tasks.*', registry.TASKS),

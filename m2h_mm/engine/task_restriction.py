@@ -32,7 +32,7 @@ def restrict_tasks(cfg: Config, tasks: Sequence[str]) -> Config:
     - consistency losses: one that needs a task that is gone is left out;
     - data sets: one that is left without a task is left out of the data set that joins it;
     - metrics of a task that is gone;
-    - ``default_hooks.checkpoint.save_best``: in place of the metric of a task that is gone comes the
+    - ``default_hooks.checkpoint.save_best``: the metric of a task that is gone gives way to the
       headline metric of the first remaining task.
 
     One task alone has nobody to exchange with: a decoder's ``interaction`` becomes

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, ConfigDict
-from mmengine.utils import import_modules_from_strings
+from mmengine.config import Config
 
-from m2h_mm.engine.config import restrict_tasks, share_tasks
-from m2h_mm.engine.config_check import check_config, check_overrides, runner_keys
+from m2h_mm.engine.ablations import ablation_names, apply_ablation
+from m2h_mm.engine.config import override, restrict_tasks, share_preprocessing, share_tasks
+from m2h_mm.engine.config_check import check_config, runner_keys
+from m2h_mm.engine.config_files import CONFIGS, SWEEPS, find_config
+from m2h_mm.experiments.schedule import shorten_schedule
+from m2h_mm.experiments.sweep_spec import SINGLE_TASK, check_spec
 from m2h_mm.tasks import Task, build_tasks
-
-SPEC_KEYS = ('base', 'variants', 'single_task', 'seeds', 'max_iters', 'options')
-SINGLE_TASK = 'single_task'
-# What a scheduler counts in iterations.
-SCHEDULER_TIMES = ('begin', 'end', 'T_max', 'total_iters', 'step_size')
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ class Sweep:
 
     @property
     def runs(self) -> list[Run]:
-        """All of them, seed by seed, so that a sweep that is stopped early compares all variants."""
+        """All runs, seed by seed: a sweep that is stopped early compares all variants."""
         return [
             run
             for seed in self.seeds
@@ -114,25 +111,42 @@ class Sweep:
         return Run(variant, seed, cfg, folder, task)
 
 
+def find_sweep(name: str | Path) -> Path:
+    """The file of a spec: its path, or the name of one that comes with this project.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    for path in (Path(name), CONFIGS.parent / name, SWEEPS / f'{name}.py'):
+        if path.suffix == '.py' and path.is_file():
+            return path
+    raise FileNotFoundError(
+        f'There is no spec {name}, neither as a path nor by that name in {SWEEPS}.'
+    )
+
+
 def load_sweep(path: str | Path, work_dir: str | Path | None = None) -> Sweep:
     """Read a spec and check every variant, without touching data or weights.
 
     A spec is a Python config with
 
-    - ``variants``: name to overrides of ``base``, see :func:`override`, or to the file of a config.
-      The first is what the others are compared with.
-    - ``base``: the file of the config that the overrides are for.
+    - ``variants``: name to what is changed in ``base``: a dict of overrides, see
+      :func:`~m2h_mm.engine.config_override.override`; the name of an ablation; or a list of these,
+      applied in turn, in which a string may also be the file of an ablation. A string may be a
+      config as well, which then stands for itself. The first variant is what the others are
+      compared with.
+    - ``base``: path or name of the config that is changed.
     - ``single_task``: name of the variant of which one single-task model per task is trained as
       well. Default: none.
     - ``seeds``: Default: ``[0]``.
-    - ``max_iters``: length of every training, see :func:`shorten_schedule`. Default: the configs'
-      own.
+    - ``max_iters``: length of every training, see
+      :func:`~m2h_mm.experiments.schedule.shorten_schedule`. Default: the configs' own.
     - ``options``: overrides of every run, in force after ``max_iters``. Default: none.
 
     Files are looked for in the spec's folder, in the folders above it, and in the current one.
 
     Args:
-        path: of the spec.
+        path: path or name of the spec, see :func:`find_sweep`.
         work_dir: where everything is kept. Default: ``work_dirs/<name of the spec>``.
 
     Raises:
@@ -140,28 +154,20 @@ def load_sweep(path: str | Path, work_dir: str | Path | None = None) -> Sweep:
         ValueError: whatever is wrong with the spec or one of its variants; the message names the
             variant and the key.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f'There is no spec {path}. Those that come with this project are in configs/sweeps/.'
-        )
+    path = find_sweep(path)
     spec = Config.fromfile(path)._cfg_dict.to_dict()
-    _check_spec(spec, path)
+    check_spec(spec, path)
     variants = {
         name: _in_variant(path, name, _build_variant, spec, content, path)
         for name, content in spec['variants'].items()
     }
-    chosen = spec.get('single_task')
-    single_task = (
-        {}
-        if chosen is None
-        else {
-            task: _in_variant(
-                path, f'{SINGLE_TASK}/{task}', _build_single_task, variants[chosen], task
-            )
-            for task in variants[chosen].tasks
+    single_task = {}
+    if spec.get('single_task') is not None:
+        chosen = variants[spec['single_task']]
+        single_task = {
+            task: _in_variant(path, f'{SINGLE_TASK}/{task}', _build_single_task, chosen, task)
+            for task in chosen.tasks
         }
-    )
     return Sweep(
         path.stem,
         Path(work_dir or Path('work_dirs') / path.stem),
@@ -169,59 +175,6 @@ def load_sweep(path: str | Path, work_dir: str | Path | None = None) -> Sweep:
         single_task,
         tuple(spec.get('seeds', (0,))),
     )
-
-
-def _check_spec(spec: Mapping, path: Path) -> None:
-    for key in spec:
-        if key not in SPEC_KEYS:
-            close = difflib.get_close_matches(key, SPEC_KEYS, n=1)
-            raise ValueError(
-                f'{path}: unknown key {key!r}; a spec has {list(SPEC_KEYS)}.'
-                + (f' Did you mean {close[0]!r}?' if close else '')
-            )
-    variants = spec.get('variants')
-    if not isinstance(variants, dict) or not variants:
-        raise ValueError(
-            f'{path}: variants: expected dict(name=overrides or file, ...) with at '
-            'least one entry, got '
-            f'{variants!r}.'
-        )
-    for name, content in variants.items():
-        if name == SINGLE_TASK or not name or set(name) & set('/\\') or name.startswith('.'):
-            raise ValueError(
-                f'{path}: variants: {name!r} cannot be the name of a variant, it is a '
-                'folder in the work '
-                f'dir. Choose a name without slashes and other than {SINGLE_TASK!r}.'
-            )
-        if not isinstance(content, (dict, str)):
-            raise ValueError(
-                f'{path}: variants.{name}: expected a dict of overrides or the file '
-                'of a config, got '
-                f'{content!r}.'
-            )
-        if isinstance(content, dict) and not isinstance(spec.get('base'), str):
-            raise ValueError(
-                f'{path}: variants.{name} overrides a base, but the spec names none. Add base=FILE.'
-            )
-    if spec.get('single_task') not in (None, *variants):
-        raise ValueError(
-            f'{path}: single_task: expected one of the variants, {list(variants)}, '
-            'got '
-            f'{spec["single_task"]!r}.'
-        )
-    seeds = spec.get('seeds', [0])
-    if (
-        not isinstance(seeds, (list, tuple))
-        or not seeds
-        or len(set(seeds)) < len(seeds)
-        or not all(isinstance(seed, int) for seed in seeds)
-    ):
-        raise ValueError(f'{path}: seeds: expected a list of different integers, got {seeds!r}.')
-    max_iters = spec.get('max_iters')
-    if max_iters is not None and (not isinstance(max_iters, int) or max_iters < 1):
-        raise ValueError(f'{path}: max_iters: expected a number of iterations, got {max_iters!r}.')
-    if not isinstance(spec.get('options', {}), dict):
-        raise ValueError(f'{path}: options: expected a dict of overrides, got {spec["options"]!r}.')
 
 
 def _in_variant(path: Path, name: str, build: Any, *args: Any) -> Config:
@@ -232,15 +185,26 @@ def _in_variant(path: Path, name: str, build: Any, *args: Any) -> Config:
         raise ValueError(f'{path}, variant {name!r}: {error}') from error
 
 
-def _build_variant(spec: Mapping, content: dict | str, path: Path) -> Config:
-    if isinstance(content, str):
+def _build_variant(spec: Mapping, content: dict | list | str, path: Path) -> Config:
+    if isinstance(content, str) and content not in ablation_names():
         cfg = Config.fromfile(_find(content, path))
     else:
-        cfg = override(Config.fromfile(_find(spec['base'], path)), content)
+        changes = content if isinstance(content, (list, tuple)) else [content]
+        cfg = _change(Config.fromfile(_find(spec['base'], path)), changes, path)
     if spec.get('max_iters') is not None:
         shorten_schedule(cfg, spec['max_iters'])
     cfg = override(cfg, spec.get('options', {}))
-    check_config(share_tasks(cfg))
+    check_config(share_preprocessing(share_tasks(cfg)))
+    return cfg
+
+
+def _change(cfg: Config, changes: Sequence[dict | str], path: Path) -> Config:
+    for change in changes:
+        if isinstance(change, str):
+            local = _beside(change, path)
+            cfg = apply_ablation(cfg, local or change)
+        else:
+            cfg = override(cfg, change)
     return cfg
 
 
@@ -250,110 +214,20 @@ def _build_single_task(cfg: Config, task: str) -> Config:
     return cfg
 
 
-def _find(name: str, spec: Path) -> Path:
+def _beside(name: str, spec: Path) -> Path | None:
+    """A file that a spec names by a path relative to itself, a folder above, or the current one."""
     folders = [*spec.resolve().parents, Path.cwd()]
-    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
-    if found is None:
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+def _find(name: str, spec: Path) -> Path:
+    found = _beside(name, spec)
+    if found:
+        return found
+    try:
+        return find_config(name)
+    except FileNotFoundError:
         raise FileNotFoundError(
-            f'{spec}: there is no config {name}; looked for it in '
-            f'{folders[0]}, the folders above '
-            f'it, and {folders[-1]}.'
-        )
-    return found
-
-
-def override(cfg: Config, overrides: Mapping) -> Config:
-    """``cfg`` with ``overrides`` merged into it, as a config with a ``_base_`` would be; not in
-    place.
-
-    Args:
-        overrides: nested or, at the top, dotted: ``{'model.decoder.channels': 64}``.
-            ``_delete_=True`` replaces a dict. A list is replaced, or changed at a position:
-            ``{'param_scheduler.0.end': 10}``.
-
-    Raises:
-        ValueError: a key that does not exist, see
-            :func:`~m2h_mm.engine.config_check.check_overrides`.
-    """
-    nested = _nest(overrides)
-    if 'custom_imports' in nested:
-        import_modules_from_strings(**nested['custom_imports'])
-    check_overrides(nested, cfg._cfg_dict)
-    merged = Config._merge_a_into_b(
-        copy.deepcopy(nested), copy.deepcopy(cfg._cfg_dict), allow_list_keys=True
-    )
-    return Config(_without_marks(merged), filename=cfg.filename)
-
-
-def _nest(overrides: Mapping) -> dict:
-    """Dotted keys at the top as nested dicts."""
-    nested: dict = {}
-    for key, value in overrides.items():
-        for part in reversed(key.split('.')[1:]):
-            value = {part: value}
-        nested = Config._merge_a_into_b({key.split('.')[0]: copy.deepcopy(value)}, nested)
-    return nested
-
-
-def _without_marks(value: Any) -> Any:
-    """What a new part still says about the one that it replaces: nothing."""
-    if isinstance(value, Mapping):
-        return ConfigDict(
-            {key: _without_marks(item) for key, item in value.items() if key != '_delete_'}
-        )
-    if isinstance(value, (list, tuple)):
-        return type(value)(_without_marks(item) for item in value)
-    return value
-
-
-def shorten_schedule(cfg: Config, max_iters: int) -> None:
-    """Let a training last ``max_iters`` iterations, everything in its schedule scaled alike, in
-    place.
-
-    Scaled are the times of the schedulers and the intervals of validation and checkpoints. A
-    scheduler that would be left with less than two iterations is left out. The interval of a
-    weighting and of the log are no part of it.
-
-    Raises:
-        ValueError: the training or a scheduler counts epochs.
-    """
-    old = (cfg.get('train_cfg') or {}).get('max_iters')
-    if not old:
-        raise ValueError(
-            'max_iters: train_cfg has none of its own that could be scaled, got '
-            f'{cfg.get("train_cfg")}. '
-            'Only trainings that count iterations can be shortened: leave max_iters '
-            'out.'
-        )
-
-    def scale(iterations: int) -> int:
-        return round(iterations * max_iters / old)
-
-    schedulers = []
-    for index, scheduler in enumerate(_as_list(cfg.get('param_scheduler'))):
-        if scheduler.get('by_epoch', True):
-            raise ValueError(
-                f'max_iters: param_scheduler[{index}] ({scheduler["type"]}) counts '
-                'epochs. Set its '
-                'by_epoch=False, or leave max_iters out.'
-            )
-        times = {key: scale(scheduler[key]) for key in SCHEDULER_TIMES if scheduler.get(key)}
-        if 'milestones' in scheduler:
-            times['milestones'] = [scale(milestone) for milestone in scheduler['milestones']]
-        if times.get('end', max_iters) - times.get('begin', 0) >= 2:
-            schedulers.append({**scheduler, **times})
-    cfg.param_scheduler = schedulers
-    if cfg.train_cfg.get('dynamic_intervals'):
-        cfg.train_cfg.dynamic_intervals = [
-            (scale(start), max(1, scale(interval)))
-            for start, interval in cfg.train_cfg.dynamic_intervals
-        ]
-    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
-    for part, key in ((cfg.train_cfg, 'val_interval'), (checkpoint, 'interval')):
-        if part.get(key, -1) > 0:
-            part[key] = max(1, scale(part[key]))
-    cfg.train_cfg.max_iters = max_iters
-
-
-def _as_list(value: Sequence | Mapping | None) -> list:
-    return [value] if isinstance(value, Mapping) else list(value or ())
+            f'{spec}: there is no config {name}, neither by name in {CONFIGS} nor as a path from '
+            f'{spec.resolve().parent}, the folders above it, or {Path.cwd()}.'
+        ) from None

@@ -21,7 +21,8 @@ from m2h_mm.experiments.complexity import (
     fit_size,
     training_size,
 )
-from m2h_mm.experiments.sweep import SINGLE_TASK, Sweep
+from m2h_mm.experiments.sweep import Sweep
+from m2h_mm.experiments.sweep_spec import SINGLE_TASK
 from m2h_mm.experiments.timing import peak_memory, time_calls
 from m2h_mm.registry import MODELS
 

@@ -9,8 +9,8 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from m2h_mm.experiments.sweep import SINGLE_TASK
 from m2h_mm.experiments.sweep_report import GAIN
+from m2h_mm.experiments.sweep_spec import SINGLE_TASK
 
 MARKERS = 'osD^vP*X<>hp'
 # From here on the latencies are drawn on a logarithmic axis.

@@ -11,8 +11,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from m2h_mm.evaluation.gain import multi_task_gain
-from m2h_mm.experiments.sweep import SINGLE_TASK, Sweep
+from m2h_mm.experiments.sweep import Sweep
 from m2h_mm.experiments.sweep_runner import FINISHED, state
+from m2h_mm.experiments.sweep_spec import SINGLE_TASK
 from m2h_mm.tasks import Task
 
 GAIN = 'delta_m'

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from m2h_mm.evaluation.report import write_report
-from m2h_mm.experiments.sweep import SINGLE_TASK
 from m2h_mm.experiments.sweep_report import GAIN
+from m2h_mm.experiments.sweep_spec import SINGLE_TASK
 from m2h_mm.system import write_atomically
 
 NOTHING = '–'

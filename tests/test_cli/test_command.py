@@ -2,10 +2,10 @@
 
 import pytest
 
-from m2h_mm.cli import ablate, convert_data, export, model_arguments
+from m2h_mm.cli import convert_data, export, model_arguments
 from m2h_mm.cli.command import add_cfg_options, make_parser, read_cfg_options, select_tasks
 from m2h_mm.datasets.converters import hypersim, nyud
-from m2h_mm.experiments import benchmark, sweep
+from m2h_mm.experiments import benchmark
 from m2h_mm.geometry import normal_convention
 from m2h_mm.inference import export as exporting
 from m2h_mm.inference import inferencer
@@ -19,7 +19,6 @@ def test_parsers_offer_what_there_is():
     sizes = (model_arguments.TEST, model_arguments.NATIVE, model_arguments.FIT)
     assert sizes == (pipeline.TEST, pipeline.NATIVE, pipeline.FIT)
     assert export.FORMATS == tuple(exporting.SUFFIXES)
-    assert ablate.SINGLE_TASK == sweep.SINGLE_TASK
     assert list(benchmark.DTYPES) == ['fp32', 'bf16']
     assert convert_data.NYUD_CROPS == {
         name: f'{height}x{width}' for name, (height, width) in nyud.CROPS.items()

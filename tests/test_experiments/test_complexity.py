@@ -241,15 +241,15 @@ def test_parameters():
 
 
 @pytest.mark.parametrize(
-    'name, size',
+    'name, ablations, size',
     [
-        ('m2h/m2h_vits_nyud', (448, 576)),
-        ('m2h/m2h_tiny_rooms', (84, 112)),
-        ('m2h/m2h_vits_rooms', (224, 308)),
+        ('m2h_vits_nyud', [], (448, 576)),
+        ('m2h_tiny_rooms', [], (84, 112)),
+        ('m2h_vits_nyud', ['data_rooms'], (224, 308)),
     ],
 )
-def test_the_size_of_a_config(name, size):
-    assert training_size(load_config(str(CONFIGS / f'{name}.py'), {})) == size
+def test_the_size_of_a_config(name, ablations, size):
+    assert training_size(load_config(name, ablations=ablations)) == size
 
 
 def test_the_size_of_wrapped_and_of_sizeless_data():
@@ -273,6 +273,6 @@ def test_sizes_are_rounded_up_to_the_stride():
 
 
 def test_a_large_model_takes_no_memory():
-    model = build_without_weights(load_config(str(CONFIGS / 'm2h' / 'm2h_vitl_nyud.py'), {}))
+    model = build_without_weights(load_config('m2h_vitl_nyud'))
     assert all(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
     assert count_parameters(model)['total'] > 3e8

@@ -3,7 +3,9 @@ from mmengine.config import Config
 
 from m2h_mm.engine.config import share_tasks
 from m2h_mm.engine.config_check import check_config, check_overrides
-from m2h_mm.experiments.sweep import load_sweep, override, shorten_schedule
+from m2h_mm.engine.config_override import override
+from m2h_mm.experiments.schedule import shorten_schedule
+from m2h_mm.experiments.sweep import load_sweep
 
 BASE = 'configs/m2h/m2h_tiny_rooms.py'
 

@@ -37,7 +37,7 @@ log_processor = dict(window_size=1)
 custom_hooks = [dict(type='RecordHook', frozen_statistics=True, parameters={parameters})]
 """
 BASE = str(REPOSITORY / 'tests' / 'data' / 'toy_m2h.py')
-SHARDED = str(REPOSITORY / 'configs' / '_base_' / 'fsdp.py')
+SHARDED = str(REPOSITORY / 'configs' / 'ablations' / 'fsdp.py')
 # Stands in for Slurm: one task, which is told its place as Slurm does.
 SRUN = """#!/usr/bin/env bash
 while [[ $1 == -* ]]; do [[ $1 == -p ]] && shift; echo "srun $1"; shift; done

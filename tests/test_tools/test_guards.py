@@ -101,14 +101,13 @@ def test_poisoned_data_are_skipped_on_request_and_resuming_sees_the_same(
 @pytest.mark.parametrize('name', ['gradnorm', 'pcgrad', 'random', 'geometric'])
 def test_every_weighting_trains_and_is_kept_in_checkpoints(toy_config, run, tmp_path, name):
     """With mixed precision and accumulated gradients."""
-    cfg = load_config(REPOSITORY / 'configs' / 'ablations' / f'weighting_{name}_tiny_rooms.py')
-    file = toy_config(
-        f"model['weighting'] = dict({dict(cfg.model.weighting)}, _delete_=True)\n", name=name
-    )
+    file = toy_config(name=name)
     work_dir = tmp_path / 'work'
     run(
         'train',
         file,
+        '--ablation',
+        f'weighting_{name}',
         '--no-validate',
         '--amp',
         '--work-dir',

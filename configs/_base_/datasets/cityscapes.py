@@ -1,15 +1,15 @@
 # Cityscapes with its 19 classes: 2975 training and 500 validation frames, converted by
 #   python tools/dataset_converters/cityscapes.py SRC --out-dir data/CityscapesMT --size 512 1024
-dataset_type = 'MultiTaskCityscapesDataset'
-data_root = 'data/CityscapesMT'
+_base_ = '../dataloaders.py'
+
 # Disparity, not depth, is what the multi-task literature trains and measures.
 tasks = dict(semseg=dict(num_classes=19), disparity=dict(), edge=dict())
-crop_size = (504, 1008)
 
-# The size of the converted frames: a model knows disparity at the scale of its training. Whoever converts to another size
-# says it here too.
+# The size of the converted frames: a model knows disparity at the scale of its training. Whoever
+# converts to another size says it here too.
 data_preprocessor = dict(size=(512, 1024))
 
+crop_size = (504, 1008)
 train_pipeline = [
     dict(type='LoadMultiTaskImage'),
     dict(type='LoadMultiTaskLabels'),
@@ -20,33 +20,19 @@ train_pipeline = [
     dict(type='Pad', size=crop_size),
     dict(type='PackMultiTaskInputs'),
 ]
-test_pipeline = [
-    dict(type='LoadMultiTaskImage'),
-    dict(type='LoadMultiTaskLabels'),
-    dict(type='PackMultiTaskInputs'),
-]
 
-cityscapes = dict(type=dataset_type, data_root=data_root)
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=8,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='SeededInfiniteSampler', shuffle=True),
-    dataset=dict(**cityscapes, split='train', pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**cityscapes, split='val', test_mode=True, pipeline=test_pipeline))
+cityscapes = dict(type='MultiTaskCityscapesDataset', data_root='data/CityscapesMT')
+train_dataloader = dict(dataset=dict(**cityscapes, split='train', pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(**cityscapes, split='val'))
 test_dataloader = val_dataloader
 
 metrics = dict(
     semseg=dict(type='SemSegMetric', num_classes=19),
     # As TaskPrompter and MTMamba: pixels, 0 < d < 80. See the metric for the units of others.
     disparity=dict(type='DisparityMetric', max_disparity=80.0),
-    # There are no published edges of Cityscapes to compare with. All 101 thresholds are for the test only.
-    edge=dict(type='EdgeMetric', preset='mtl-nms', max_dist=0.0075))
-val_evaluator = dict(type='MultiTaskEvaluator', metrics={**metrics, 'edge': dict(metrics['edge'], num_thresholds=11)})
-test_evaluator = dict(type='MultiTaskEvaluator', metrics=metrics)
+    # There are no published edges of Cityscapes to compare with.
+    edge=dict(type='EdgeMetric', preset='mtl-nms', max_dist=0.0075),
+)
+# All 101 thresholds are for the test only.
+val_evaluator = dict(metrics={**metrics, 'edge': dict(metrics['edge'], num_thresholds=11)})
+test_evaluator = dict(metrics=metrics)

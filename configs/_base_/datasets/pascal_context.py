@@ -1,15 +1,23 @@
-# PASCAL-Context with the literature's five tasks: 4998 training and 5105 validation frames, converted by
+# PASCAL-Context with the literature's five tasks: 4998 training and 5105 validation frames,
+# converted by
 #   python tools/dataset_converters/pascal_context.py SRC --out-dir data/PASCALContext
-dataset_type = 'PASCALContextMTDataset'
-data_root = 'data/PASCALContext'
-tasks = dict(semseg=dict(num_classes=21), human_parts=dict(), saliency=dict(), normals=dict(), edge=dict())
-crop_size = (512, 512)
+_base_ = '../dataloaders.py'
 
-# The frames, at most 500 pixels long and of any shape, are scored as they are, as in the literature. No task measures
-# lengths, and RandomZoom halves and doubles them in training, which is a factor of 4 in area. Larger photos are shrunk.
+tasks = dict(
+    semseg=dict(num_classes=21),
+    human_parts=dict(),
+    saliency=dict(),
+    normals=dict(),
+    edge=dict(),
+)
+
+# The frames, at most 500 pixels long and of any shape, are scored as they are, as in the
+# literature. No task measures lengths, and RandomZoom halves and doubles them in training, which is
+# a factor of 4 in area. Larger photos are shrunk.
 data_preprocessor = dict(size=(375, 500), keep_within=4.0)
 
 # The recipe that ATRC, InvPT and TaskPrompter share.
+crop_size = (512, 512)
 train_pipeline = [
     dict(type='LoadMultiTaskImage'),
     dict(type='LoadMultiTaskLabels'),
@@ -20,26 +28,10 @@ train_pipeline = [
     dict(type='Pad', size=crop_size),
     dict(type='PackMultiTaskInputs'),
 ]
-test_pipeline = [
-    dict(type='LoadMultiTaskImage'),
-    dict(type='LoadMultiTaskLabels'),
-    dict(type='PackMultiTaskInputs'),
-]
 
-pascal = dict(type=dataset_type, data_root=data_root)
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=8,
-    persistent_workers=True,
-    drop_last=True,
-    sampler=dict(type='SeededInfiniteSampler', shuffle=True),
-    dataset=dict(**pascal, split='train', pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=1,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(**pascal, split='val', test_mode=True, pipeline=test_pipeline))
+pascal = dict(type='PASCALContextMTDataset', data_root='data/PASCALContext')
+train_dataloader = dict(dataset=dict(**pascal, split='train', pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(**pascal, split='val'))
 test_dataloader = val_dataloader
 
 metrics = dict(
@@ -47,7 +39,9 @@ metrics = dict(
     human_parts=dict(type='HumanPartsMetric'),
     saliency=dict(type='SaliencyMetric'),
     normals=dict(type='NormalsMetric'),
-    # As InvPT, TaskPrompter and MTMamba score PASCAL-Context. All 101 thresholds are for the test only.
-    edge=dict(type='EdgeMetric', preset='mtl-nms', max_dist=0.0075))
-val_evaluator = dict(type='MultiTaskEvaluator', metrics={**metrics, 'edge': dict(metrics['edge'], num_thresholds=11)})
-test_evaluator = dict(type='MultiTaskEvaluator', metrics=metrics)
+    # As InvPT, TaskPrompter and MTMamba score PASCAL-Context.
+    edge=dict(type='EdgeMetric', preset='mtl-nms', max_dist=0.0075),
+)
+# All 101 thresholds are for the test only.
+val_evaluator = dict(metrics={**metrics, 'edge': dict(metrics['edge'], num_thresholds=11)})
+test_evaluator = dict(metrics=metrics)

@@ -1,11 +1,13 @@
-# The M2H paper states neither optimiser nor schedule. 40k iterations at batch 8 with polynomial decay is what the
-# methods it compares with use on NYUD-v2 (ATRC, InvPT, TaskPrompter). AdamW, because the decoder is attention and
-# convolutions trained from scratch on a frozen transformer; its learning rate and decay are the usual ones for such a
-# decoder, and the short warm-up protects the freshly initialised attention.
+# The M2H paper states neither optimiser nor schedule. 40k iterations at batch 8 with polynomial
+# decay is what the methods it compares with use on NYUD-v2 (ATRC, InvPT, TaskPrompter). AdamW,
+# because the decoder is attention and convolutions trained from scratch on a frozen transformer;
+# its learning rate and decay are the usual ones for such a decoder, and the short warm-up protects
+# the freshly initialised attention.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.01, fused=True),
-    clip_grad=dict(max_norm=10.0, norm_type=2))
+    clip_grad=dict(max_norm=10.0, norm_type=2),
+)
 
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=1000),

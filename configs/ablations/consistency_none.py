@@ -1,0 +1,2 @@
+# No losses between tasks.
+model = dict(consistency=[])

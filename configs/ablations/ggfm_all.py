@@ -1,0 +1,2 @@
+# GGFM for all tasks.
+model = dict(decoder=dict(merger=dict(tasks=None)))

@@ -1,0 +1,2 @@
+# GGFM for depth alone.
+model = dict(decoder=dict(merger=dict(tasks=('depth',))))

@@ -1,3 +1,0 @@
-_base_ = '../m2h/m2h_vits_nyud.py'
-
-model = dict(decoder=dict(merger=dict(tasks=('depth',))))

@@ -1,0 +1,2 @@
+# GGFM for segmentation alone.
+model = dict(decoder=dict(merger=dict(tasks=('semseg',))))

@@ -1,3 +1,0 @@
-_base_ = '../m2h/m2h_tiny_rooms.py'
-
-model = dict(decoder=dict(interaction=dict(_delete_=True, type='CrossTaskMixer')))

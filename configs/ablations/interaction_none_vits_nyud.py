@@ -1,4 +1,0 @@
-# The control: no exchange between tasks.
-_base_ = '../m2h/m2h_vits_nyud.py'
-
-model = dict(decoder=dict(interaction=dict(_delete_=True, type='NoInteraction')))

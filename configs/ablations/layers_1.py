@@ -1,0 +1,2 @@
+# One layer of WMCA.
+model = dict(decoder=dict(interaction=dict(num_layers=1)))

@@ -1,0 +1,2 @@
+# Three layers of WMCA.
+model = dict(decoder=dict(interaction=dict(num_layers=3)))

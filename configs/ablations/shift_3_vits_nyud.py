@@ -1,4 +1,0 @@
-# Windows of the second layer lie three pixels further down and right, half a window, as in Swin.
-_base_ = '../m2h/m2h_vits_nyud.py'
-
-model = dict(decoder=dict(interaction=dict(shift_size=3)))

@@ -1,5 +1,0 @@
-# Weights by which all tasks' gradients get one norm, starting from the parent's base weights.
-_base_ = '../m2h/m2h_vits_nyud.py'
-
-model = dict(weighting=dict(
-    _delete_=True, type='GradNorm', base_weights=dict(semseg=1.0, depth=2.0, normals=4.0, edge=10.0)))

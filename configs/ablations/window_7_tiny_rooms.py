@@ -1,4 +1,0 @@
-# The parent's value.
-_base_ = '../m2h/m2h_tiny_rooms.py'
-
-model = dict(decoder=dict(interaction=dict(window_size=7)))

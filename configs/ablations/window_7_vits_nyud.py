@@ -1,4 +1,0 @@
-# The parent's value.
-_base_ = '../m2h/m2h_vits_nyud.py'
-
-model = dict(decoder=dict(interaction=dict(window_size=7)))
