@@ -52,6 +52,7 @@ def browse(args: argparse.Namespace) -> None:
 
     from m2h_mm.engine.config import load_config
     from m2h_mm.tasks import build_tasks
+    from m2h_mm.tasks.view import names_of_classes
     from m2h_mm.visualization import (
         MultiTaskVisualizer,
         frame_name,
@@ -63,7 +64,7 @@ def browse(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, args.cfg_options)
     dataset = build_dataset(cfg, args.split, augment=not args.no_augment)
     tasks = build_tasks(cfg.tasks)
-    classes = dataset.metainfo.get('classes') or ()
+    classes = names_of_classes(tasks, dataset.metainfo.get('classes') or ())
     visualizer = MultiTaskVisualizer()
     out_dir = Path(args.out_dir).resolve()
     chosen = spread(len(dataset), args.num)

@@ -12,6 +12,7 @@ from rich.progress import track
 from m2h_mm.datasets import MultiTaskDataset
 from m2h_mm.evaluation.prediction_files import index_predictions, read_prediction
 from m2h_mm.tasks import Task
+from m2h_mm.tasks.view import names_of_classes
 from m2h_mm.visualization import spread
 from m2h_mm.visualization.comparison import draw_comparison
 from m2h_mm.visualization.error_maps import mean_error
@@ -113,7 +114,7 @@ class RunComparison:
             run: {name: self.prediction(run, name, frame_id) for name in self.tasks}
             for run in self.found
         }
-        classes = self.dataset.metainfo.get('classes') or ()
+        classes = names_of_classes(self.tasks, self.dataset.metainfo.get('classes') or ())
         return draw_comparison(
             frame['img'], self.tasks, labels, maps, frame_id, classes, panel_size
         )

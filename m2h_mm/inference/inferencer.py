@@ -82,7 +82,7 @@ class M2HInferencer(BaseInferencer):
         self.pipeline = self._init_pipeline(None)
         self.tasks = self.model.tasks
         self.show_progress = show_progress
-        self.classes = tuple(self.description.classes.get('semseg', ()))
+        self.classes = self.description.classes
         self.visualizer = MultiTaskVisualizer(name='inferencer')
 
     def __call__(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -207,8 +207,7 @@ class View:
 
         Args:
             shown: what the colours stand for.
-            classes: names of the data set's segmentation classes; may be shorter than the ids that
-                occur.
+            classes: names of the task's classes; may be shorter than the ids that occur.
             width: pixels that a colour scale fills, its frame included.
             text: height of the text, pixels, which other pictures in a key are measured by.
         """
@@ -253,6 +252,11 @@ class View:
         """How the errors of the task are shown; here, as numbers in its ``error_unit``."""
         suffix = f' {self.task.error_unit}' if self.task.error_unit else ''
         return ErrorStyle(lambda mean: f'{mean:.3g}{suffix}', suffix=suffix)
+
+
+def names_of_classes(tasks: Mapping[str, Task], classes: Sequence[str]) -> dict[str, Sequence[str]]:
+    """The names of the classes of each task, given those of the data set's segmentation classes."""
+    return {name: build_view(task).class_names(classes) for name, task in tasks.items()}
 
 
 def saturated(shown: Shown, limits: tuple[float, float], texts: Sequence[str]) -> tuple[str, str]:

@@ -34,7 +34,7 @@ def draw_comparison(
     labels: Mapping[str, np.ndarray],
     runs: Mapping[str, Mapping[str, Prediction]],
     frame_id: str = '',
-    classes: Sequence[str] = (),
+    classes: Mapping[str, Sequence[str]] | None = None,
     panel_size: int = 320,
 ) -> np.ndarray:
     """Compare the predictions of several runs for one frame.
@@ -54,7 +54,8 @@ def draw_comparison(
             of the columns. What is missing, or of another size than the image, is said in its
             panel; a text instead of a prediction says why there is none.
         frame_id: for the title.
-        classes: names of the segmentation classes; ``class <id>`` stands in for what is missing.
+        classes: task name to the names of its classes; ``class <id>`` stands in for what is
+            missing.
         panel_size: longest side of a panel, pixels. A larger frame is shrunk to it, a smaller one
             magnified by the largest whole factor that fits.
 
@@ -87,9 +88,17 @@ def draw_comparison(
     panel = rescale(image, scale)
     text = max(13, round(max(panel.shape[:2]) / 26))
     predictions = {name: {run: maps.get(name) for run, maps in runs.items()} for name in tasks}
+    names = classes or {}
     blocks = [
         draw_task(
-            build_view(task), panel, labels.get(name), predictions[name], size, scale, classes, text
+            build_view(task),
+            panel,
+            labels.get(name),
+            predictions[name],
+            size,
+            scale,
+            names.get(name, ()),
+            text,
         )
         for name, task in tasks.items()
     ]
@@ -124,7 +133,7 @@ def draw_task(
         predictions: run to prediction, to the reason why there is none, or to None.
         size: (H, W) of the frame, pixels.
         scale: of a panel to the frame.
-        classes: names of the segmentation classes.
+        classes: names of the task's classes.
         text: size of the text, pixels.
     """
     panel = image.shape[:2]

@@ -96,7 +96,7 @@ def draw_key(
     Args:
         view: of the task.
         shown: the maps of the column.
-        classes: names of the data set's segmentation classes.
+        classes: names of the task's classes.
         width: pixels to fill.
         size: of the text, pixels.
     """

@@ -13,7 +13,7 @@ from PIL import Image
 from m2h_mm.registry import VISUALIZERS
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.tasks import Task, build_tasks
-from m2h_mm.tasks.view import build_view
+from m2h_mm.tasks.view import build_view, names_of_classes
 
 from .drawing import (
     WHITE,
@@ -98,7 +98,7 @@ class MultiTaskVisualizer(Visualizer):
                 "model, for instance tasks=['semseg', 'depth'], or assign built tasks "
                 'to its attribute.'
             )
-        classes = (self.dataset_meta or {}).get('classes') or ()
+        classes = names_of_classes(self.tasks, (self.dataset_meta or {}).get('classes') or ())
         picture = self.draw_frame(image, data_sample, self.tasks, classes, draw_gt, draw_pred)
         if show:
             self.show(picture, win_name=name, wait_time=wait_time)
@@ -113,7 +113,7 @@ class MultiTaskVisualizer(Visualizer):
         image: np.ndarray,
         sample: MultiTaskDataSample | None,
         tasks: Mapping[str, Task],
-        classes: Sequence[str] = (),
+        classes: Mapping[str, Sequence[str]] | None = None,
         draw_gt: bool = True,
         draw_pred: bool = True,
     ) -> np.ndarray:
@@ -123,7 +123,7 @@ class MultiTaskVisualizer(Visualizer):
             image: ``(H, W, 3)`` uint8 RGB.
             sample: labels and predictions, any of which may be missing.
             tasks: which to draw, in this order.
-            classes: names of the segmentation classes; ``class <id>`` stands in for what is
+            classes: task name to the names of its classes; ``class <id>`` stands in for what is
                 missing.
             draw_gt, draw_pred: whether to draw the row of the truth, of the predictions.
 
@@ -169,7 +169,8 @@ class MultiTaskVisualizer(Visualizer):
                 outlined(draw_panel(view, map, limits, scale, (height, width), text, absent))
                 for map, absent in (maps[title] for title in titles)
             ]
-            key = draw_key(view, shown[name], classes, column_width, text)
+            names = (classes or {}).get(name, ())
+            key = draw_key(view, shown[name], names, column_width, text)
             columns.append((name, panels, key))
         return compose(columns, titles, (height + 2, column_width), text)
 

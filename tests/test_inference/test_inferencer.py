@@ -140,7 +140,7 @@ def test_pictures_and_samples_are_returned_when_asked_for(inferencer):
     sample, picture = result['predictions'][0], result['visualization'][0]
     assert isinstance(sample.pred_depth_map, PixelData)
     assert picture.dtype == np.uint8 and picture.shape[2] == 3 and len(np.unique(picture)) > 50
-    assert inferencer.classes[0] == 'wall'
+    assert inferencer.classes['semseg'][0] == 'wall'
 
 
 @pytest.mark.parametrize(

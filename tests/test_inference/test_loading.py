@@ -87,7 +87,7 @@ def test_an_official_file_predicts_without_a_config(reference, tmp_path):
         0, 0
     ]
     np.testing.assert_allclose(depth, expected, atol=1e-4)
-    assert inferencer.classes[0] == 'wall'
+    assert inferencer.classes['semseg'][0] == 'wall'
 
 
 def test_a_config_is_found_by_name_or_path(tiny):

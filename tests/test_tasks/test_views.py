@@ -9,7 +9,7 @@ import pytest
 from m2h_mm.registry import TASK_FOLDERS, TASKS, VIEWS
 from m2h_mm.tasks import Semseg, Task, build_tasks
 from m2h_mm.tasks.keys import Figure, Scale, Tiles, round_numbers
-from m2h_mm.tasks.view import NO_VALUE, Map, Shown, View, build_view
+from m2h_mm.tasks.view import NO_VALUE, Map, Shown, View, build_view, names_of_classes
 
 SIZE = (6, 9)
 RNG = np.random.default_rng(0)
@@ -195,10 +195,12 @@ def test_class_key_names_the_classes_that_occur():
 
 def test_parts_are_named_whatever_the_data_sets_classes():
     shown = Shown(whole([[0, 1, 6]]), whole([[1, 3, 1]]))
-    (key,) = VIEW['human_parts'].key(shown, CLASSES)
+    names = names_of_classes({name: view.task for name, view in VIEW.items()}, CLASSES)
+    assert names['semseg'] == CLASSES and not names['depth']
+    (key,) = VIEW['human_parts'].key(shown, names['human_parts'])
     assert [text for _, text in key.entries] == ['background', 'head', 'upper arms', 'lower legs']
     unnamed = build_view(build_tasks(dict(human_parts=dict(num_classes=5)))['human_parts'])
-    (key,) = unnamed.key(Shown(whole([[0, 4]])), CLASSES)
+    (key,) = unnamed.key(Shown(whole([[0, 4]])))
     assert [text for _, text in key.entries] == ['class 0', 'class 4']
 
 

@@ -46,7 +46,7 @@ def test_both_tasks_are_drawn_side_by_side():
     saliency = torch.zeros(1, *SIZE)
     saliency[..., :8] = 1
     sample.set_field(PixelData(data=saliency), 'pred_saliency_map')
-    picture = MultiTaskVisualizer(panel_size=64).draw_frame(image, sample, TASKS, CLASSES)
+    picture = MultiTaskVisualizer(panel_size=64).draw_frame(image, sample, TASKS)
     for colour in VIEWS['human_parts'].palette[:4]:
         assert (picture == colour).all(
             -1

@@ -205,7 +205,8 @@ def draw_map(inferencer: M2HInferencer, prediction: Prediction, name: str) -> np
     panel = draw_panel(
         view, shown.prediction, view.limits(shown), scale, (height, width), text, 'no prediction'
     )
-    key = draw_key(view, shown, inferencer.classes, max(width + 2, text * 11), text)
+    names = inferencer.classes.get(name, ())
+    key = draw_key(view, shown, names, max(width + 2, text * 11), text)
     heading = text_block([title(name)], text, bold=True)
     card = stack([heading, outlined(panel), key], text // 2)
     return np.asarray(ImageOps.expand(card, text // 2, WHITE))

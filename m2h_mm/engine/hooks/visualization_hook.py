@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 
 from m2h_mm.registry import HOOKS
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.tasks.view import names_of_classes
 from m2h_mm.visualization import MultiTaskVisualizer, frame_image, frame_name, save_picture, spread
 
 
@@ -110,9 +111,11 @@ class MultiTaskVisualizationHook(Hook):
         if self.show_dir is None:
             return
         # The visualizer's own dataset_meta exists in the main process only.
-        classes = getattr(runner.test_dataloader.dataset, 'metainfo', {}).get('classes') or ()
+        metainfo = getattr(runner.test_dataloader.dataset, 'metainfo', {})
+        tasks = runner.visualizer.tasks
+        classes = names_of_classes(tasks, metainfo.get('classes') or ())
         for index, sample in enumerate(outputs):
             image = frame_image(sample, data_batch['inputs'][index])
-            picture = runner.visualizer.draw_frame(image, sample, runner.visualizer.tasks, classes)
+            picture = runner.visualizer.draw_frame(image, sample, tasks, classes)
             save_picture(picture, Path(self.show_dir, f'{frame_name(sample, self._seen)}.png'))
             self._seen += 1

@@ -37,10 +37,10 @@ class SemsegView(View):
         self, shown: Shown, classes: Sequence[str] = (), width: int = 256, text: int = 13
     ) -> list[KeyBlock]:
         """The classes that occur."""
-        names = self.class_names(classes)
+        classes = classes or self.class_names(())
         ids = sorted({int(id) for map in shown.maps for id in np.unique(map.values)})
         entries = tuple(
-            (self.colour_of(id), names[id] if id < len(names) else f'class {id}') for id in ids
+            (self.colour_of(id), classes[id] if id < len(classes) else f'class {id}') for id in ids
         )
         return [Tiles(entries)] if entries else []
 
