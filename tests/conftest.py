@@ -193,6 +193,7 @@ def build_m2h(
         dict(
             type='M2HDecoder',
             in_channels=model.neck.out_channels,
+            in_strides=model.neck.strides,
             tasks=tasks,
             source_channels=embed,
             channels=channels,

@@ -78,7 +78,8 @@ class Decoder(Protocol):
     ``__init__`` is given ``in_channels`` and ``in_strides`` of the maps that it will see,
     ``source_channels`` of the backbone's own maps, ``tasks``, ``task_channels`` and, behind a
     backbone that states them, ``task_map_channels``. If the decoder states ``in_channels`` or
-    ``in_strides`` as attributes, they are checked.
+    ``in_strides`` as attributes, they are checked. May state ``strides`` of each task's map, by
+    task name.
 
     Attributes:
         out_channels: channels C of each task's map, by task name.

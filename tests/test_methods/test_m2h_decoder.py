@@ -128,7 +128,9 @@ class Counted(nn.Module):
 
 def small_decoder(tasks=('semseg', 'depth', 'normals'), levels=3, **options):
     torch.manual_seed(0)
-    decoder = M2HDecoder((8,) * levels, tasks, (6,) * levels, channels=8, **options).double()
+    strides = [7 * 2**level for level in range(levels)]
+    decoder = M2HDecoder((8,) * levels, strides, tasks, (6,) * levels, channels=8, **options)
+    decoder = decoder.double()
     decoder.fusion = nn.ModuleDict(
         {task: Counted(fusion) for task, fusion in decoder.fusion.items()}
     )
@@ -207,4 +209,21 @@ def test_without_the_last_upsampling_maps_are_as_large_as_the_finest_level(share
 
 def test_pyramid_of_other_channels_is_refused_when_built():
     with pytest.raises(ValueError, match=r'channels=256, got \(64, 128\)'):
-        M2HDecoder((64, 128), ('depth', 'edge'), (64, 128))
+        M2HDecoder((64, 128), (4, 8), ('depth', 'edge'), (64, 128))
+
+
+@pytest.mark.parametrize('strides', [(14, 14), (8, 4), (4, 16)])
+def test_levels_that_are_no_pyramid_are_refused_when_built(strides):
+    with pytest.raises(ValueError, match=r'double from level to level, got \(.*TokenReassembly'):
+        M2HDecoder((256, 256), strides, ('depth', 'edge'), (64, 128))
+
+
+@pytest.mark.parametrize('upsample_last', [True, False])
+def test_its_strides_are_those_of_its_maps(upsample_last):
+    decoder = small_decoder(
+        interaction=dict(type='NoInteraction'), upsample_last=upsample_last, shared_fusion=True
+    )
+    given = pyramid()
+    height = 7 * given.maps[0].shape[2]
+    for task, map in decoder(given).maps.items():
+        assert map.shape[2] == height / decoder.strides[task]

@@ -74,6 +74,7 @@ class InvPTDecoder(nn.Module):
         super().__init__()
         _check(in_channels, in_strides, tasks, channels, extra_channels)
         self.in_channels, self.in_strides = tuple(in_channels), tuple(in_strides)
+        self.strides = dict.fromkeys(tasks, in_strides[-1] / 4)
         self.tasks = tuple(tasks)
         width = channels + extra_channels
         widths = [width // 2**stage for stage in range(NUM_STAGES)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,6 +30,7 @@ class M2HDecoder(nn.Module):
     Args:
         in_channels: channels of the pyramid's levels, fine to coarse, all equal to ``channels``.
             Filled in by the model.
+        in_strides: their strides in pixels, each twice the one before. Filled in by the model.
         tasks: names of the tasks. Filled in by the model.
         source_channels: channels of the backbone's maps, for the merger. Filled in by the model.
         channels: C of all maps inside. Default: 256.
@@ -49,12 +51,13 @@ class M2HDecoder(nn.Module):
     half as high and wide, 28 / 8 pixels.
 
     Raises:
-        ValueError: a pyramid with other channels than ``channels``, no tasks.
+        ValueError: a pyramid with other channels than ``channels`` or other strides, no tasks.
     """
 
     def __init__(
         self,
         in_channels: Sequence[int],
+        in_strides: Sequence[float],
         tasks: Sequence[str],
         source_channels: Sequence[int],
         channels: int = 256,
@@ -73,14 +76,22 @@ class M2HDecoder(nn.Module):
                 'model.neck and '
                 'channels of model.decoder to the same number.'
             )
+        if any(coarse != 2 * fine for fine, coarse in pairwise(in_strides)):
+            raise ValueError(
+                'model.decoder (M2HDecoder): expected a pyramid, fine to coarse, whose strides '
+                f'double from level to level, got {tuple(in_strides)}. Behind a plain transformer '
+                "put model.neck=dict(type='TokenReassembly')."
+            )
         if not tasks:
             raise ValueError(
                 'model.decoder (M2HDecoder): model.tasks is empty. Name at least one task.'
             )
-        self.in_channels = tuple(in_channels)
+        self.in_channels, self.in_strides = tuple(in_channels), tuple(in_strides)
         self.tasks = tuple(tasks)
         self.out_channels = dict.fromkeys(self.tasks, channels)
         levels = len(in_channels)
+        finest = in_strides[0] / (2 if upsample_last else 1)
+        self.strides = dict.fromkeys(self.tasks, finest)
         self.stem = (
             PyramidFusion(channels, levels, separable, upsample_last) if shared_fusion else None
         )

@@ -72,6 +72,7 @@ class MTINetDecoder(nn.Module):
                 "model.neck=dict(type='TokenReassembly')."
             )
         self.in_channels, self.in_strides = tuple(in_channels), tuple(in_strides)
+        self.strides = dict.fromkeys(tasks, in_strides[0])
         self.tasks = tuple(tasks)
         self.main_tasks = choose_main_tasks(self.tasks, main_tasks)
         self.out_channels = {

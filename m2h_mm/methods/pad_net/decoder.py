@@ -66,6 +66,7 @@ class PADNetDecoder(nn.Module):
             'its bottleneck blocks work on a quarter of them',
         )
         self.in_channels, self.in_strides = tuple(in_channels), tuple(in_strides)
+        self.strides = dict.fromkeys(tasks, in_strides[0])
         self.tasks = tuple(tasks)
         self.main_tasks = choose_main_tasks(self.tasks, main_tasks)
         self.out_channels = dict.fromkeys(self.tasks, channels)

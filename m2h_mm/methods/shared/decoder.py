@@ -46,6 +46,7 @@ class SharedDecoder(nn.Module):
                 'model.decoder (SharedDecoder): model.tasks is empty. Name at least one task.'
             )
         self.in_channels, self.in_strides = tuple(in_channels), tuple(in_strides)
+        self.strides = dict.fromkeys(tasks, in_strides[0])
         self.tasks = tuple(tasks)
         self.fuse = ScaleFusion(in_channels, channels)
         self.out_channels = dict.fromkeys(self.tasks, self.fuse.conv.out_channels)

@@ -66,7 +66,7 @@ def test_every_module_of_the_package_is_registered_and_exported():
 @pytest.mark.parametrize('name', EXCHANGING)
 def test_docstring_names_the_paper_and_documents_every_argument(name):
     cls = MODELS.get(name)
-    assert re.search(r'arXiv\s\d{4}\.\d{5}', cls.__doc__)
+    assert re.search(r'arXiv\s+\d{4}\.\d{5}', cls.__doc__)
     arguments = cls.__init__.__code__.co_varnames[1 : cls.__init__.__code__.co_argcount]
     documented = re.findall(r'^        (\w+): ', cls.__doc__, re.MULTILINE)
     assert documented[: len(arguments)] == list(arguments)
@@ -195,6 +195,7 @@ def test_decoder_takes_it_by_name(name):
         dict(
             type='M2HDecoder',
             in_channels=(CHANNELS,) * 2,
+            in_strides=(7, 14),
             source_channels=(CHANNELS,) * 2,
             tasks=TASKS[:4],
             channels=CHANNELS,
