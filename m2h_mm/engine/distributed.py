@@ -13,9 +13,11 @@ from datetime import timedelta
 
 import torch
 
-# Before there are processes: its functions have their group as a default argument and, imported
-# later, as torch does with a distributed model, would keep it for ever; see leave_processes().
+# Before there are processes: functions in these modules have the group of all processes as a
+# default argument and, imported later, would keep it for ever; see leave_processes().
+import torch.distributed.fsdp.sharded_grad_scaler
 import torch.distributed.nn.functional
+import torch.distributed.optim
 from mmengine.config import Config
 from mmengine.dist import init_dist, is_distributed
 from mmengine.model import MMDistributedDataParallel

@@ -22,7 +22,7 @@ class RecordHook(Hook):
     Args:
         validate_first: validate before the first iteration too.
         frozen_statistics: batch normalisation uses its running statistics also in training.
-        parameters: record them.
+        parameters: record them, and ``start``, what they were before.
     """
 
     def __init__(
@@ -32,6 +32,13 @@ class RecordHook(Hook):
         self.frozen_statistics = frozen_statistics
         self.parameters = parameters
         self.record = dict(validations=[], batches=[], losses=[])
+
+    def before_train(self, runner: Runner) -> None:
+        if self.parameters:
+            self.record['start'] = {
+                name: value.detach().clone()
+                for name, value in unwrap(runner.model).named_parameters()
+            }
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
@@ -62,7 +69,7 @@ class RecordHook(Hook):
                 for sample in data_batch['data_samples']
             ]
         )
-        self.record['losses'].append({key: float(value) for key, value in outputs.items()})
+        self.record['losses'].append({key: float(value.detach()) for key, value in outputs.items()})
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self.record['validations'].append(dict(metrics))
