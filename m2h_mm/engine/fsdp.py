@@ -85,9 +85,8 @@ class ShardedModel(MMFullyShardedDataParallel):
             optim_wrapper.loss_scaler, ShardedGradScaler
         ):
             raise ValueError(
-                'optim_wrapper: loss scaling by AmpOptimWrapper needs use_fsdp=True '
-                'with a sharded model. '
-                'bfloat16 needs none: --amp --cfg-options '
+                'optim_wrapper: loss scaling by AmpOptimWrapper needs use_fsdp=True with a '
+                'sharded model. bfloat16 needs none: --amp --cfg-options '
                 'optim_wrapper.dtype=bfloat16.'
             )
         if optim_wrapper.clip_grad_kwargs and optim_wrapper.grad_name == 'grad_norm':
@@ -121,9 +120,8 @@ class ShardedStrategy(FSDPStrategy):
     ) -> None:
         if not is_distributed():
             raise ValueError(
-                'strategy (ShardedStrategy): there are no processes to share the '
-                'model out to. Start the '
-                'training by tools/dist_train.sh CONFIG PROCESSES, or set '
+                'strategy (ShardedStrategy): there are no processes to share the model out to. '
+                'Start the training by tools/dist_train.sh CONFIG PROCESSES, or set '
                 "runner_type='Runner'."
             )
         model_wrapper = {'type': 'ShardedModel', **(model_wrapper or {})}

@@ -154,8 +154,8 @@ def require_parts(model: nn.Module, parts: Iterable[str]) -> tuple[str, ...]:
     ]
     if missing:
         raise ValueError(
-            f'model.weighting.shared: the model has no parameters in {missing}. Name parts such as '
-            "'neck', 'decoder' or 'decoder.interaction'."
+            f'model.weighting.shared: the model has no parameters in {missing}. Name parts such '
+            "as 'neck', 'decoder' or 'decoder.interaction'."
         )
     return prefixes
 

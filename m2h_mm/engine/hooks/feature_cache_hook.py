@@ -70,9 +70,8 @@ class FeatureCacheHook(Hook):
     def after_run(self, runner: Runner) -> None:
         cache = self._cache
         runner.logger.info(
-            f'FeatureCacheHook: {cache.found} of {cache.images} images were found '
-            f'in {self.folder}, '
-            f'which holds {cache.bytes / 2**30:.2f} GiB.'
+            f'FeatureCacheHook: {cache.found} of {cache.images} images were found in '
+            f'{self.folder}, which holds {cache.bytes / 2**30:.2f} GiB.'
         )
         del cache.backbone.forward
         self._cache = None
@@ -88,10 +87,9 @@ class FeatureCacheHook(Hook):
         model.train(training)
         if drifting or any(parameter.requires_grad for parameter in backbone.parameters()):
             raise ValueError(
-                'FeatureCacheHook: model.backbone is trained, or its norms and '
-                'dropouts are not in eval '
-                'mode, so that its features change. Set model.freeze_backbone=True, '
-                'or take the hook out.'
+                'FeatureCacheHook: model.backbone is trained, or its norms and dropouts are not '
+                'in eval mode, so that its features change. Set model.freeze_backbone=True, or '
+                'take the hook out.'
             )
         description = {
             key: value
@@ -117,9 +115,7 @@ class FeatureCacheHook(Hook):
         cache = self._cache
         if cache.current_fingerprint() != cache.fingerprint:
             raise ValueError(
-                'FeatureCacheHook: the weights of model.backbone changed during the '
-                'run, so that features '
-                'were read that are not its own. Delete '
-                f'{cache.folder / cache.fingerprint}, and keep '
-                'the backbone frozen.'
+                'FeatureCacheHook: the weights of model.backbone changed during the run, so that '
+                'features were read that are not its own. Delete '
+                f'{cache.folder / cache.fingerprint}, and keep the backbone frozen.'
             )

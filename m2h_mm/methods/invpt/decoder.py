@@ -184,11 +184,9 @@ def _check(
 ) -> None:
     if len(in_channels) < 3 or len(set(in_strides)) != 1:
         raise ValueError(
-            'model.decoder (InvPTDecoder): expected at least three maps of one '
-            'resolution, got '
+            'model.decoder (InvPTDecoder): expected at least three maps of one resolution, got '
             f'{len(in_channels)} of strides {tuple(in_strides)}. Use a transformer as '
-            'model.backbone '
-            "(type='DINOv2', type='ViT') with at least three out_indices, and "
+            "model.backbone (type='DINOv2', type='ViT') with at least three out_indices, and "
             'model.neck=None.'
         )
     if not tasks:
@@ -198,11 +196,8 @@ def _check(
     divisor = NUM_HEADS * 2 ** (NUM_STAGES - 1)
     if channels < 1 or extra_channels < 0 or (channels + extra_channels) % divisor:
         raise ValueError(
-            'model.decoder (InvPTDecoder): expected channels + extra_channels to be '
-            'a multiple of '
-            f'{divisor} (halved twice, then split into {NUM_HEADS} heads), got '
-            f'{channels} + '
-            f'{extra_channels} = {channels + extra_channels}. Change '
-            'model.decoder.channels or '
+            'model.decoder (InvPTDecoder): expected channels + extra_channels to be a multiple '
+            f'of {divisor} (halved twice, then split into {NUM_HEADS} heads), got {channels} + '
+            f'{extra_channels} = {channels + extra_channels}. Change model.decoder.channels or '
             'model.decoder.extra_channels.'
         )

@@ -70,17 +70,15 @@ class M2HDecoder(nn.Module):
         super().__init__()
         if set(in_channels) != {channels}:
             raise ValueError(
-                'model.decoder (M2HDecoder): expected every level of its input to '
-                'have '
-                f'channels={channels}, got {tuple(in_channels)}. Set out_channels of '
-                'model.neck and '
-                'channels of model.decoder to the same number.'
+                'model.decoder (M2HDecoder): expected every level of its input to have '
+                f'channels={channels}, got {tuple(in_channels)}. Set out_channels of model.neck '
+                'and channels of model.decoder to the same number.'
             )
         if any(coarse != 2 * fine for fine, coarse in pairwise(in_strides)):
             raise ValueError(
                 'model.decoder (M2HDecoder): expected a pyramid, fine to coarse, whose strides '
-                f'double from level to level, got {tuple(in_strides)}. Behind a plain transformer '
-                "put model.neck=dict(type='TokenReassembly')."
+                f'double from level to level, got {tuple(in_strides)}. Behind a plain '
+                "transformer put model.neck=dict(type='TokenReassembly')."
             )
         if not tasks:
             raise ValueError(

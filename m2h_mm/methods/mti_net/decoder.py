@@ -65,11 +65,9 @@ class MTINetDecoder(nn.Module):
         require_fine_to_coarse('MTINetDecoder', in_strides)
         if len(set(in_strides)) != len(in_strides) or len(in_channels) < 2:
             raise ValueError(
-                'model.decoder (MTINetDecoder): expected a pyramid of at least two '
-                'scales, got '
-                f'{len(in_channels)} maps of strides {tuple(in_strides)}. Behind a '
-                'plain transformer put '
-                "model.neck=dict(type='TokenReassembly')."
+                'model.decoder (MTINetDecoder): expected a pyramid of at least two scales, got '
+                f'{len(in_channels)} maps of strides {tuple(in_strides)}. Behind a plain '
+                "transformer put model.neck=dict(type='TokenReassembly')."
             )
         self.in_channels, self.in_strides = tuple(in_channels), tuple(in_strides)
         self.strides = dict.fromkeys(tasks, in_strides[0])

@@ -173,9 +173,8 @@ class DINOv2(TransformerBackbone):
         if height % PATCH_SIZE or width % PATCH_SIZE:
             raise ValueError(
                 f'DINOv2 needs images whose sides are multiples of {PATCH_SIZE}, got '
-                f'{height}x{width} (HxW). Set '
-                f'model.data_preprocessor.size_divisor={PATCH_SIZE}, which pads images to such a '
-                'size.'
+                f'{height}x{width} (HxW). Set model.data_preprocessor.size_divisor={PATCH_SIZE}, '
+                'which pads images to such a size.'
             )
         patches = self.patch_embed(image)
         positions = interpolate_position_embedding(
@@ -230,8 +229,8 @@ def _settings(arch: str | Mapping[str, Any], out_indices: Sequence[int] | None) 
     if isinstance(arch, str):
         if arch not in ARCHITECTURES:
             raise ValueError(
-                f'model.backbone.arch must be one of {sorted(ARCHITECTURES)} or a '
-                f'dict, got {arch!r}.'
+                f'model.backbone.arch must be one of {sorted(ARCHITECTURES)} or a dict, got '
+                f'{arch!r}.'
             )
         arch = ARCHITECTURES[arch]
     elif not {'embed_dims', 'depth', 'num_heads'} <= set(arch) <= {
@@ -239,8 +238,7 @@ def _settings(arch: str | Mapping[str, Any], out_indices: Sequence[int] | None) 
     }:  # fmt: skip
         raise ValueError(
             'model.backbone.arch as a dict must have embed_dims, depth, num_heads and may have '
-            'ffn, mlp_ratio, '
-            f'stem_channels, got {sorted(arch)}.'
+            f'ffn, mlp_ratio, stem_channels, got {sorted(arch)}.'
         )
     settings = {'ffn': 'mlp', 'mlp_ratio': 4, 'stem_channels': (), **arch}
     if settings['ffn'] not in FEED_FORWARDS:
@@ -261,8 +259,7 @@ def _settings(arch: str | Mapping[str, Any], out_indices: Sequence[int] | None) 
     ):
         raise ValueError(
             'model.backbone.out_indices must be ascending block numbers from 0 to '
-            f'{settings["depth"] - 1}, got '
-            f'{indices}.'
+            f'{settings["depth"] - 1}, got {indices}.'
         )
     return {**settings, 'out_indices': indices}
 
@@ -277,6 +274,5 @@ def _check(img_size: int, init_cfg: Mapping[str, Any] | None) -> None:
     ):
         raise ValueError(
             "model.backbone.init_cfg must be None (from scratch) or dict(type='Pretrained', "
-            "checkpoint='official' | "
-            f'path | URL), got {dict(init_cfg)}.'
+            f"checkpoint='official' | path | URL), got {dict(init_cfg)}."
         )

@@ -53,11 +53,9 @@ def resolve_checkpoint(checkpoint: str, arch: str | Mapping[str, Any], num_regis
     if (name, num_registers) not in PRETRAINED_URLS:
         raise ValueError(
             f"{CONFIG_KEY}='official': there are no official weights for arch={name!r} with "
-            f'num_registers={num_registers}. They exist for arch small, base, large and giant with '
-            '0 or 4 registers. '
-            'Change model.backbone.arch, name a file of your own, or set '
-            'model.backbone.init_cfg=None to train from '
-            'scratch.'
+            f'num_registers={num_registers}. They exist for arch small, base, large and giant '
+            'with 0 or 4 registers. Change model.backbone.arch, name a file of your own, or set '
+            'model.backbone.init_cfg=None to train from scratch.'
         )
     return PRETRAINED_URLS[name, num_registers]
 
@@ -79,9 +77,8 @@ def read_checkpoint(checkpoint: str) -> dict[str, Tensor]:
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise ValueError(
             f'{CONFIG_KEY}: {_location(checkpoint)} is not a file of weights that '
-            'torch.load(weights_only=True) can '
-            f'read ({_first_line(error)}). If its download was cut off, delete it and fetch it '
-            'again.'
+            f'torch.load(weights_only=True) can read ({_first_line(error)}). If its download was '
+            'cut off, delete it and fetch it again.'
         ) from error
     return _official_keys(content, checkpoint)
 
@@ -146,11 +143,10 @@ def _read_file(path: str) -> Any:
     file = Path(path).expanduser()
     if not file.is_file():
         raise FileNotFoundError(
-            f'{CONFIG_KEY}={path!r}: no such file (looked for {file.absolute()}). Put the weights '
-            'there, or point to '
-            f"them with --cfg-options {CONFIG_KEY}=/path/to/file.pth. 'official' downloads the "
-            'weights that fit '
-            'model.backbone.arch; an http(s) URL works as well.'
+            f'{CONFIG_KEY}={path!r}: no such file (looked for {file.absolute()}). Put the '
+            f'weights there, or point to them with --cfg-options {CONFIG_KEY}=/path/to/file.pth. '
+            "'official' downloads the weights that fit model.backbone.arch; an http(s) URL works "
+            'as well.'
         )
     with known_types():
         return torch.load(file, map_location='cpu', weights_only=True)
@@ -164,10 +160,9 @@ def _download(url: str) -> Any:
             )
     except (OSError, HTTPException) as error:
         raise ConnectionError(
-            f'{CONFIG_KEY}: could not download {url} ({_first_line(error)}). Without a connection, '
-            'fetch the file '
-            f'elsewhere and put it at {_location(url)}, or name its place with '
-            f'--cfg-options {CONFIG_KEY}=/path/to/file.pth.'
+            f'{CONFIG_KEY}: could not download {url} ({_first_line(error)}). Without a '
+            f'connection, fetch the file elsewhere and put it at {_location(url)}, or name its '
+            f'place with --cfg-options {CONFIG_KEY}=/path/to/file.pth.'
         ) from error
 
 
@@ -208,9 +203,9 @@ def _official_keys(content: Any, checkpoint: str) -> dict[str, Tensor]:
     ):
         found = _shorten(list(state)) if isinstance(state, Mapping) else type(state).__name__
         raise ValueError(
-            f'{CONFIG_KEY}: {checkpoint} is not a vision transformer: expected the keys cls_token, '
-            'pos_embed, '
-            f'patch_embed.*, blocks.* (also under "backbone."), found {found}.'
+            f'{CONFIG_KEY}: {checkpoint} is not a vision transformer: expected the keys '
+            'cls_token, pos_embed, patch_embed.*, blocks.* (also under "backbone."), found '
+            f'{found}.'
         )
     # Models built with block_chunks name block 3 "blocks.<chunk>.3.".
     return {

@@ -49,9 +49,9 @@ class TransformerBackbone(BaseModule):
         depth = len(self.blocks)
         if isinstance(self.frozen_stages, bool) or not -1 <= self.frozen_stages <= depth:
             raise ValueError(
-                'model.backbone.frozen_stages must be -1 (nothing), 0 (the embedding) or a number '
-                f'of blocks up to {depth}, got {self.frozen_stages!r}. To freeze the whole '
-                'backbone set model.freeze_backbone=True.'
+                'model.backbone.frozen_stages must be -1 (nothing), 0 (the embedding) or a '
+                f'number of blocks up to {depth}, got {self.frozen_stages!r}. To freeze the '
+                'whole backbone set model.freeze_backbone=True.'
             )
         for part in self._frozen_parts():
             part.requires_grad_(False)
@@ -72,9 +72,9 @@ class TransformerBackbone(BaseModule):
         """Say that frozen weights without a checkpoint stay random, which is rarely wanted."""
         if self.frozen_stages >= 0:
             print_log(
-                f'{type(self).__name__}: model.backbone.frozen_stages={self.frozen_stages} without '
-                'model.backbone.init_cfg keeps random weights unless a checkpoint (load_from) '
-                'brings trained ones.',
+                f'{type(self).__name__}: model.backbone.frozen_stages={self.frozen_stages} '
+                'without model.backbone.init_cfg keeps random weights unless a checkpoint '
+                '(load_from) brings trained ones.',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -96,8 +96,7 @@ class ViT(TransformerBackbone):
             init_cfg.get('type') != 'Pretrained' or set(init_cfg) != {'type', 'checkpoint'}
         ):
             raise ValueError(
-                'model.backbone.init_cfg must be None (from scratch) or '
-                "dict(type='Pretrained', "
+                "model.backbone.init_cfg must be None (from scratch) or dict(type='Pretrained', "
                 f'checkpoint=path | URL), got {dict(init_cfg)}.'
             )
         self.out_channels = (embed_dims,) * len(self.out_indices)
@@ -130,9 +129,8 @@ class ViT(TransformerBackbone):
         if height % PATCH_SIZE or width % PATCH_SIZE:
             raise ValueError(
                 f'ViT needs images whose sides are multiples of {PATCH_SIZE}, got '
-                f'{height}x{width} (HxW). '
-                f'Set model.data_preprocessor.size_divisor={PATCH_SIZE}, which pads '
-                'images to such sizes.'
+                f'{height}x{width} (HxW). Set model.data_preprocessor.size_divisor={PATCH_SIZE}, '
+                'which pads images to such sizes.'
             )
         patches = self.patch_embed(image)
         positions = resample_positions(
@@ -152,11 +150,9 @@ class ViT(TransformerBackbone):
                 )
             elif count != self.grid[0] * self.grid[1]:
                 raise ValueError(
-                    f'{CONFIG_KEY}: {checkpoint} has a position embedding of {count} '
-                    'patches, which is no '
-                    f'square and not the {self.grid[0]}x{self.grid[1]} of '
-                    'model.backbone.img_size. '
-                    "Set img_size to the checkpoint's."
+                    f'{CONFIG_KEY}: {checkpoint} has a position embedding of {count} patches, '
+                    f'which is no square and not the {self.grid[0]}x{self.grid[1]} of '
+                    "model.backbone.img_size. Set img_size to the checkpoint's."
                 )
             load_weights(self, state, checkpoint, unused=())
         else:
@@ -208,8 +204,7 @@ def _architecture(arch: str | Mapping[str, Any]) -> tuple[int, int, int]:
     settings = ARCHITECTURES[arch] if isinstance(arch, str) else arch
     if set(settings) != {'embed_dims', 'depth', 'num_heads'}:
         raise ValueError(
-            'model.backbone.arch as a dict must have embed_dims, depth and num_heads, '
-            'got '
+            'model.backbone.arch as a dict must have embed_dims, depth and num_heads, got '
             f'{sorted(settings)}.'
         )
     embed_dims, depth, num_heads = (settings[name] for name in ('embed_dims', 'depth', 'num_heads'))
@@ -232,8 +227,7 @@ def _out_indices(out_indices: Sequence[int] | None, depth: int) -> tuple[int, ..
         or indices[-1] != depth - 1
     ):
         raise ValueError(
-            'model.backbone.out_indices must be ascending block numbers from 0, the '
-            'last one '
+            'model.backbone.out_indices must be ascending block numbers from 0, the last one '
             f'{depth - 1}, the last block, got {indices}.'
         )
     return indices

@@ -1,4 +1,4 @@
-"""Class-balanced binary cross-entropy for edges."""
+"""Class-balanced binary cross-entropy loss for edges."""
 
 from __future__ import annotations
 
@@ -44,9 +44,8 @@ class BalancedBCELoss(nn.Module):
         super().__init__()
         if pos_weight is not None and not 0 <= pos_weight <= 1:
             raise ValueError(
-                'BalancedBCELoss.pos_weight: expected the share of the edge term in '
-                '[0, 1] or None, '
-                f'got {pos_weight}.'
+                'BalancedBCELoss.pos_weight: expected the share of the edge term in [0, 1] or '
+                f'None, got {pos_weight}.'
             )
         self.pos_weight = pos_weight
         self.loss_weight = loss_weight

@@ -1,4 +1,4 @@
-"""Class-balanced cross-entropy of two channels, for saliency."""
+"""Class-balanced cross-entropy loss of two channels, for saliency."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class BalancedCrossEntropyLoss(BalancedBCELoss):
         if pred.shape[1] != 2:
             raise ValueError(
                 'BalancedCrossEntropyLoss: expected a prediction of 2 channels, got '
-                f'{pred.shape[1]}. Set '
-                'tasks.saliency.channels to 2, or use BalancedBCELoss for 1.'
+                f'{pred.shape[1]}. Set tasks.saliency.channels to 2, or use BalancedBCELoss for '
+                '1.'
             )
         return self.loss_weight * balanced_cross_entropy_loss(pred, target, valid, self.pos_weight)

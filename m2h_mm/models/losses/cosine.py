@@ -1,4 +1,4 @@
-"""Angle between normals."""
+"""Cosine loss of normals."""
 
 from __future__ import annotations
 

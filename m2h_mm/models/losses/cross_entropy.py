@@ -1,4 +1,4 @@
-"""Cross-entropy for semantic segmentation."""
+"""Cross-entropy loss of semantic segmentation."""
 
 from __future__ import annotations
 
@@ -62,8 +62,7 @@ class CrossEntropyLoss(nn.Module):
     def forward(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         if self.class_weight is not None and len(self.class_weight) != pred.shape[1]:
             raise ValueError(
-                f'CrossEntropyLoss.class_weight: expected {pred.shape[1]} factors, '
-                'one per channel of the '
-                f'prediction, got {len(self.class_weight)}.'
+                f'CrossEntropyLoss.class_weight: expected {pred.shape[1]} factors, one per '
+                f'channel of the prediction, got {len(self.class_weight)}.'
             )
         return self.loss_weight * cross_entropy_loss(pred, target, valid, self.class_weight)

@@ -1,4 +1,4 @@
-"""Predicted depth and predicted normals should describe one surface."""
+"""The loss that makes predicted depth and predicted normals describe one surface."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class DepthNormalConsistency(ConsistencyLoss):
         super().__init__(detach, loss_weight, name)
         if max_jump is not None and max_jump <= 0:
             raise ValueError(
-                'DepthNormalConsistency.max_jump: expected a relative difference above 0 or None, '
-                f'got {max_jump}.'
+                'DepthNormalConsistency.max_jump: expected a relative difference above 0 or '
+                f'None, got {max_jump}.'
             )
         self.max_jump = max_jump
 

@@ -1,4 +1,4 @@
-"""Predicted edges should be where the predicted segmentation changes."""
+"""The loss that puts predicted edges where the predicted segmentation changes."""
 
 from __future__ import annotations
 

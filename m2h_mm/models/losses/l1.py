@@ -1,4 +1,4 @@
-"""Absolute difference, for depth and normals."""
+"""Absolute difference as a loss, for depth and normals."""
 
 from __future__ import annotations
 

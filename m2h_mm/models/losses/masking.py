@@ -1,4 +1,4 @@
-"""What every loss does with pixels that do not count."""
+"""How the losses leave out pixels that are not valid."""
 
 from __future__ import annotations
 

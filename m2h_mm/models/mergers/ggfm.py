@@ -63,8 +63,7 @@ class GGFM(nn.Module):
         unknown = sorted(set(self.tasks) - set(task_names))
         if unknown:
             raise ValueError(
-                f'model.decoder.merger.tasks (GGFM): the decoder has no {unknown}, '
-                'only '
+                f'model.decoder.merger.tasks (GGFM): the decoder has no {unknown}, only '
                 f'{list(task_names)}. Leave them out, or add them to model.tasks.'
             )
         streams = ('fused', 'unique') if parallel else ('fused', 'attended', 'unique')

@@ -1,4 +1,4 @@
-"""How the tasks' losses are balanced."""
+"""The base class of the loss weightings."""
 
 from __future__ import annotations
 
@@ -37,14 +37,12 @@ class Weighting(nn.Module, ABC):
         if unknown:
             raise ValueError(
                 f'model.weighting ({type(self).__name__}): weights for {unknown}, but '
-                'model.tasks are '
-                f'{list(self.tasks)}. Remove them or add the tasks.'
+                f'model.tasks are {list(self.tasks)}. Remove them or add the tasks.'
             )
         if any(weight < 0 for weight in base_weights.values()):
             raise ValueError(
-                f'model.weighting ({type(self).__name__}): expected weights of at '
-                'least 0, '
-                f'got {base_weights}.'
+                f'model.weighting ({type(self).__name__}): expected weights of at least 0, got '
+                f'{base_weights}.'
             )
         base = torch.tensor([float(base_weights.get(task, 1.0)) for task in self.tasks])
         self.register_buffer('base', base, persistent=False)

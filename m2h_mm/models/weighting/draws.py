@@ -1,4 +1,4 @@
-"""Random numbers that a resumed training goes on with."""
+"""Random numbers that are the same in all processes and go on after resuming."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights from how fast each loss falls."""
+"""DynamicWeightAverage: weights from how fast each loss falls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Constant weights."""
+"""FixedWeighting: constant weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The product of the losses instead of their sum."""
+"""GeometricMeanWeighting: the product of the losses instead of their sum."""
 
 from __future__ import annotations
 

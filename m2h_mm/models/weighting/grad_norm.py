@@ -1,4 +1,4 @@
-"""Weights from the norms of the tasks' gradients."""
+"""GradNorm: weights from the norms of the tasks' gradients."""
 
 from __future__ import annotations
 
@@ -59,8 +59,7 @@ class GradNorm(GradientWeighting):
         super().__init__(tasks, base_weights, shared)
         if alpha < 0 or learning_rate <= 0:
             raise ValueError(
-                'model.weighting (GradNorm): expected alpha >= 0 and learning_rate > '
-                '0, got '
+                'model.weighting (GradNorm): expected alpha >= 0 and learning_rate > 0, got '
                 f'{alpha} and {learning_rate}.'
             )
         self.alpha = alpha

@@ -1,4 +1,4 @@
-"""What weightings that look at the tasks' gradients share."""
+"""The base class of the weightings that look at the tasks' gradients."""
 
 from __future__ import annotations
 
@@ -82,14 +82,11 @@ class GradientWeighting(Weighting):
         chosen = [index for index, count in enumerate(users) if count > 1]
         if not chosen:
             raise ValueError(
-                f'model.weighting ({type(self).__name__}): of the {len(parameters)} '
-                'trainable parameters '
-                f'of {list(self.shared)} none is shared by two of the tasks '
-                f'{list(found)}, so their '
-                'gradients cannot be compared. Name the part of the model that is '
-                'shared in '
-                'model.weighting.shared, or choose a weighting that needs no '
-                'gradients.'
+                f'model.weighting ({type(self).__name__}): of the {len(parameters)} trainable '
+                f'parameters of {list(self.shared)} none is shared by two of the tasks '
+                f'{list(found)}, so their gradients cannot be compared. Name the part of the '
+                'model that is shared in model.weighting.shared, or choose a weighting that '
+                'needs no gradients.'
             )
         shared = [parameters[index] for index in chosen]
         sizes = [parameter.numel() for parameter in shared]

@@ -1,4 +1,4 @@
-"""Gradients without their conflicts."""
+"""PCGrad: gradients of tasks without what they do against each other."""
 
 from __future__ import annotations
 

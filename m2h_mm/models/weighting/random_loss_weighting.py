@@ -1,4 +1,4 @@
-"""Random weights."""
+"""RandomLossWeighting: random weights, the control of those that learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights from learned task uncertainties."""
+"""UncertaintyWeighting: weights from learned task uncertainties."""
 
 from __future__ import annotations
 
