@@ -19,7 +19,8 @@ class ConsistencyContext:
             at the size of the input.
         labels: what each task's own loss was compared with, by task name: ``value (N, C, H, W)``
             and ``valid (N, 1, H, W)``. A task without a label in the batch is nowhere valid.
-        features: what the decoder saw; its ``source`` is what the backbone yielded.
+        features: what the decoder saw; its ``source`` is what the backbone yielded, where there is
+            a neck. None where the model is not in training mode.
         intrinsics: ``cam2img`` ``(N, 3, 3)`` in pixels of the outputs; the identity where the
             camera is not known.
         camera_known: ``(N, 1, 1, 1)`` bool, whether it is.
