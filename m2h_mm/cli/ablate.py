@@ -92,7 +92,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def ablate(args: argparse.Namespace) -> int:
     """Status 1 if a run has failed, 130 if Ctrl-C ended the sweep."""
     from m2h_mm.experiments.sweep import load_sweep
-    from m2h_mm.experiments.sweep_runner import Launcher, refuse_changed, run_all
+    from m2h_mm.experiments.sweep_runner import Launcher, run_all
+    from m2h_mm.experiments.sweep_states import refuse_changed
 
     sweep = load_sweep(args.spec, args.work_dir)
     runs = select(sweep, args.only)
@@ -138,7 +139,7 @@ def select(sweep: Sweep, only: list[str] | None) -> list[Run]:
 
 def print_plan(runs: list[Run], launcher: Launcher) -> None:
     """Each run with its state, and the commands that are left of it."""
-    from m2h_mm.experiments.sweep_runner import CHANGED, FINISHED, RUNNING, differences, state
+    from m2h_mm.experiments.sweep_states import CHANGED, FINISHED, RUNNING, differences, state
 
     for run in runs:
         found = state(run)

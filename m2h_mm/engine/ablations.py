@@ -1,4 +1,4 @@
-"""Ablations: small files of overrides that change one thing in any config."""
+"""Ablations: small files of overrides, each of which changes one thing in any config."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding mistakes in a config before anything is trained: misspelt keys, types and arguments."""
+"""Check of a config before training: misspelt keys, unknown types, wrong arguments."""
 
 from __future__ import annotations
 
@@ -95,9 +95,8 @@ def check_overrides(overrides: Mapping, base: Mapping) -> None:
     unread = [key for key in overrides if key in base and key not in runner_keys()]
     if unread:
         raise ValueError(
-            f'{unread[0]}: this is a variable of the config file, already put where '
-            'it is used; another '
-            'value here has no effect. Override the places that use it (see '
+            f'{unread[0]}: this is a variable of the config file, already put where it is used; '
+            'another value here has no effect. Override the places that use it (see '
             'tools/misc/print_config.py).'
         )
     tasks = set(base.get('tasks') or base.get('model', {}).get('tasks') or ())
@@ -113,8 +112,7 @@ def _check_overrides(overrides: Mapping, base: Any, path: str, tasks: set[str]) 
             if not key.isdigit() or int(key) >= len(base):
                 raise ValueError(
                     f'{here}: {path} is a list of {len(base)}; expected a position '
-                    f'0..{len(base) - 1}, '
-                    f'got {key!r}. To replace the list, give a list.'
+                    f'0..{len(base) - 1}, got {key!r}. To replace the list, give a list.'
                 )
             old = base[int(key)]
         elif key in base:
@@ -200,8 +198,7 @@ def _check_arguments(path: str, part: Mapping) -> None:
     unknown = [key for key in part if key not in known | {'type', '_scope_'}]
     if closed and unknown:
         raise ValueError(
-            f'{path}.{unknown[0]}: {part["type"]} has no argument {unknown[0]!r}; it '
-            'takes '
+            f'{path}.{unknown[0]}: {part["type"]} has no argument {unknown[0]!r}; it takes '
             f'{sorted(known)}.{_did_you_mean(unknown[0], known)}'
         )
 
@@ -224,8 +221,8 @@ def _arguments(kind: Any, path: str) -> tuple[set[str], bool]:
         if cls is None:
             raise ValueError(
                 f'{path}.type: {kind!r} is not '
-                f'registered.{_did_you_mean(kind, _registered(place))} A '
-                'class of your own is registered in a file named by custom_imports.'
+                f'registered.{_did_you_mean(kind, _registered(place))} A class of your own is '
+                'registered in a file named by custom_imports.'
             )
     names, closed = class_arguments(cls)
     return names | extra, closed

@@ -1,4 +1,4 @@
-"""Where the configs that come with this project are, and how they are found by name."""
+"""The folders of the configs that come with this project, and the search by name."""
 
 from __future__ import annotations
 

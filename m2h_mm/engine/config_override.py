@@ -1,4 +1,4 @@
-"""Merging overrides into a config that has been read, as a config with a `_base_` would."""
+"""Overrides, merged into a config as a config with a `_base_` would merge them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One declaration of the tasks in a config, given to its model, data sets and evaluators."""
+"""The tasks that a config declares, given to its model, data sets and evaluators."""
 
 from __future__ import annotations
 

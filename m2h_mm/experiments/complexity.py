@@ -1,4 +1,4 @@
-"""What a model costs before it has run once: operations and parameters, part by part."""
+"""Operations and parameters of a model, counted part by part without weights or data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def build_without_weights(cfg: Config) -> nn.Module:
 
     Args:
         cfg: a config whose ``default_scope`` is in force, see
-            :func:`m2h_mm.cli.common.load_config`.
+            :func:`m2h_mm.engine.config.load_config`.
     """
     try:
         with torch.device('meta'):
@@ -159,8 +159,8 @@ def training_size(cfg: Config) -> tuple[int, int]:
     if size is None:
         raise ValueError(
             f'{cfg.filename}: neither train_dataloader.dataset.pipeline nor '
-            'train_dataloader.dataset says '
-            'a size of the images. Name one on the command line: --size 448 576.'
+            'train_dataloader.dataset says a size of the images. Name one on the command line: '
+            '--size 448 576.'
         )
     return int(size[0]), int(size[1])
 

@@ -58,9 +58,8 @@ class RunComparison:
             if not ids & self.positions.keys():
                 got = f'they are of {sorted(ids)[:NAMED]}' if ids else 'they hold none'
                 raise ValueError(
-                    f'{runs[run]} ({run}): looked for .png, .npy and .mat of the '
-                    f'split {dataset.split!r} '
-                    f'({list(self.positions)[:NAMED]}, ...) in the folders of '
+                    f'{runs[run]} ({run}): looked for .png, .npy and .mat of the split '
+                    f'{dataset.split!r} ({list(self.positions)[:NAMED]}, ...) in the folders of '
                     f'{list(files)}; {got}.'
                 )
 
@@ -83,11 +82,9 @@ class RunComparison:
                 for run, ids in zip(self.found, sets, strict=True)
             )
             raise ValueError(
-                'No frame has a prediction of every '
-                f'run{f" for {task!r}" if task else ""}. Frames of the '
-                f'split {self.dataset.split!r}: {len(self.positions)}; with a '
-                f'prediction: {counts}. '
-                '--frames ID draws frames that some runs lack.'
+                f'No frame has a prediction of every run{f" for {task!r}" if task else ""}. Frames '
+                f'of the split {self.dataset.split!r}: {len(self.positions)}; with a prediction: '
+                f'{counts}. --frames ID draws frames that some runs lack.'
             )
         return common
 

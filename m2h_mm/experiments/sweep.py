@@ -1,4 +1,4 @@
-"""A sweep: one spec that stands for many trainings, each checked before the first one starts."""
+"""Sweeps: one spec becomes many trainings, all checked before the first one starts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each variant of a sweep costs: parameters, operations, latency, memory."""
+"""Parameters, operations, latency and memory of each variant of a sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of a sweep: what is gained against what it costs."""
+"""Plot of a sweep: multi-task gain against latency."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What a sweep has shown: means and spreads over seeds, gains over single-task models, and which
-differences count.
-"""
+"""Results of a sweep: means and spreads over seeds, multi-task gains, differences that count."""
 
 from __future__ import annotations
 
@@ -12,8 +10,8 @@ from typing import Any
 
 from m2h_mm.evaluation.gain import multi_task_gain
 from m2h_mm.experiments.sweep import Sweep
-from m2h_mm.experiments.sweep_runner import FINISHED, state
 from m2h_mm.experiments.sweep_spec import SINGLE_TASK
+from m2h_mm.experiments.sweep_states import FINISHED, state
 from m2h_mm.tasks import Task
 
 GAIN = 'delta_m'

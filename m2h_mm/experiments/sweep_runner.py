@@ -1,133 +1,27 @@
-"""Running a sweep: which runs are done, which are left, and the processes of those that run."""
+"""The processes of a sweep: each run is a training and a test, several at a time."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import torch
-from mmengine.config import Config
 
 from m2h_mm.experiments.sweep import Run
+from m2h_mm.experiments.sweep_states import claim
 from m2h_mm.system import write_atomically
 
-FINISHED, INTERRUPTED, NEW, CHANGED, RUNNING = (
-    'finished',
-    'interrupted',
-    'new',
-    'changed',
-    'running',
-)
 PROGRAM = (sys.executable, '-m', 'm2h_mm')
 POLL_SECONDS = 0.2
+# How much of the log of a failed run is shown.
 LOG_LINES = 8
-_SHOWN = 5
-_MISSING = object()
-
-
-def differences(run: Run) -> list[str]:
-    """``key: old -> new`` for each value in which the folder's ``config.py`` differs from the
-    run's; empty if there is no such file.
-    """
-    if not run.config.is_file():
-        return []
-    old, new = _flatten(Config.fromfile(run.config)._cfg_dict), _flatten(run.cfg._cfg_dict)
-
-    def show(values: Mapping, key: str) -> str:
-        return repr(values[key]) if key in values else '(none)'
-
-    return [
-        f'{key}: {show(old, key)} -> {show(new, key)}'
-        for key in sorted({*old, *new})
-        if old.get(key, _MISSING) != new.get(key, _MISSING)
-    ]
-
-
-def _flatten(value: Any, path: str = '') -> dict[str, Any]:
-    """Dotted keys to values that are no containers, or empty ones."""
-    if isinstance(value, (list, tuple)):
-        value = dict(enumerate(value))
-    if not isinstance(value, Mapping) or not value:
-        return {path: value}
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat.update(_flatten(item, f'{path}.{key}'.lstrip('.')))
-    return flat
-
-
-def state(run: Run) -> str:
-    """One of ``finished``, ``interrupted``, ``new``, ``changed`` (has another config than the
-    spec's), ``running``.
-    """
-    if not run.config.is_file():
-        return NEW
-    if differences(run):
-        return CHANGED
-    if run.results.is_file():
-        return FINISHED
-    lock = claim(run)
-    if lock is None:
-        return RUNNING
-    lock.close()
-    return INTERRUPTED
-
-
-def claim(run: Run) -> TextIO | None:
-    """Take a run for this process and those it hands the file to, until all of them have ended;
-    None if it is taken.
-
-    The lock is the system's: it outlives a killed sweep for as long as a training that it started
-    goes on.
-    """
-    run.folder.mkdir(parents=True, exist_ok=True)
-    file = open(run.folder / '.lock', 'w')
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
-
-
-def refuse_changed(runs: Sequence[Run], force: bool) -> None:
-    """Raise if a run's folder holds another config than the spec's; with ``force`` empty such
-    folders instead.
-
-    Raises:
-        ValueError: with the runs and the keys that differ.
-    """
-    changed = {run: differences(run) for run in runs if state(run) == CHANGED}
-    if force:
-        for run in changed:
-            lock = claim(run)
-            if lock is None:
-                raise ValueError(
-                    f'{run.name}: the spec has changed, but the run of the old one '
-                    'still goes on in '
-                    f'{run.folder}. Wait for it, or end it.'
-                )
-            shutil.rmtree(run.folder)
-            lock.close()
-    elif changed:
-        lines = [
-            f'  {run.name}: {"; ".join(found[:_SHOWN])}{" ..." if len(found) > _SHOWN else ""}'
-            for run, found in changed.items()
-        ]
-        raise ValueError(
-            'The spec has changed since these runs were started (key: then -> now):\n'
-            + '\n'.join(lines)
-            + '\nTo start them afresh, add --force; to keep them, choose another '
-            '--work-dir.'
-        )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What the file of a sweep may say."""
+"""The keys of a sweep's spec, and the check of their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of a sweep: Markdown to read, CSV and JSON to work with."""
+"""Tables of a sweep: Markdown to read, CSV and JSON to work with."""
 
 from __future__ import annotations
 
@@ -98,34 +98,30 @@ def _caption(summary: Mapping[str, Any]) -> str:
     if any(cell['std'] is not None for row in rows.values() for cell in row['cells'].values()):
         lines += [
             f'Mean ± standard deviation over seeds. {ALIKE}: not told apart from '
-            f'`{summary["reference"]}`: '
-            '|difference| ≤ √(s_a² + s_b²) of the two standard deviations. Bold: better than '
-            'every other variant '
-            'by more than that.'
+            f'`{summary["reference"]}`: |difference| ≤ √(s_a² + s_b²) of the two standard '
+            'deviations. Bold: better than every other variant by more than that.'
         ]
     if any(len(cell['values']) == 1 for row in rows.values() for cell in row['cells'].values()):
         lines += [
-            'Of one seed there is no spread: whether its differences count cannot be said, '
-            'and none is marked.'
+            'Of one seed there is no spread: whether its differences count cannot be said, and '
+            'none is marked.'
         ]
     if GAIN in summary['columns']:
         lines += [
-            f'{_label(GAIN)}: mean relative gain of the headline metrics over the mean of '
-            'the single-task models '
-            'over their seeds; its deviation is that of the variant alone. Single task: one '
-            'model per task, '
-            'parameters, GMACs and latencies summed, the largest peak memory.'
+            f'{_label(GAIN)}: mean relative gain of the headline metrics over the mean of the '
+            'single-task models over their seeds; its deviation is that of the variant alone. '
+            'Single task: one model per task, parameters, GMACs and latencies summed, the largest '
+            'peak memory.'
         ]
         if all(row['cells'][GAIN]['mean'] is None for row in rows.values()):
             lines += [
-                f'There is no {_label(GAIN)} yet: it takes a finished single-task run of '
-                'every task, and metrics '
-                'other than 0.'
+                f'There is no {_label(GAIN)} yet: it takes a finished single-task run of every '
+                'task, and metrics other than 0.'
             ]
     timed = (
         f'latency is the median of {costs["repeats"]} calls, the variants in turn, on '
-        f'{costs["device"]}, '
-        f'{costs["threads"]} threads; memory is what one call allocates at its peak'
+        f'{costs["device"]}, {costs["threads"]} threads; memory is what one call allocates at its '
+        'peak'
         if costs['repeats']
         else 'latency and memory were not measured'
     )

@@ -1,4 +1,4 @@
-"""How long calls take and how much memory, measured so that ratios hold."""
+"""Time and peak memory of calls, measured in turn so that their ratios hold."""
 
 from __future__ import annotations
 
@@ -44,8 +44,7 @@ def time_calls(
     """
     if not functions or repeats < 1 or warmup < 0:
         raise ValueError(
-            'time_calls: expected at least one function, repeats >= 1 and warmup >= '
-            '0, got '
+            'time_calls: expected at least one function, repeats >= 1 and warmup >= 0, got '
             f'{len(functions)}, {repeats} and {warmup}.'
         )
     times: dict[str, list[float]] = {name: [] for name in functions}

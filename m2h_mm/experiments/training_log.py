@@ -1,4 +1,4 @@
-"""The curves that a training has logged."""
+"""Curves of losses, weights and metrics, read from the log of a training."""
 
 from __future__ import annotations
 
@@ -78,11 +78,9 @@ def read_training_log(work_dir: str | Path) -> dict[str, Curve]:
             joined = [point for point in joined if point[0] < begin] + points
     if not joined:
         raise FileNotFoundError(
-            f'Work dir {work_dir}: no log of a training; looked for lines in '
-            f'{work_dir}/<time '
+            f'Work dir {work_dir}: no log of a training; looked for lines in {work_dir}/<time '
             'stamp>/vis_data/*.json. A training writes them with '
-            "vis_backends=[dict(type='LocalVisBackend')], every "
-            'default_hooks.logger.interval '
+            "vis_backends=[dict(type='LocalVisBackend')], every default_hooks.logger.interval "
             'iterations.'
         )
     found: dict[str, dict[int, float]] = {}
@@ -112,14 +110,12 @@ def _read_points(path: Path) -> list[tuple[int, dict[str, float]]]:
             if number == len(lines):
                 break
             raise ValueError(
-                f'{path}, line {number}: expected one JSON object per line ({error}). '
-                'Repair or delete '
-                'the line.'
+                f'{path}, line {number}: expected one JSON object per line ({error}). Repair or '
+                'delete the line.'
             ) from error
         if not isinstance(record, Mapping) or not isinstance(record.get('step'), int):
             raise ValueError(
-                f'{path}, line {number}: expected what mmengine logs, an object with '
-                "a 'step', got "
+                f"{path}, line {number}: expected what mmengine logs, an object with a 'step', got "
                 f'{line[:60]!r}. Move other JSON files out of vis_data.'
             )
         latest = max(latest, record['step'])
