@@ -17,6 +17,7 @@ import torch
 from rich.progress import track
 
 from m2h_mm.datasets import RoomsDataset
+from m2h_mm.datasets.transforms.packing import pack_label
 from m2h_mm.tasks import Edge
 from m2h_mm.tasks.edge.boundary_matching import match_boundaries
 from m2h_mm.tasks.edge.metric import EdgeMetric
@@ -72,11 +73,9 @@ def evaluate(metric: EdgeMetric, paths: list[str]) -> dict:
     seconds, memory = [], []
     for index, path in enumerate(track(paths, description=metric.protocol)):
         label = Edge().read(path)
-        pred = torch.from_numpy(noisy_prediction(label, index))[None]
+        pred = torch.from_numpy(noisy_prediction(label.value, index))[None]
         start = time.perf_counter()
-        fields = dict(
-            gt_edge_map=dict(data=torch.from_numpy(label)[None]), pred_edge_map=dict(data=pred)
-        )
+        fields = dict(gt_edge=pack_label(label), pred_edge=dict(data=pred))
         metric.process(None, [fields])
         seconds.append(time.perf_counter() - start)
         memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
@@ -97,9 +96,9 @@ def matches(
     paths: list[str], size: tuple[int, int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray, float]]:
     """Pairs of thin maps as the protocol matches them, at ``size``, and their radius."""
-    boundary = EdgeMetric(**PROTOCOL).boundary
+    boundary = EdgeMetric(Edge(), **PROTOCOL).boundary
     for index, path in enumerate(paths):
-        label = cv2.resize(Edge().read(path), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        label = Edge().read(path).resize(size).value
         truth, edges = (
             boundary.prepare_truth(label),
             boundary.prepare_edges(noisy_prediction(label, index)),
@@ -128,12 +127,12 @@ def main() -> None:
     args = parse_args()
     size = tuple(args.size)
     paths = labels(args.data_root, args.frames, size)
-    warm_up = EdgeMetric(**PROTOCOL)
+    warm_up = EdgeMetric(Edge(), **PROTOCOL)
     evaluate(warm_up, paths[:1])  # compiles
 
     some = paths[: args.match_frames]
     report = dict(
-        evaluation=evaluate(EdgeMetric(**PROTOCOL, num_threads=args.threads), paths),
+        evaluation=evaluate(EdgeMetric(Edge(), **PROTOCOL, num_threads=args.threads), paths),
         matching=[
             time_matches(some, (round(480 * scale), round(640 * scale)))
             for scale in (0.25, 0.5, 1, 2)
@@ -145,7 +144,8 @@ def main() -> None:
             }
             for report in (
                 evaluate(
-                    EdgeMetric(**PROTOCOL, num_thresholds=count, num_threads=args.threads), some
+                    EdgeMetric(Edge(), **PROTOCOL, num_thresholds=count, num_threads=args.threads),
+                    some,
                 )
                 for count in (5, 11, 25, 50, 101)
             )

@@ -199,14 +199,15 @@ def random_samples(cell: Cell) -> list[MultiTaskDataSample]:
     samples = []
     for _ in range(cell.batch_size):
         labels = dict(
-            gt_sem_seg=(40 * uniform(1)).long(),
-            gt_depth_map=0.5 + 8 * uniform(1),
-            gt_normal_map=F.normalize(uniform(3) - 0.5, dim=0),
-            gt_edge_map=(uniform(1) > 0.9).float(),
+            gt_semseg=(40 * uniform(1)).long(),
+            gt_depth=0.5 + 8 * uniform(1),
+            gt_normals=F.normalize(uniform(3) - 0.5, dim=0),
+            gt_edge=(uniform(1) > 0.9).float(),
         )
         sample = MultiTaskDataSample(metainfo=dict(cam2img=camera, ori_shape=cell.size))
         for field, label in labels.items():
-            sample.set_field(PixelData(data=label.to(cell.device)), field)
+            valid = torch.ones(1, height, width, dtype=torch.bool, device=cell.device)
+            sample.set_field(PixelData(data=label.to(cell.device), valid=valid), field)
         samples.append(sample)
     return samples
 

@@ -43,7 +43,7 @@ from m2h_mm.datasets import DrawIndex, RoomsDataset
 from m2h_mm.engine.config import CONFIGS
 from m2h_mm.evaluation.report import versions, write_report
 from m2h_mm.experiments.timing import StageClock
-from m2h_mm.registry import METRICS, MODELS
+from m2h_mm.registry import EVALUATOR, MODELS
 from m2h_mm.tasks import Task
 
 HOST_ITERATIONS = 100  # two intervals between logs
@@ -85,7 +85,6 @@ def parse_args() -> argparse.Namespace:
 
 
 # ---- loading
-# -------------------------------------------------------------------------------------------------------
 def set_crop(rooms: RoomsDataset, crop: Sequence[int]) -> None:
     sized = [step for step in rooms.pipeline.transforms if getattr(step, 'size', None)]
     if not sized:
@@ -118,7 +117,6 @@ def time_waits(cfg: Config, seconds: Sequence[float], batches: int) -> dict[str,
 
 
 # ---- evaluation
-# ----------------------------------------------------------------------------------------------------
 def imagine(task: Task, label: Tensor, seed: int) -> Tensor:
     """A prediction ``(C, H, W)`` not far from the truth."""
     noise = torch.randn(label.shape, generator=torch.Generator().manual_seed(seed))
@@ -172,17 +170,16 @@ def evaluate(cfg: Config, frames: RoomsDataset, count: int, network: StandIn | N
 
 def chosen_metrics(cfg: Config) -> dict[str, BaseMetric]:
     """Those of the test, and of the validation those that are others."""
-    test, val = cfg.test_evaluator.metrics, cfg.val_evaluator.metrics
-    chosen = {f'metric {name}': METRICS.build(metric) for name, metric in test.items()}
+    test, val = cfg.test_evaluator, cfg.val_evaluator
+    chosen = {f'metric {metric.prefix}': metric for metric in EVALUATOR.build(test).metrics}
     return chosen | {
-        f'metric {name}, validation': METRICS.build(metric)
-        for name, metric in val.items()
-        if metric != test.get(name)
+        f'metric {metric.prefix}, validation': metric
+        for metric in EVALUATOR.build(val).metrics
+        if val.metrics.get(metric.prefix) != test.metrics.get(metric.prefix)
     }
 
 
 # ---- report
-# --------------------------------------------------------------------------------------------------------
 def milliseconds(clock: StageClock, count: int) -> Stages:
     """By stage, of the last ``count`` rounds."""
     rounds = clock.rounds[-count:]

@@ -78,11 +78,10 @@ def random_batch(model: nn.Module, size: tuple[int, int], count: int) -> dict:
     ]
     for sample in samples:
         for task in model.tasks.values():
-            label = torch.rand(task.label_channels, *size) + 1
-            sample.set_field(
-                PixelData(data=label if len(label) > 1 or task.name == 'depth' else label.byte()),
-                task.gt_field,
-            )
+            # Between 0.5 and 1.5: a depth above 0, and the classes 0 and 1.
+            label = torch.rand(task.label_channels, *size) + 0.5
+            valid = torch.ones(1, *size, dtype=torch.bool)
+            sample.set_field(PixelData(data=label, valid=valid), task.gt_field)
     return dict(inputs=torch.randint(0, 256, (count, 3, *size)), data_samples=samples)
 
 

@@ -65,10 +65,10 @@ def build_step(cfg: Config, weighting: str, args: argparse.Namespace) -> SimpleN
     samples = [MultiTaskDataSample(metainfo=dict(cam2img=camera)) for _ in range(args.batch_size)]
     for sample in samples:
         for task in model.tasks.values():
+            # Between 0.5 and 1.5: a depth above 0, and the classes 0 and 1.
             label = torch.rand(task.label_channels, *args.size) + 0.5
-            sample.set_field(
-                PixelData(data=label if task.void == 0 else label.byte()), task.gt_field
-            )
+            valid = torch.ones(1, *args.size, dtype=torch.bool)
+            sample.set_field(PixelData(data=label, valid=valid), task.gt_field)
     batch = dict(
         inputs=torch.randint(0, 256, (args.batch_size, 3, *args.size)).float(), data_samples=samples
     )

@@ -29,7 +29,11 @@ DATASETS = _child('DATASETS', 'm2h_mm.datasets')
 DATA_SAMPLERS = _child('DATA_SAMPLERS', 'm2h_mm.datasets')
 TRANSFORMS = _child('TRANSFORMS', 'm2h_mm.datasets.transforms')
 MODELS = _child('MODELS', 'm2h_mm.models', 'm2h_mm.methods')
-METRICS = _child('METRICS', *(f'm2h_mm.tasks.{name}.metric' for name in TASK_FOLDERS))
+METRICS = _child(
+    'METRICS',
+    'm2h_mm.tasks.error_metric',
+    *(f'm2h_mm.tasks.{name}.metric' for name in TASK_FOLDERS),
+)
 EVALUATOR = _child('EVALUATOR', 'm2h_mm.evaluation')
 VISUALIZERS = _child('VISUALIZERS', 'm2h_mm.visualization')
 VISBACKENDS = _child('VISBACKENDS', 'm2h_mm.visualization')

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from label_fields import label_field
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.structures import PixelData
 
 from m2h_mm.engine.config import CONFIGS, ablation_names, apply_ablation, load_config, share_tasks
 from m2h_mm.engine.config_check import check_config, class_arguments
@@ -150,9 +150,7 @@ def take_a_step(cfg: Config) -> None:
     ]
     for task in model.tasks.values():
         label = torch.ones(task.label_channels, *size) / task.label_channels**0.5
-        samples[0].set_field(
-            PixelData(data=label if label.shape[0] > 1 else label.byte()), task.gt_field
-        )
+        samples[0].set_field(label_field(label), task.gt_field)
     parts = [
         part
         for part in (model.neck, model.decoder, *model.heads.values())

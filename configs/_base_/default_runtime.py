@@ -31,6 +31,7 @@ default_hooks = dict(
             'delta_m',
         ],
         less_keys=[
+            '/error',
             '/rmse',
             '/abs_rel',
             '/sq_rel',

@@ -32,22 +32,9 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-val_evaluator = dict(
-    _delete_=True,
-    type='MixedEvaluator',
-    metrics=dict(
-        rooms={{_base_.val_evaluator.metrics}},
-        depth_rooms={{_base_.val_evaluator.metrics.depth}},
-        class_rooms={{_base_.val_evaluator.metrics.semseg}},
-    ),
+evaluated = dict(
+    rooms=dict(), depth_rooms=dict(tasks=['depth']), class_rooms=dict(tasks=['semseg'])
 )
-test_evaluator = dict(
-    _delete_=True,
-    type='MixedEvaluator',
-    metrics=dict(
-        rooms={{_base_.test_evaluator.metrics}},
-        depth_rooms={{_base_.test_evaluator.metrics.depth}},
-        class_rooms={{_base_.test_evaluator.metrics.semseg}},
-    ),
-)
+val_evaluator = dict(type='MixedEvaluator', datasets=evaluated)
+test_evaluator = dict(type='MixedEvaluator', datasets=evaluated)
 default_hooks = dict(checkpoint=dict(save_best='rooms/semseg/mIoU'))

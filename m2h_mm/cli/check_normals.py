@@ -148,5 +148,5 @@ def rewrite(dataset: BaseDataset, axes: str, folder: Path) -> None:
             f'--rewrite: {folder} holds the normals themselves. Choose another folder.'
         )
     for path in track(paths, description='Rewriting'):
-        task.write_prediction(to_ours(task.read(path), axes), folder / f'{path.stem}.png')
+        task.write_prediction(to_ours(task.read(path).value, axes), folder / f'{path.stem}.png')
     print(f'{len(paths)} files, from {axes} to {OURS}: {folder.resolve()}')

@@ -12,11 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from m2h_mm.structures import Label
 from m2h_mm.system import available_cores
-from m2h_mm.tasks import Semseg, Task
 
 from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, frame_size, index_folder, read_cameras
-from .label_checks import find_oddities
 from .multitask_dataset import MultiTaskDataset
 from .normals_check import require_our_normals
 from .transforms.loading import LoadMultiTaskImage, LoadMultiTaskLabels, require_size
@@ -121,9 +120,9 @@ def inspect_dataset(
         frames={split: len(set(lists.get(split, ()))) for split in splits},
         totals={split: {name: Totals() for name in dataset.tasks} for split in splits},
         classes={
-            name: class_names(dataset, task)
+            name: classes
             for name, task in dataset.tasks.items()
-            if hasattr(task, 'num_classes')
+            if (classes := task.class_names(dataset.metainfo))
         },
         findings=list(_check_names(root, images, labels, lists, splits)),
     )
@@ -158,21 +157,6 @@ def inspect_dataset(
             )
     report.findings += _check_classes(report)
     return report
-
-
-def class_names(dataset: MultiTaskDataset, task: Task) -> list[str]:
-    """Names of a task's classes, or their ids where the data set does not name them."""
-    if task.gt_field == Semseg.gt_field:
-        names = dataset.metainfo.get('classes') or ()
-        if dataset.class_table is not None:
-            return list(names)
-    else:
-        names = getattr(task, 'classes', ())
-    return (
-        list(names)
-        if len(names) == task.num_classes
-        else [str(index) for index in range(task.num_classes)]
-    )
 
 
 def _index(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
@@ -252,8 +236,6 @@ def _inspect_frame(
                 require_size(name, path, label_size, image, size)
             results = dict(
                 tasks=dataset.tasks,
-                reduce_zero_label=dataset.reduce_zero_label,
-                class_table=dataset.class_table,
                 img_path=str(image),
                 ori_shape=size or label_size,
                 label_paths={name: str(path)},
@@ -264,15 +246,13 @@ def _inspect_frame(
             continue
         intact[name] = str(path)
         findings += [
-            Finding(f'{name} label: {what}', f'{path}: {share:.2%} of the pixels')
-            for what, share in find_oddities(task, path, label)
+            Finding(f'{name} label: {what}', f'{path}: {odd.mean():.2%} of the pixels')
+            for what, odd in task.inspect(path, label).items()
+            if odd.any()
         ]
-        totals[name] = Totals(
-            1,
-            label.shape[0] * label.shape[1],
-            int(task.valid_pixels(label).sum()),
-            task.label_statistics(to_tensor(label)),
-        )
+        packed = Label(to_tensor(label.value), to_tensor(label.valid))
+        counted = task.truth(packed).valid
+        totals[name] = Totals(1, counted.numel(), int(counted.sum()), task.label_statistics(packed))
     camera = camera or (dataset.default_camera(size) if size else None)
     return _Frame(dict(frame_id=frame_id, camera=camera, label_paths=intact), totals, findings)
 

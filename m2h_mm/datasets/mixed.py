@@ -8,7 +8,6 @@ from itertools import zip_longest
 from mmengine.dataset import ConcatDataset
 
 from m2h_mm.registry import DATASETS
-from m2h_mm.tasks import Semseg
 
 from .multitask_dataset import MultiTaskDataset
 
@@ -86,7 +85,7 @@ class MixedDataset(ConcatDataset):
         segmented = {
             name: member
             for name, member in zip(self.names, self.datasets, strict=True)
-            if any(task.gt_field == Semseg.gt_field for task in member.tasks.values())
+            if any(task.classes_of_dataset for task in member.tasks.values())
         }
         if not segmented:
             return self.datasets[0]

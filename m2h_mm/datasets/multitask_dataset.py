@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,13 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from m2h_mm.registry import DATASETS, SCOPE, TRANSFORMS
-from m2h_mm.tasks import build_tasks
+from m2h_mm.tasks import Task, build_tasks
+from m2h_mm.tasks.semseg import ClassIds, class_table
 
 from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, frame_size, index_folder, read_cameras
 from .normals_check import require_our_normals
 from .samplers import DrawIndex
-from .transforms.loading import LoadMultiTaskLabels, class_table, require_size
+from .transforms.loading import LoadMultiTaskLabels, require_size
 
 # Headers are small: the time goes into waiting for the disk, which threads overlap.
 HEADER_THREADS = 8
@@ -41,10 +43,9 @@ class MultiTaskDataset(BaseDataset):
 
     A sample starts its way through the pipeline as a dict with ``img_path``, ``frame_id``,
     ``label_paths`` (task name to path), ``ori_shape`` (H, W), ``cam2img`` (3, 3) float64 in pixels
-    (absent where the camera is unknown), ``tasks`` (name to :class:`Task`), ``reduce_zero_label``,
-    ``class_table`` (of ``class_map``, or None), and ``rng``, the one source of randomness for all
-    transforms. It follows from the draw when the index is a :class:`DrawIndex` (see
-    :class:`SeededInfiniteSampler`), else from NumPy's global generator.
+    (absent where the camera is unknown), ``tasks`` (name to :class:`Task`), and ``rng``, the one
+    source of randomness for all transforms. It follows from the draw when the index is a
+    :class:`DrawIndex` (see :class:`SeededInfiniteSampler`), else from NumPy's global generator.
 
     Args:
         data_root: the folder above.
@@ -99,9 +100,9 @@ class MultiTaskDataset(BaseDataset):
         self.on_bad_sample = on_bad_sample
         self.split = split
         self.check_normals = check_normals
-        self.tasks = build_tasks(tasks)
-        self.reduce_zero_label = reduce_zero_label
-        self.class_table: np.ndarray | None = None
+        # How this data set's files number the classes is its own; the tasks read them accordingly.
+        self.class_ids = ClassIds(first=int(reduce_zero_label))
+        self.tasks = self._reading(build_tasks(tasks))
         transforms = [
             TRANSFORMS.build({'_scope_': SCOPE, **step}) if isinstance(step, Mapping) else step
             for step in pipeline
@@ -127,9 +128,14 @@ class MultiTaskDataset(BaseDataset):
                 'classes or their names; '
                 f'got {space!r} and {class_map!r}.'
             )
-        self.class_table = class_table(class_map, self._metainfo.get('classes', ()), classes)
+        table = class_table(class_map, self._metainfo.get('classes', ()), classes)
+        self.class_ids = replace(self.class_ids, table=table)
+        self.tasks = self._reading(self.tasks)
         self._metainfo['classes'] = tuple(classes)
         self._metainfo.pop('palette', None)
+
+    def _reading(self, tasks: Mapping[str, Task]) -> dict[str, Task]:
+        return {name: task.with_class_ids(self.class_ids) for name, task in tasks.items()}
 
     def default_camera(self, size: tuple[int, int]) -> Sequence[float] | None:
         """``(fx, fy, cx, cy)`` in pixels of a frame of ``size`` (H, W) that ``cameras.json`` does
@@ -138,7 +144,7 @@ class MultiTaskDataset(BaseDataset):
         return None
 
     # ---- building
-    # --------------------------------------------------------------------------------------------------
+
     def load_data_list(self) -> list[dict]:
         """One entry per frame of the split, after everything that can be checked without decoding
         was checked.
@@ -253,7 +259,7 @@ class MultiTaskDataset(BaseDataset):
             for tries, data in enumerate(labelled, start=1):
                 try:
                     load(
-                        {**self._shared(), **data, 'label_paths': {name: data['label_paths'][name]}}
+                        dict(data, tasks=self.tasks, label_paths={name: data['label_paths'][name]})
                     )
                     break
                 except (ValueError, OSError):
@@ -303,11 +309,6 @@ class MultiTaskDataset(BaseDataset):
         return self.on_bad_sample == 'skip' and not self.test_mode
 
     # ---- samples
-    # ---------------------------------------------------------------------------------------------------
-    def _shared(self) -> dict:
-        return dict(
-            tasks=self.tasks, reduce_zero_label=self.reduce_zero_label, class_table=self.class_table
-        )
 
     def prepare_data(self, idx: int) -> dict:
         """The sample ``idx`` after the pipeline; where it is bad and bad samples are skipped,
@@ -345,7 +346,7 @@ class MultiTaskDataset(BaseDataset):
         results = self.get_data_info(idx)
         if 'error' in results:
             raise ValueError(results['error'])
-        results.update(self._shared(), rng=rng)
+        results.update(tasks=self.tasks, rng=rng)
         if skipped:
             results['skipped'] = tuple(skipped)
         camera = results.pop('camera')

@@ -1,4 +1,4 @@
-"""Whether the normals of a data set are in our convention."""
+"""The check that a data set's normals are in our convention."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def measure_agreement(
     pairs = []
     for data in (usable[index] for index in chosen):
         try:
-            maps = [tasks[name].read(data['label_paths'][name]) for name in (DEPTH, NORMALS)]
+            maps = [tasks[name].read(data['label_paths'][name]).value for name in (DEPTH, NORMALS)]
         except (ValueError, OSError):
             if not skip_unreadable:
                 raise

@@ -134,8 +134,8 @@ def _check_new_key(
 ) -> None:
     if key == 'type' or key in tasks or path.split('.')[-1] == 'tasks':
         return
-    # The class of a task is registered under the task's name.
-    if kind is None and path.split('.')[-2:-1] == ['tasks']:
+    # The class of a task, and of its metric, is registered under the task's name.
+    if kind is None and path.split('.')[-2:-1] in (['tasks'], ['metrics']):
         kind = path.split('.')[-1]
     known, closed = (runner_keys(), True) if not path else _arguments(kind, path)
     if (

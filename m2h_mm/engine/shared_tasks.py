@@ -56,6 +56,8 @@ def share_tasks(cfg: Config) -> Config:
         evaluator = cfg.get(key)
         if isinstance(evaluator, Mapping) and _asks_for_tasks(EVALUATOR, evaluator):
             evaluator['tasks'] = _complete(evaluator.get('tasks'), tasks)
+            # Without this key mmengine takes the evaluator for a metric.
+            evaluator.setdefault('metrics', {})
     return cfg
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from m2h_mm.registry import METRICS, MODELS
+from m2h_mm.evaluation.metrics import task_of
+from m2h_mm.registry import MODELS
 from m2h_mm.tasks import Task, build_tasks
 
 from .config_check import class_arguments
@@ -140,32 +141,26 @@ def _restrict_dataset(dataset: Mapping, gone: set[str]) -> Mapping | None:
     return dataset
 
 
-def _restrict_evaluator(evaluator: Any, gone: set[str]) -> Any:
-    """An evaluator, a metric, a list of metrics or a dict of them, without those of tasks that are
-    gone.
-    """
-    if isinstance(evaluator, Mapping) and 'metrics' in evaluator:
-        evaluator = {**evaluator, 'metrics': _restrict_evaluator(evaluator['metrics'], gone)}
-        if 'tasks' in evaluator:
-            evaluator['tasks'] = _without(evaluator['tasks'], gone)
-        return evaluator
-    if isinstance(evaluator, Mapping) and 'type' not in evaluator:
-        kept = {}
-        for name, metric in evaluator.items():
-            if name in gone or (metric and 'type' in metric and _task_of(metric) in gone):
-                continue
-            if metric and 'type' not in metric:  # those of one data set of several
-                metric = _restrict_evaluator(metric, gone)
-                if not metric:
-                    continue
-            kept[name] = metric
-        return kept
-    metrics = evaluator if isinstance(evaluator, (list, tuple)) else [evaluator]
-    return [metric for metric in metrics if _task_of(metric) not in gone]
-
-
-def _task_of(metric: Mapping) -> str | None:
-    return metric.get('prefix') or getattr(METRICS.get(metric['type']), 'default_prefix', None)
+def _restrict_evaluator(evaluator: Mapping, gone: set[str]) -> dict:
+    """An evaluator, or a member's part of a ``MixedEvaluator``, without the tasks that are gone."""
+    evaluator = dict(evaluator or {})
+    if 'tasks' in evaluator:
+        evaluator['tasks'] = _without(evaluator['tasks'], gone)
+    if evaluator.get('metrics'):
+        evaluator['metrics'] = {
+            name: metric
+            for name, metric in evaluator['metrics'].items()
+            if task_of(name, metric) not in gone
+        }
+    if 'datasets' in evaluator:
+        members = {
+            name: _restrict_evaluator(member, gone)
+            for name, member in evaluator['datasets'].items()
+        }
+        evaluator['datasets'] = {
+            name: member for name, member in members.items() if member.get('tasks', True)
+        }
+    return evaluator
 
 
 def _choose_best(cfg: Config, kept: Mapping[str, Task], gone: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""The yardstick of a first training: what one learns without looking at the image."""
+"""The score of the best constant prediction, which a first training is compared with."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 from torch.utils.data import DataLoader, Dataset
 
+from m2h_mm.structures.label import read_label
 from m2h_mm.tasks import Task
 
 MAX_FRAMES = 500
@@ -33,10 +34,9 @@ def evaluate_constant_predictor(
     for index in np.unique(np.linspace(0, len(train_set) - 1, MAX_FRAMES).astype(int)):
         sample = train_set[int(index)]['data_samples']
         for name, task in tasks.items():
-            if task.gt_field in sample:
-                totals[name] = totals.get(name, 0) + task.label_statistics(
-                    sample.get(task.gt_field).data
-                )
+            label = read_label(sample, task.gt_field)
+            if label is not None:
+                totals[name] = totals.get(name, 0) + task.label_statistics(label)
     constants = {name: tasks[name].constant_prediction(total) for name, total in totals.items()}
 
     for batch in test_loader:

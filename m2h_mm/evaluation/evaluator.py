@@ -10,19 +10,23 @@ from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 
-import torch
 from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.logging import print_log
 
 from m2h_mm.evaluation.gain import task_gains
+from m2h_mm.evaluation.metrics import build_metrics
 from m2h_mm.registry import EVALUATOR
+from m2h_mm.tasks import Task, build_tasks
 from m2h_mm.tasks.pooled_metric import PooledMetric
 
 
 @EVALUATOR.register_module()
 class MultiTaskEvaluator(Evaluator):
-    """Merges the metrics, each named ``task/metric``, and adds the multi-task gain over single-task
-    models.
+    """The metric of every task, each named ``task/measure``, and the multi-task gain over
+    single-task models.
+
+    The metric of a task is the one registered under its kind, or
+    :class:`~m2h_mm.tasks.error_metric.ErrorMetric` where there is none.
 
     With a ``reference`` there are further keys, in percent, positive if better than the reference:
     ``gain/<task>``, of the task's headline metric, and ``delta_m``, the mean over the tasks:
@@ -31,10 +35,13 @@ class MultiTaskEvaluator(Evaluator):
     yields the headline measure.
 
     Args:
-        metrics: configs of the metrics, or built ones: one, a list, or a dict under any names, for
-            instance the tasks', of which a config that inherits it can change one, or leave one out
-            by setting it to None.
-        reference: what single-task models reach: a dict of ``'task/metric'`` to value; or a JSON
+        tasks: name to arguments of each task, see :func:`m2h_mm.tasks.build_tasks`; a config's
+            top-level ``tasks`` are filled in.
+        metrics: by task, the arguments of its metric (``edge=dict(preset='mtl')``), or None to
+            leave it out. A further key with ``type`` and ``task`` adds a metric:
+            ``depth_near=dict(type='depth', task='depth', max_depth=3.0)``. Default: every task's
+            own, with its defaults.
+        reference: what single-task models reach: a dict of ``'task/measure'`` to value; or a JSON
             file, or several, one per single-task model for instance. A file holds such a dict, or
             is what ``tools/test.py --out`` writes. It must name the headline metric of every
             evaluated task (``semseg/mIoU``, ``depth/rmse``, ``normals/mean``, ``edge/odsF``, ...),
@@ -42,18 +49,19 @@ class MultiTaskEvaluator(Evaluator):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a file that is not of this form, a headline metric that is missing, 0 or not a
-            number, two files that disagree on one, or two metrics that yield the same key.
+        ValueError: a metric of an unknown task; a file that is not of this form, a headline metric
+            that is missing, 0 or not a number, two files that disagree on one, or two metrics that
+            yield the same key.
     """
 
     def __init__(
         self,
-        metrics: Mapping[str, dict | None] | dict | BaseMetric | Sequence,
+        tasks: Mapping[str, dict | None] | Sequence[str] | Mapping[str, Task],
+        metrics: Mapping[str, Mapping | BaseMetric | None] | None = None,
         reference: Mapping[str, float] | str | Sequence[str] | None = None,
     ) -> None:
-        if isinstance(metrics, Mapping) and 'type' not in metrics:
-            metrics = [metric for metric in metrics.values() if metric is not None]
-        super().__init__(metrics)
+        self.tasks = build_tasks(tasks)
+        super().__init__(build_metrics(self.tasks, metrics))
         self._require_distinct_keys()
         self.reference = None if reference is None else self._read_reference(reference)
 
@@ -91,10 +99,8 @@ class MultiTaskEvaluator(Evaluator):
             if same:
                 raise ValueError(
                     f'evaluator.metrics: {type(one).__name__} and {type(other).__name__} would '
-                    'both yield '
-                    f'{[f"{one.prefix}/{name}" for name in same]}. Give one of them another '
-                    'prefix, such as '
-                    f"prefix='{one.prefix}_2', or leave it out."
+                    f'both yield {[f"{one.prefix}/{name}" for name in same]}. Give one of them '
+                    f"another prefix, such as prefix='{one.prefix}_2', or leave it out."
                 )
 
     def _gains(self, metrics: Mapping[str, float]) -> dict[str, float]:
@@ -132,24 +138,21 @@ class MultiTaskEvaluator(Evaluator):
             if type(value) not in (int, float) or not math.isfinite(value) or value == 0:
                 raise ValueError(
                     f'{sources}: expected a number other than 0 for {key!r}, the headline metric '
-                    'of an evaluated task, '
-                    f'got {value!r}; there are {sorted(values)}. Add the single-task value, or '
-                    'leave the metric out.'
+                    f'of an evaluated task, got {value!r}; there are {sorted(values)}. Add the '
+                    'single-task value, or leave the metric out.'
                 )
         if not self.headlines:
             raise ValueError(
                 'evaluator.reference: no metric in '
-                f'{[type(m).__name__ for m in self.metrics]} yields '
-                "a task's headline measure, so that there is no gain. Remove the "
-                'reference.'
+                f"{[type(m).__name__ for m in self.metrics]} yields a task's headline measure, so "
+                'that there is no gain. Remove the reference.'
             )
         return {key: float(values[key]) for key in self.headlines}
 
 
 def _measures(metric: PooledMetric) -> set[str]:
-    """What the metric yields, found out on an image of one void pixel."""
-    label = torch.full((metric.task.label_channels, 1, 1), float(metric.task.void))
-    return set(metric.summarise(metric.statistics(torch.zeros_like(label), label)))
+    """What the metric yields, found out on an image of one pixel that does not count."""
+    return set(metric.summarise(metric.statistics_of_nothing((1, 1))))
 
 
 def _merge(paths: Sequence[str | Path], headlines: Mapping[str, object]) -> dict[str, float]:
@@ -158,8 +161,7 @@ def _merge(paths: Sequence[str | Path], headlines: Mapping[str, object]) -> dict
         for key, value in _read(Path(path)).items():
             if key in headlines and key in values and values[key] != value:
                 raise ValueError(
-                    f'evaluator.reference: {origin[key]} says {key} is {values[key]}, '
-                    f'{path} says '
+                    f'evaluator.reference: {origin[key]} says {key} is {values[key]}, {path} says '
                     f'{value}. Keep one of the two.'
                 )
             values[key], origin[key] = value, path
@@ -169,8 +171,7 @@ def _merge(paths: Sequence[str | Path], headlines: Mapping[str, object]) -> dict
 def _read(path: Path) -> dict[str, float]:
     if not path.is_file():
         raise FileNotFoundError(
-            f'evaluator.reference: there is no file {path.absolute()}. '
-            'tools/test.py --out writes '
+            f'evaluator.reference: there is no file {path.absolute()}. tools/test.py --out writes '
             'one for each single-task model.'
         )
     try:
@@ -179,7 +180,6 @@ def _read(path: Path) -> dict[str, float]:
         return dict(content.items())
     except (ValueError, AttributeError) as error:
         raise ValueError(
-            f'evaluator.reference: {path} is not of the form {{"semseg/mIoU": 43.2, '
-            f'...}}, nor a file of '
-            f'tools/test.py --out ({error}).'
+            f'evaluator.reference: {path} is not of the form {{"semseg/mIoU": 43.2, ...}}, nor a '
+            f'file of tools/test.py --out ({error}).'
         ) from error

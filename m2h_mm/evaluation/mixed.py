@@ -7,13 +7,15 @@ from functools import cached_property
 from typing import Any
 
 from mmengine.dist import get_world_size
-from mmengine.evaluator import Evaluator
+from mmengine.evaluator import BaseMetric, Evaluator
 from mmengine.structures import BaseDataElement
 
 from m2h_mm.registry import EVALUATOR
+from m2h_mm.tasks import Task, build_tasks
 from m2h_mm.tasks.pooled_metric import PooledMetric, is_repeated
 
 from .evaluator import MultiTaskEvaluator
+from .metrics import task_of
 
 
 @EVALUATOR.register_module()
@@ -24,33 +26,36 @@ class MixedEvaluator(Evaluator):
     ``rooms/delta_m``, ...; any of them may be ``save_best``.
 
     Args:
-        metrics: member's name to the ``metrics`` of its :class:`MultiTaskEvaluator`. All members
-            that are evaluated must be there.
-        references: member's name to the ``reference`` of its :class:`MultiTaskEvaluator`. Default:
-            none.
+        tasks: name to arguments of each task, see :func:`m2h_mm.tasks.build_tasks`; a config's
+            top-level ``tasks`` are filled in.
+        datasets: member's name to what is its own, all of it optional: ``tasks`` (names, of those
+            above that are evaluated on this member, or own ones with arguments), ``metrics`` (those
+            that differ from the ones below), ``reference``. All members that are evaluated must be
+            there.
+        metrics: of every member, as of :class:`MultiTaskEvaluator`. Default: every task's own, with
+            its defaults.
 
     Raises:
-        ValueError: no member; a reference or a frame of another data set; what
-            :class:`MultiTaskEvaluator` raises; in distributed evaluation, a metric that is no
-            :class:`PooledMetric`, whose results mmengine would put in order by their position in
-            one data set.
+        ValueError: no member; a task that there is not; what :class:`MultiTaskEvaluator` raises; in
+            distributed evaluation, a metric that is no :class:`PooledMetric`, whose results
+            mmengine would put in order by their position in one data set.
     """
 
     def __init__(
         self,
-        metrics: Mapping[str, Mapping | Sequence],
-        references: Mapping[str, Mapping[str, float] | str | Sequence[str]] | None = None,
+        tasks: Mapping[str, dict | None] | Sequence[str] | Mapping[str, Task],
+        datasets: Mapping[str, Mapping | None],
+        metrics: Mapping[str, Mapping | BaseMetric | None] | None = None,
     ) -> None:
-        references = dict(references or {})
-        if not metrics or not set(references) <= set(metrics):
+        if not datasets:
             raise ValueError(
-                'evaluator: expected metrics of at least one data set, and references '
-                'for none but those; '
-                f'got metrics for {list(metrics)}, references for {list(references)}.'
+                'evaluator.datasets: expected the names of the data sets to be evaluated, such as '
+                "dict(nyud=dict(), rooms=dict(tasks=['depth'])), got none."
             )
+        shared = build_tasks(tasks)
         self.evaluators = {
-            name: MultiTaskEvaluator(configs, references.get(name))
-            for name, configs in metrics.items()
+            name: MultiTaskEvaluator(**_member(name, dict(arguments or {}), shared, metrics or {}))
+            for name, arguments in datasets.items()
         }
         super().__init__(
             [metric for evaluator in self.evaluators.values() for metric in evaluator.metrics]
@@ -60,9 +65,8 @@ class MixedEvaluator(Evaluator):
         ]
         if others and get_world_size() > 1:
             raise ValueError(
-                f'evaluator.metrics: {others} cannot be pooled over processes data '
-                'set by data set. '
-                'Evaluate in one process, or derive them from PooledMetric.'
+                f'evaluator.datasets: {others} cannot be pooled over processes data set by data '
+                'set. Evaluate in one process, or derive them from PooledMetric.'
             )
         self._reset()
 
@@ -112,13 +116,28 @@ class MixedEvaluator(Evaluator):
         name = self._last.get('dataset')
         if name not in self.evaluators:
             raise ValueError(
-                f'evaluator.metrics: there are metrics for {list(self.evaluators)}, '
-                'and a frame of '
-                f'{name!r} (None: not of a MixedDataset). Add it, or remove it from '
-                'the dataloader.'
+                f'evaluator.datasets: there are metrics for {list(self.evaluators)}, and a frame '
+                f'of {name!r} (None: not of a MixedDataset). Add it, or remove it from the '
+                'dataloader.'
             )
         self.evaluators[name].process([self._last])
 
     def _reset(self) -> None:
         self._last: BaseDataElement | Mapping | None = None
         self._seen = 0
+
+
+def _member(
+    name: str, own: dict[str, Any], shared: Mapping[str, Task], metrics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The arguments of a member's evaluator: its own, completed by what is common to all."""
+    tasks = own.get('tasks', shared)
+    if not isinstance(tasks, Mapping):
+        unknown = [task for task in tasks if task not in shared]
+        if unknown:
+            raise ValueError(
+                f'evaluator.datasets.{name}.tasks: expected some of {list(shared)}, got {unknown}.'
+            )
+        tasks = {task: shared[task] for task in tasks}
+    of_tasks = {key: config for key, config in metrics.items() if task_of(key, config) in tasks}
+    return dict(own, tasks=tasks, metrics={**of_tasks, **(own.get('metrics') or {})})

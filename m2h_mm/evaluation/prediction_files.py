@@ -1,5 +1,4 @@
-"""Folders of predictions, ours or another program's: which file is whose, and whether it can be
-scored.
+"""Folders of prediction files: which file is of which frame, and whether it can be scored.
 
 The layout is ``<folder>/<task>/<frame id>.png``, ``.npy`` or ``.mat``. A task's folder is called by
 the task (``semseg``), by the folder of its labels (``segmentation``), or by what other code bases
@@ -17,11 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import scipy.io
 from scipy.io.matlab import MatReadError
 
-from m2h_mm.tasks import Semseg, Task
+from m2h_mm.tasks import Task
 
 PREDICTION_SUFFIXES = ('.png', '.npy', '.mat')
 # How MTI-Net's and InvPT's descendants call a folder, where it is neither our task's name nor its
@@ -236,53 +234,3 @@ def check_predictions(
         if files:
             scored.append(ScoredFrame(index, frame_id, tuple(size), files))
     return scored, problems
-
-
-def read_prediction(task: Task, path: Path, class_offset: int = 0) -> np.ndarray:
-    """Decode a prediction file.
-
-    Args:
-        task: whose prediction it is.
-        path: the file.
-        class_offset: number of the first class in files of semantic segmentation, 0 or 1. Human
-            parts always begin with 0, the background.
-
-    Returns:
-        ``(H, W)`` or ``(H, W, 3)`` in the task's units; semantic classes are int64, from 0.
-
-    Raises:
-        ValueError: the file is damaged, or holds what is no prediction of the task.
-    """
-    if task.pred_field != Semseg.pred_field:
-        return task.read_prediction(path)
-    if class_offset:
-        stored = task.read(path)
-        largest = task.num_classes - 1 + class_offset
-        if (
-            not np.issubdtype(stored.dtype, np.integer)
-            or not class_offset <= stored.min() <= stored.max() <= largest
-        ):
-            raise ValueError(
-                f"File {path} of task '{task.name}': expected integer class ids "
-                f'{class_offset}..{largest} '
-                f'because of --class-offset {class_offset}, got {stored.dtype} '
-                f'{stored.min()}..{stored.max()}.'
-            )
-        return stored.astype(np.int64) - class_offset
-    try:
-        return task.read_prediction(path).astype(np.int64)
-    except ValueError as error:
-        if _largest(task, path) == task.num_classes:
-            raise ValueError(
-                f'{error} The ids reach {task.num_classes}: if the program counts '
-                'classes from 1, add '
-                '--class-offset 1.'
-            ) from error
-        raise
-
-
-def _largest(task: Task, path: Path) -> float | None:
-    try:
-        return float(task.read(path).max())
-    except ValueError:
-        return None

@@ -50,7 +50,9 @@ def predicted_labels(model: nn.Module, inputs: Tensor) -> list[MultiTaskDataSamp
     model.train()
     for sample in samples:
         for task in model.tasks.values():
-            sample.set_field(PixelData(data=sample.get(task.pred_field).data), task.gt_field)
+            prediction = sample.get(task.pred_field).data
+            valid = torch.ones_like(prediction[:1], dtype=torch.bool)
+            sample.set_field(PixelData(data=prediction, valid=valid), task.gt_field)
     return samples
 
 

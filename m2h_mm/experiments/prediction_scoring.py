@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 
 from m2h_mm.datasets import MultiTaskDataset
-from m2h_mm.datasets.transforms.packing import to_tensor
-from m2h_mm.evaluation.prediction_files import ScoredFrame, read_prediction
-from m2h_mm.registry import DATASETS, EVALUATOR, METRICS
+from m2h_mm.datasets.transforms.packing import pack_label, to_tensor
+from m2h_mm.evaluation import MultiTaskEvaluator
+from m2h_mm.evaluation.metrics import task_of
+from m2h_mm.evaluation.prediction_files import ScoredFrame
+from m2h_mm.registry import DATASETS, EVALUATOR
 from m2h_mm.structures import MultiTaskDataSample
-from m2h_mm.tasks import Task
-from m2h_mm.tasks.pooled_metric import PooledMetric
+from m2h_mm.tasks import Task, build_tasks
 
 
 class LabelSelection:
@@ -51,31 +51,33 @@ def build_dataset(cfg: Config, selection: LabelSelection) -> MultiTaskDataset:
 
 def build_evaluator(
     cfg: Config, tasks: Mapping[str, Task], reference: Sequence[str] | None
-) -> Evaluator:
-    """The config's evaluator, with the metrics of ``tasks`` only."""
-    settings = cfg.test_evaluator
-    settings = (
-        dict(settings)
-        if isinstance(settings, Mapping) and 'metrics' in settings
-        else dict(metrics=settings)
-    )
-    configs = settings['metrics']
-    if isinstance(configs, Mapping):
-        configs = (
-            [configs]
-            if 'type' in configs
-            else [config for config in configs.values() if config is not None]
+) -> MultiTaskEvaluator:
+    """The config's evaluator, for ``tasks`` only.
+
+    Raises:
+        ValueError: an evaluator of several data sets, or of none of the tasks.
+    """
+    settings = dict(cfg.test_evaluator)
+    if settings.get('type') != 'MultiTaskEvaluator':
+        raise ValueError(
+            f'test_evaluator: expected a MultiTaskEvaluator, got {settings.get("type")}. Score '
+            'the data sets one by one.'
         )
-    fields = {task.gt_field for task in tasks.values()}
-    metrics = [METRICS.build(config) for config in configs]
-    settings['metrics'] = [
-        metric
-        for metric in metrics
-        if isinstance(metric, PooledMetric) and metric.task.gt_field in fields
-    ]
+    declared = build_tasks(settings['tasks'])
+    settings['tasks'] = {name: task for name, task in declared.items() if name in tasks}
+    if not settings['tasks']:
+        raise ValueError(
+            f'test_evaluator.tasks: the evaluator has {list(declared)}, the predictions are of '
+            f'{list(tasks)}; there is nothing to score.'
+        )
+    settings['metrics'] = {
+        name: config
+        for name, config in (settings.get('metrics') or {}).items()
+        if task_of(name, config) in settings['tasks']
+    }
     if reference:
-        settings.update(type='MultiTaskEvaluator', reference=list(reference))
-    return EVALUATOR.build({'type': 'Evaluator', **settings})
+        settings['reference'] = list(reference)
+    return EVALUATOR.build(settings)
 
 
 class FrameLoader:
@@ -101,8 +103,8 @@ class FrameLoader:
         sample = MultiTaskDataSample(metainfo=dict(frame_id=frame.frame_id, ori_shape=frame.size))
         for name, path in frame.files.items():
             task = self.dataset.tasks[name]
-            prediction = read_prediction(task, path, self.class_offset)
-            sample.set_field(PixelData(data=to_tensor(labels[task.gt_field])), task.gt_field)
+            prediction = task.read_numbered_prediction(path, self.class_offset)
+            sample.set_field(pack_label(labels[task.gt_field]), task.gt_field)
             sample.set_field(PixelData(data=to_tensor(prediction)), task.pred_field)
         return sample
 

@@ -10,7 +10,7 @@ import numpy as np
 from rich.progress import track
 
 from m2h_mm.datasets import MultiTaskDataset
-from m2h_mm.evaluation.prediction_files import index_predictions, read_prediction
+from m2h_mm.evaluation.prediction_files import index_predictions
 from m2h_mm.tasks import Task
 from m2h_mm.tasks.view import names_of_classes
 from m2h_mm.visualization import spread
@@ -94,7 +94,7 @@ class RunComparison:
         if path is None:
             return 'no prediction'
         try:
-            return read_prediction(self.tasks[task], path, self.offsets[run])
+            return self.tasks[task].read_numbered_prediction(path, self.offsets[run])
         except ValueError as error:
             self.unreadable[path] = str(error)
             return 'file cannot be read'
@@ -125,7 +125,7 @@ class RunComparison:
             mean_error(self.tasks[task].error(map, label))
             if label is not None
             and isinstance(map, np.ndarray)
-            and map.shape[:2] == label.shape[:2]
+            and map.shape[:2] == label.valid.shape
             else np.nan
             for map in maps
         ]

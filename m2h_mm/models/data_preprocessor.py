@@ -16,8 +16,9 @@ from .pipeline import IMAGENET_MEAN, IMAGENET_STD, TEST, Framing, ImagePipeline
 class MultiTaskDataPreprocessor(BaseDataPreprocessor):
     """Moves a batch to the device and makes it the network's input, see :class:`ImagePipeline`.
 
-    In training, images are taken at the size that the train pipeline gives them. At test time they
-    are resized as ``size`` says. Labels are left as they are: each sample's metainfo gets a
+    In training, images are taken at the size that the train pipeline gives them, and padded to what
+    it asks for (:class:`~m2h_mm.datasets.transforms.Pad`). At test time they are resized as
+    ``size`` says. Labels are left as they are: each sample's metainfo gets a
     ``framing``, by which the model puts labels, cameras and predictions in their place.
 
     Args:
@@ -63,8 +64,10 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
             The same dict with ``inputs (N, 3, H, W)`` float32.
         """
         data = self.cast_data(data)
-        inputs, framings = self.pipeline.prepare(data['inputs'], None if training else TEST)
         samples = data.get('data_samples')
+        at_least = [sample.pad_to for sample in samples or () if 'pad_to' in sample]
+        size = None if training else TEST
+        inputs, framings = self.pipeline.prepare(data['inputs'], size, at_least)
         if samples is not None:
             for sample, framing in zip(samples, framings, strict=True):
                 sample.set_metainfo(dict(framing=framing))

@@ -14,14 +14,15 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from m2h_mm.registry import MODELS
-from m2h_mm.structures import ConsistencyContext, Features, MultiTaskDataSample, contracts
+from m2h_mm.structures import ConsistencyContext, Features, Label, MultiTaskDataSample, contracts
 from m2h_mm.tasks import Task, build_tasks
 
 from .building import build_losses, build_part, describe_backbone, require_parts, require_tasks
 from .cameras import stack_cameras
 from .data_preprocessor import framing_of
+from .labels import stack_labels
 from .losses.consistency import log_keys
-from .pipeline import ImagePipeline, crop_padding
+from .pipeline import ImagePipeline
 
 
 class NetworkOutput(NamedTuple):
@@ -288,13 +289,13 @@ class MultiTaskModel(BaseModel):
         self,
         outputs: dict[str, Tensor],
         aux: list[dict[str, Tensor]],
-        targets: dict[str, tuple[Tensor, Tensor]],
+        targets: dict[str, Label],
         size: tuple[int, int],
     ) -> dict[str, Tensor]:
         """Each task's loss, that of its intermediate predictions included, before weighting."""
         losses = {}
         for name, task in self.tasks.items():
-            target, valid = targets[name]
+            target, valid = targets[name].value, targets[name].valid
             losses[name] = sum(loss(outputs[name], target, valid) for loss in self.losses[name])
             for predictions in aux:
                 if name in predictions:
@@ -334,32 +335,3 @@ class MultiTaskModel(BaseModel):
     def pipeline(self) -> ImagePipeline:
         """What is around the network: :class:`ImagePipeline`."""
         return self.data_preprocessor.pipeline
-
-
-def stack_labels(
-    task: Task, samples: Sequence[MultiTaskDataSample], size: tuple[int, int], device: torch.device
-) -> Tensor:
-    """``(N, C, H, W)`` labels of ``task`` at the place of their images in the padded batch, void
-    elsewhere.
-
-    A sample without the label is void throughout.
-    """
-    fields = [sample.get(task.gt_field) for sample in samples]
-    dtype = next((field.data.dtype for field in fields if field is not None), torch.float32)
-    labels = torch.full(
-        (len(samples), task.label_channels, *size), task.void, dtype=dtype, device=device
-    )
-    for index, (sample, field) in enumerate(zip(samples, fields, strict=True)):
-        if field is None:
-            continue
-        inside = crop_padding(labels[index], framing_of(sample, size).padding)
-        if inside.shape != field.data.shape:
-            raise ValueError(
-                f'{sample.get("img_path", "A frame")}: the label {task.gt_field} is '
-                f'{tuple(field.data.shape)} but its image {tuple(inside.shape[-2:])} '
-                'pixels. Every '
-                'geometric transform of the train pipeline must treat image and '
-                'labels alike.'
-            )
-        inside.copy_(field.data)
-    return labels

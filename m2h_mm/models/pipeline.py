@@ -136,21 +136,25 @@ class ImagePipeline(nn.Module):
         return -(-height // step) * step, -(-width // step) * step
 
     def prepare(
-        self, images: Sequence[Tensor] | Tensor, size: Size | None = TEST
+        self,
+        images: Sequence[Tensor] | Tensor,
+        size: Size | None = TEST,
+        at_least: Sequence[tuple[int, int]] = (),
     ) -> tuple[Tensor, list[Framing]]:
         """The network's input for images that may differ in size.
 
         Args:
             images: ``(3, H, W)`` each, RGB in 0..255, uint8 or float; or ``(N, 3, H, W)``.
             size: see :meth:`input_size`; None takes the images as they are, as in training.
+            at_least: sizes (H, W) in pixels that the input shall have room for. Default: none, it
+                is as large as the largest image.
 
         Returns:
             ``(N, 3, H, W)`` float32, normalised; where each image lies in it.
         """
         seen = [self._normalise(self._resize(image, size)) for image in images]
-        padded = self.padded_size(
-            (max(image.shape[-2] for image in seen), max(image.shape[-1] for image in seen))
-        )
+        sizes = [*(tuple(image.shape[-2:]) for image in seen), *at_least]
+        padded = self.padded_size([max(lengths) for lengths in zip(*sizes, strict=True)])
         framings = [
             Framing(
                 tuple(image.shape[-2:]),

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from .features import Features
+from .label import Label
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,7 @@ class ConsistencyContext:
     """
 
     outputs: dict[str, Tensor]
-    labels: dict[str, Any]
+    labels: dict[str, Label]
     features: Features | None
     intrinsics: Tensor
     camera_known: Tensor

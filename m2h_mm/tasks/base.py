@@ -1,4 +1,4 @@
-"""What a task is, whatever the network."""
+"""The base class of all tasks, and how a config's tasks are built."""
 
 from __future__ import annotations
 
@@ -6,104 +6,187 @@ import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.registry import Registry
 from torch import Tensor
 
 from m2h_mm.registry import TASKS
+from m2h_mm.structures import Label
 from m2h_mm.structures.shapes import known_equal
 from m2h_mm.tasks.files import write_array
+
+if TYPE_CHECKING:
+    from m2h_mm.tasks.semseg.class_ids import ClassIds
 
 
 class Task(ABC):
     """One dense prediction task.
 
-    A subclass owns all that is true of the task for every network and data set: its fields and
-    folder, how a label is read and moved, which pixels are valid, how a head's output becomes a
-    prediction. How it looks is said by its view (:mod:`m2h_mm.tasks.view`). To add a task,
-    subclass this in one file, register it in :data:`~m2h_mm.registry.TASKS` under its name, and
-    name it in a config.
+    A subclass owns all that is true of the task for every network and data set: how a label file is
+    read, what a mirror or a zoom does to a label, how a head's output becomes a prediction, how
+    wrong a prediction is. To add a task, subclass this in one file, register it in
+    :data:`~m2h_mm.registry.TASKS` and name it in a config; only :meth:`read` must be written. A
+    metric and a view of its own are registered under the same name in
+    :data:`~m2h_mm.registry.METRICS` and ``VIEWS``.
 
     Class attributes:
-        name: the key in configs and metrics.
-        gt_field, pred_field: names of the label and the prediction in :class:`MultiTaskDataSample`.
-        folder: the folder of the NYUD-MT layout that holds its label files.
+        folder: the folder of a data set that holds its label files. Default: the task's name.
         channels: channels of the head's output.
-        label_channels: channels of a label (1 also where the output has one per class).
-        void: value of a label pixel that is not valid; also what padding is filled with.
-        metric: its headline metric; ``higher_is_better`` says in which direction.
+        label_channels: channels of a label and of a prediction (1 also where the output has one per
+            class).
+        metric: name of its headline measure; ``higher_is_better`` says in which direction.
         error_unit: unit of :meth:`error`.
         meaning: what the numbers of a prediction are, in words.
         prediction_suffix: file type in which a prediction is written unless asked otherwise.
+        classes_of_dataset: its classes are those that the data set names in its metainfo.
 
-    Labels are NumPy arrays ``(H, W)`` or ``(H, W, 3)`` in the data pipeline and tensors ``(N, C, H,
-    W)`` in the model.
+    Attributes:
+        name: the key in the config. Default: its :attr:`kind`.
     """
 
-    name: str
-    gt_field: str
-    pred_field: str
-    folder: str
     channels: int = 1
     label_channels: int = 1
-    void: float = 0.0
-    metric: str
+    metric: str = 'error'
     higher_is_better: bool = False
     error_unit: str = ''
     meaning: str = ''
     prediction_suffix: str = '.npy'
+    classes_of_dataset: bool = False
+    _name: str | None = None
+
+    # ---- names
+
+    @property
+    def kind(self) -> str:
+        """The name under which its class, its metric and its view are registered."""
+        return next(iter(self._kinds()), type(self).__name__)
+
+    @property
+    def name(self) -> str:
+        return self._name or self.kind
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def gt_field(self) -> str:
+        """The field of a :class:`~m2h_mm.structures.MultiTaskDataSample` with the label."""
+        return f'gt_{self.name}'
+
+    @property
+    def pred_field(self) -> str:
+        """The field of a :class:`~m2h_mm.structures.MultiTaskDataSample` with the prediction."""
+        return f'pred_{self.name}'
+
+    @property
+    def folder(self) -> str:
+        return self.name
+
+    def find_in(self, registry: Registry, default: Any) -> Any:
+        """What ``registry`` holds for this kind of task, or for the kind that it derives from."""
+        registry.import_from_location()
+        found = (registry.module_dict.get(kind) for kind in self._kinds())
+        return next((item for item in found if item is not None), default)
+
+    def _kinds(self) -> list[str]:
+        """The registered names of the class and of the tasks that it derives from."""
+        names = {cls: name for name, cls in TASKS.module_dict.items()}
+        return [names[cls] for cls in type(self).__mro__ if cls in names]
 
     # ---- labels
+
     @abstractmethod
-    def read(self, path: str | Path) -> np.ndarray:
-        """Decode a label file into ``(H, W)`` or ``(H, W, 3)``, in the task's units, ``void`` where
-        invalid.
+    def read(self, path: str | Path) -> Label:
+        """Decode a label file.
+
+        Returns:
+            NumPy arrays: ``value (H, W)`` or ``(H, W, C)`` in the task's units, uint8, int16, int32
+            or float32; ``valid (H, W)`` bool. Values must be finite.
         """
 
-    @abstractmethod
-    def valid(self, label: Tensor) -> Tensor:
-        """``(N, 1, H, W)`` bool mask of the pixels of ``label (N, C, H, W)`` that count."""
+    def with_class_ids(self, ids: ClassIds) -> Task:
+        """The task as it reads the files of a data set that numbers semantic classes in its own way,
+        see :class:`~m2h_mm.tasks.semseg.class_ids.ClassIds`. Here the task itself.
+        """
+        return self
 
-    def target(self, label: Tensor) -> tuple[Tensor, Tensor]:
-        """What a loss compares the head's output with, and where: ``(target, valid)``."""
-        return label.float(), self.valid(label)
+    def class_names(self, metainfo: Mapping) -> list[str]:
+        """Names of the classes by id, the id where a class has no name; empty if the task has none.
 
-    def flip(self, label: np.ndarray) -> np.ndarray:
+        Args:
+            metainfo: of the data set; its ``classes`` are those of semantic segmentation.
+        """
+        return []
+
+    def flip(self, label: Label) -> Label:
         """Mirror left and right."""
-        return label[:, ::-1]
+        return label.flip()
 
-    def resize(self, label: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Sample at another ``(H, W)``, nearest neighbour, so that no two labels (or void) are ever
-        mixed.
+    def zoom(self, label: Label, scale: float, size: tuple[int, int]) -> Label:
+        """Resize to ``size`` (H, W) as if the scene had been scaled by ``1 / scale``: what is a
+        length changes with it.
         """
-        return cv2.resize(label, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+        return label.resize(size)
 
-    def zoom(self, label: np.ndarray, scale: float, size: tuple[int, int]) -> np.ndarray:
-        """:meth:`resize` as if the scene had been scaled by ``1 / scale``: what is a length changes
-        with it.
+    def truth(self, label: Label) -> Label:
+        """What of a label counts, in losses, metrics and errors alike: here all of it.
+
+        Args:
+            label: NumPy arrays of a frame, or tensors of a frame or a batch.
         """
-        return self.resize(label, size)
+        return label
+
+    def target(self, label: Label) -> Label:
+        """What a loss compares the head's output with: :meth:`truth`, in the output's numbers.
+
+        Args:
+            label: of a batch, ``value (N, C, H, W)``, ``valid (N, 1, H, W)``.
+        """
+        label = self.truth(label)
+        return Label(label.value.float(), label.valid)
+
+    def inspect(self, path: Path, label: Label) -> dict[str, np.ndarray]:
+        """What is odd about a label file, although training accepts it.
+
+        Args:
+            path: the file.
+            label: what :meth:`read` made of it.
+
+        Returns:
+            What is odd, in words, to the pixels ``(H, W)`` bool where it is; none may be odd.
+        """
+        return {'no valid pixel': np.full(label.valid.shape, not label.valid.any())}
 
     # ---- outputs
+
     def resize_output(self, output: Tensor, size: tuple[int, int]) -> Tensor:
         """A head's output ``(N, C, h, w)`` at ``size``, still in the output's space."""
         if known_equal(output.shape[-2], size[0]) and known_equal(output.shape[-1], size[1]):
             return output
         return F.interpolate(output, size=size, mode='bilinear', align_corners=False)
 
-    @abstractmethod
     def decode(self, output: Tensor) -> Tensor:
         """The prediction that an output ``(N, C, H, W)`` at full size stands for."""
+        return output.float()
 
-    # ---- predictions as files
+    # ---- predictions
+
     def read_prediction(self, path: str | Path) -> np.ndarray:
-        """Decode a prediction file, ours or another program's, into ``(H, W)`` or ``(H, W, 3)`` in
+        """Decode a prediction file, ours or another program's, into ``(H, W)`` or ``(H, W, C)`` in
         the task's units.
         """
-        return self.read(path)
+        return self.read(path).value
+
+    def read_numbered_prediction(self, path: str | Path, first_class: int) -> np.ndarray:
+        """:meth:`read_prediction` of a program that numbers semantic classes from ``first_class``;
+        other numbers are the same everywhere.
+        """
+        return self.read_prediction(path)
 
     def write_prediction(self, prediction: np.ndarray, path: str | Path) -> None:
         """Write ``(H, W)`` or ``(H, W, 3)`` for :meth:`read_prediction`; ``.npy`` is exact,
@@ -115,31 +198,38 @@ class Task(ABC):
         """A prediction as the uint8 or uint16 array that its ``.png`` holds; here, as it is."""
         return prediction
 
-    def error(self, prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
-        """How wrong each pixel is, ``(H, W)`` float32 in ``error_unit``, NaN where the label is not
-        valid.
-        """
-        error = np.abs(prediction.astype(np.float32) - label.astype(np.float32))
-        return np.where(self.valid_pixels(label), error, np.nan)
+    def error(self, prediction: np.ndarray, label: Label) -> np.ndarray:
+        """How wrong each pixel is, ``(H, W)`` float32 in ``error_unit``, NaN where the label does
+        not count.
 
-    def valid_pixels(self, label: np.ndarray) -> np.ndarray:
-        """:meth:`valid` of one label ``(H, W)`` or ``(H, W, 3)``: ``(H, W)`` bool."""
-        channels_first = torch.from_numpy(
-            np.ascontiguousarray(label.reshape(*label.shape[:2], -1).transpose(2, 0, 1))
-        )
-        return self.valid(channels_first[None])[0, 0].numpy()
+        Here the absolute difference, its mean over the channels.
 
-    # ---- statistics
-    def label_statistics(self, label: Tensor) -> Tensor:
-        """What :meth:`constant_prediction` needs of one label ``(C, H, W)``, a vector to be summed
-        over the frames.
+        Args:
+            prediction: ``(H, W)`` or ``(H, W, C)``.
+            label: NumPy arrays of the same size.
         """
-        valid = self.valid(label[None])[0]
-        return torch.cat([(label.double() * valid).sum(dim=(1, 2)), valid.sum()[None].double()])
+        error = np.abs(prediction.astype(np.float32) - label.value.astype(np.float32))
+        if error.ndim == 3:
+            error = error.mean(axis=2)
+        return self.where_counted(error, label)
+
+    def where_counted(self, error: np.ndarray, label: Label) -> np.ndarray:
+        """``error (H, W)`` as float32, NaN where the label does not count."""
+        return np.where(self.truth(label).valid, error, np.nan).astype(np.float32)
+
+    # ---- the best guess without looking at the image
+
+    def label_statistics(self, label: Label) -> Tensor:
+        """What :meth:`constant_prediction` needs of the label of a frame, tensors ``(C, H, W)`` and
+        ``(1, H, W)``: a vector to be summed over the frames.
+        """
+        label = self.truth(label)
+        total = (label.value.double() * label.valid).sum(dim=(1, 2))
+        return torch.cat([total, label.valid.sum()[None].double()])
 
     def constant_prediction(self, statistics: Tensor) -> Tensor:
-        """``(C, 1, 1)``, what to predict without looking at the image: the mean over all valid
-        pixels.
+        """``(C, 1, 1)``, what to predict without looking at the image: the mean over all pixels
+        that count.
         """
         return (statistics[:-1] / statistics[-1].clamp(min=1)).float()[:, None, None]
 
@@ -160,29 +250,28 @@ def build_tasks(
         ValueError: a name that is not registered, or no task at all.
     """
     items = tasks.items() if isinstance(tasks, Mapping) else [(name, None) for name in tasks]
-    built = {}
-    for name, cfg in items:
-        if isinstance(cfg, Task):
-            built[name] = cfg
-            continue
-        cfg = dict(cfg or {})
-        kind = cfg.setdefault('type', name)
-        if isinstance(kind, str) and TASKS.get(kind) is None:
-            known = sorted(TASKS.module_dict)
-            close = difflib.get_close_matches(kind, known, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else ''
-            raise ValueError(
-                f'tasks: unknown task {kind!r}; known are {known}.{hint} A task of '
-                'your own is registered '
-                'with @TASKS.register_module(name) in a module named by '
-                'custom_imports.'
-            )
-        built[name] = TASKS.build(cfg)
-        built[name].name = name
+    built = {name: cfg if isinstance(cfg, Task) else _build(name, cfg) for name, cfg in items}
     if not built:
         raise ValueError(
             'tasks: expected at least one task, such as '
-            'dict(semseg=dict(num_classes=40), depth=dict()), '
-            'got none.'
+            'dict(semseg=dict(num_classes=40), depth=dict()), got none.'
         )
     return built
+
+
+def _build(name: str, cfg: Mapping | None) -> Task:
+    arguments = dict(cfg or {})
+    kind = arguments.setdefault('type', name)
+    TASKS.import_from_location()
+    # mmengine's ``get`` would import a module of the unknown name, should there be one.
+    if isinstance(kind, str) and '.' not in kind and kind not in TASKS.module_dict:
+        known = sorted(TASKS.module_dict)
+        close = difflib.get_close_matches(kind, known, n=1)
+        hint = f' Did you mean {close[0]!r}?' if close else ''
+        raise ValueError(
+            f'tasks: unknown task {kind!r}; known are {known}.{hint} A task of your own is '
+            'registered with @TASKS.register_module(name) in a module named by custom_imports.'
+        )
+    task = TASKS.build(arguments)
+    task.name = name
+    return task

@@ -128,6 +128,18 @@ def _only_variable(path: Path) -> np.ndarray:
     return next(iter(variables.values()))
 
 
+def largest_binary(stored: np.ndarray, path: str | Path) -> int:
+    """What stands for yes in a file of yes and no: 255 in an 8-bit ``.png``, else 1."""
+    return 255 if stored.dtype == np.uint8 and Path(path).suffix == '.png' else 1
+
+
+def odd_binary_values(path: Path) -> dict[str, np.ndarray]:
+    """Where a file of yes and no holds something in between, as of :meth:`Task.inspect`."""
+    stored = read_array(path)
+    largest = largest_binary(stored, path)
+    return {f'other values than 0 and {largest}': (stored != 0) & (stored != largest)}
+
+
 def read_probability(path: str | Path, task: str) -> np.ndarray:
     """A map of probabilities ``(H, W)`` float32; integers are fractions of their type's largest
     value.

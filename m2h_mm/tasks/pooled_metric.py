@@ -13,7 +13,9 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from torch import Tensor
 
-from m2h_mm.tasks import Task
+from m2h_mm.structures import Label
+from m2h_mm.structures.label import read_label, read_prediction
+from m2h_mm.tasks.base import Task
 
 Statistics = dict[str, Tensor]
 
@@ -21,8 +23,9 @@ Statistics = dict[str, Tensor]
 class PooledMetric(BaseMetric):
     """Base of the metrics that are a function of sums over pixels.
 
-    A subclass names the task, turns one image into :meth:`statistics` that add up over images, and
-    the sum into measures (:meth:`summarise`). One sum per process is kept, added up over the
+    A subclass turns one image into :meth:`statistics` that add up over images, and the sum into
+    measures (:meth:`summarise`). It is registered under the task's kind and then found by
+    :class:`~m2h_mm.evaluation.MultiTaskEvaluator`. One sum per process is kept, added up over the
     processes at the end, so every measure is pooled over the data set, whatever the batch size and
     the number of processes.
 
@@ -36,18 +39,23 @@ class PooledMetric(BaseMetric):
     result is the one of a single process.
 
     Args:
-        task: owner of the fields and of which label pixels are valid.
-        prefix: prefix of the keys. Default: the class's ``default_prefix``.
+        task: whose labels and predictions are compared.
+        prefix: prefix of the keys. Default: the task's name.
     """
 
     def __init__(self, task: Task, prefix: str | None = None) -> None:
-        super().__init__(prefix=prefix)
+        super().__init__(prefix=prefix or task.name)
         self.task = task
         self._reset()
 
     @abstractmethod
-    def statistics(self, pred: Tensor, label: Tensor) -> Statistics:
-        """Of one image, from prediction ``(C, H, W)`` and label ``(C, H, W)``; H and W may be 0."""
+    def statistics(self, pred: Tensor, label: Label) -> Statistics:
+        """Of one image; H and W may be 0.
+
+        Args:
+            pred: ``(C, H, W)``.
+            label: ``value (C, H, W)`` and ``valid (1, H, W)``, what counts of it.
+        """
 
     @abstractmethod
     def summarise(self, statistics: Statistics) -> dict[str, float]:
@@ -101,13 +109,11 @@ class PooledMetric(BaseMetric):
         for statistics in results:
             total = add(total, statistics)
         if total is None:
-            nothing = torch.zeros(self.task.label_channels, 0, 0)
-            total = self.statistics(nothing, nothing)
+            total = self.statistics_of_nothing((0, 0))
         if not self.num_pixels(total):
             print_log(
-                f'{type(self).__name__}: no valid pixel of {self.task.gt_field} in the whole '
-                'data set; its '
-                'measures are NaN.',
+                f'{type(self).__name__}: no valid pixel of {self.task.gt_field} in the whole data '
+                'set; its measures are NaN.',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -117,41 +123,36 @@ class PooledMetric(BaseMetric):
     def report(self, statistics: Statistics) -> None:
         """Log what is too long for measures; here nothing."""
 
+    def statistics_of_nothing(self, size: tuple[int, int]) -> Statistics:
+        """Of an image of ``size`` (H, W) in which no pixel counts."""
+        nothing = torch.zeros(self.task.label_channels, *size)
+        return self.statistics(nothing, Label(nothing, torch.zeros(1, *size, dtype=torch.bool)))
+
     def _of_sample(self, sample: Mapping) -> Statistics | None:
-        label = read_field(sample, self.task.gt_field)
+        label = read_label(sample, self.task.gt_field)
         if label is None:
             return None
-        pred = read_field(sample, self.task.pred_field)
+        pred = read_prediction(sample, self.task.pred_field)
         if pred is None:
             raise ValueError(
                 f'{type(self).__name__}: a sample has {self.task.gt_field} but no '
-                f'{self.task.pred_field}. '
-                f"Let the model predict '{self.task.name}', or remove this metric "
-                'from the evaluator.'
+                f"{self.task.pred_field}. Let the model predict '{self.task.name}', or set its "
+                'metric to None in evaluator.metrics.'
             )
-        if pred.shape != label.shape:
+        if pred.shape != label.value.shape:
             raise ValueError(
-                f'{type(self).__name__}: {self.task.pred_field} is '
-                f'{tuple(pred.shape)}, but '
-                f'{self.task.gt_field} {tuple(label.shape)}. Labels are compared at '
-                'the size of the '
-                "frame's file: load them after the test pipeline's resize."
+                f'{type(self).__name__}: {self.task.pred_field} is {tuple(pred.shape)}, but '
+                f'{self.task.gt_field} {tuple(label.value.shape)}. Labels are compared at the size '
+                "of the frame's file: load them after the test pipeline's resize."
             )
-        return self.statistics(pred, label.to(pred.device))
+        label = Label(label.value.to(pred.device), label.valid.to(pred.device))
+        return self.statistics(pred, self.task.truth(label))
 
     def _reset(self) -> None:
         self.results.clear()
         self._sum: Statistics | None = None
         self._last: Statistics | None = None
         self._seen = 0
-
-
-def read_field(sample: Mapping, name: str) -> Tensor | None:
-    """The map ``(C, H, W)`` of a field, None if the sample lacks it."""
-    field = sample.get(name)
-    if field is None:
-        return None
-    return field['data'] if isinstance(field, Mapping) else field.data
 
 
 def is_repeated(seen: int, size: int) -> bool:

@@ -1,23 +1,24 @@
-"""What the tasks of one positive number a pixel share."""
+"""What depth and disparity share."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from m2h_mm.structures import Label
 from m2h_mm.tasks.files import read_array
 
 from .base import Task
 
 
 class PositiveTask(Task):
-    """A task of one positive number a pixel, 0 where there is none: depth, disparity."""
+    """A task of one positive number per pixel; files hold 0 where there is none."""
 
-    def valid(self, label: Tensor) -> Tensor:
-        return (label > 0) & torch.isfinite(label)
+    def positive(self, values: np.ndarray) -> Label:
+        """The label of ``values (H, W)``: known where they are finite and above 0."""
+        valid = (values > 0) & (values < np.inf)
+        return Label(np.where(valid, values, np.float32(0)), valid)
 
     def read_prediction(self, path: str | Path) -> np.ndarray:
         """``(H, W)`` float32 in the task's unit, as :meth:`read`.
@@ -31,4 +32,4 @@ class PositiveTask(Task):
                 f'({self.error_unit}), got NaN '
                 'or infinity.'
             )
-        return self.read(path)
+        return super().read_prediction(path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from m2h_mm.registry import TASKS, VIEWS
+from m2h_mm.registry import VIEWS
 from m2h_mm.tasks.keys import RGB, KeyBlock, Scale, Tiles, round_numbers
 
 if TYPE_CHECKING:
@@ -273,9 +273,4 @@ def build_view(task: Task) -> View:
     """The view of a task: the one registered under its kind, or under the kind of a class that it
     extends, else :class:`View`.
     """
-    kinds = {cls: kind for kind, cls in TASKS.module_dict.items()}
-    for cls in type(task).__mro__:
-        view = VIEWS.get(kinds[cls]) if cls in kinds else None
-        if view is not None:
-            return view(task)
-    return View(task)
+    return task.find_in(VIEWS, View)(task)

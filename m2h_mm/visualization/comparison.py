@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageOps
 
+from m2h_mm.structures import Label
 from m2h_mm.tasks import Task
 from m2h_mm.tasks.view import Map, Shown, View, build_view
 
@@ -31,7 +32,7 @@ Prediction = np.ndarray | str
 def draw_comparison(
     image: np.ndarray,
     tasks: Mapping[str, Task],
-    labels: Mapping[str, np.ndarray],
+    labels: Mapping[str, Label],
     runs: Mapping[str, Mapping[str, Prediction]],
     frame_id: str = '',
     classes: Mapping[str, Sequence[str]] | None = None,
@@ -49,7 +50,7 @@ def draw_comparison(
     Args:
         image: ``(H, W, 3)`` uint8 RGB.
         tasks: name to task, those to draw, in this order.
-        labels: task name to label ``(H, W)`` or ``(H, W, 3)``; a task may be missing.
+        labels: task name to label, of NumPy arrays; a task may be missing.
         runs: name of the run to task name to prediction ``(H, W)`` or ``(H, W, 3)``, in the order
             of the columns. What is missing, or of another size than the image, is said in its
             panel; a text instead of a prediction says why there is none.
@@ -79,10 +80,10 @@ def draw_comparison(
         )
     size = image.shape[:2]
     for name in tasks:
-        if name in labels and labels[name].shape[:2] != size:
+        if name in labels and labels[name].valid.shape != size:
             raise ValueError(
                 f'labels[{name!r}]: expected the size of the image, {size}, got '
-                f'{labels[name].shape[:2]}.'
+                f'{labels[name].valid.shape}.'
             )
     scale = fit_scale(size, panel_size)
     panel = rescale(image, scale)
@@ -117,7 +118,7 @@ def draw_comparison(
 def draw_task(
     view: View,
     image: np.ndarray,
-    label: np.ndarray | None,
+    label: Label | None,
     predictions: Mapping[str, Prediction | None],
     size: tuple[int, int],
     scale: float,
@@ -129,7 +130,7 @@ def draw_task(
     Args:
         view: of the task.
         image: ``(H', W', 3)`` uint8 RGB, as large as a panel.
-        label: ``(H, W)`` or ``(H, W, 3)``, None where the frame has none.
+        label: NumPy arrays, None where the frame has none.
         predictions: run to prediction, to the reason why there is none, or to None.
         size: (H, W) of the frame, pixels.
         scale: of a panel to the frame.
@@ -141,11 +142,11 @@ def draw_task(
     expected = size if task.label_channels == 1 else (*size, task.label_channels)
     notices = {run: notice(prediction, expected) for run, prediction in predictions.items()}
     maps = {run: view.map_of(predictions[run]) for run, reason in notices.items() if not reason}
-    truth = None if label is None else Map(label, task.valid_pixels(label))
+    truth = None if label is None else Map(label.value, task.truth(label).valid)
     together = Shown(truth, below_one_another(maps.values()))
     limits = view.limits(together)
     errors = (
-        {} if truth is None else {run: task.error(map.value, label) for run, map in maps.items()}
+        {} if label is None else {run: task.error(map.value, label) for run, map in maps.items()}
     )
     limit = error_limit(view, list(errors.values()))
     means = {run: mean_error(error) for run, error in errors.items()}

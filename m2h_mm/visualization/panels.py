@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.structures.label import read_label
 from m2h_mm.tasks.view import Map, Shown, View
 
 from .drawing import hatch, notice_panel, rescale
@@ -27,9 +28,10 @@ def shown_of_sample(
         draw_gt, draw_pred: whether the label and the prediction are wanted.
     """
     task, truth, prediction = view.task, None, None
-    if draw_gt and sample is not None and task.gt_field in sample:
-        label = sample.get(task.gt_field).data.detach().cpu()
-        truth = Map(as_array(label, size), as_array(task.valid(label[None])[0], size))
+    label = read_label(sample, task.gt_field) if draw_gt and sample is not None else None
+    if label is not None:
+        counted = task.truth(label)
+        truth = Map(*(as_array(map.detach().cpu(), size) for map in (counted.value, counted.valid)))
     if draw_pred and sample is not None and task.pred_field in sample:
         predicted = sample.get(task.pred_field).data.detach().cpu()
         prediction = view.map_of(as_array(predicted, size))

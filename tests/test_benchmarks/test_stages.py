@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import stages
 import torch
+from label_fields import label_field
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from mmengine.structures import PixelData
 from speed_costs import count_bytes
 from stages_training import BACKWARD, FORWARD, DividedTraining, StandIn
 
@@ -41,7 +41,7 @@ def batch(model, size=(28, 42)):
     sample = MultiTaskDataSample(metainfo=dict(cam2img=[[40.0, 0, 20], [0, 40, 14], [0, 0, 1]]))
     for task in model.tasks.values():
         label = torch.rand(task.label_channels, *size) + 0.5
-        sample.set_field(PixelData(data=label if task.void == 0 else label.byte()), task.gt_field)
+        sample.set_field(label_field(label), task.gt_field)
     return dict(inputs=torch.randint(0, 256, (1, 3, *size)).float(), data_samples=[sample])
 
 

@@ -190,9 +190,10 @@ def test_nan_and_void_are_pixels_without_a_label_not_bad_samples(make_nyud):
     )
     first, second = (draw(dataset, index)['data_samples'] for index in range(2))
     assert 'skipped' not in first and 'skipped' not in second
-    depth = first.gt_depth_map.data
+    depth = first.gt_depth.data
     assert depth.isfinite().all() and not depth[..., :16].any() and depth[:, 2:, 16:].all()
-    assert not first.gt_normal_map.data.any() and not second.gt_depth_map.data.any()
+    assert first.gt_depth.valid.equal(depth > 0)
+    assert not first.gt_normals.valid.any() and not second.gt_depth.valid.any()
 
 
 def test_another_word_is_refused(make_nyud):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from label_fields import plain
 
 from m2h_mm.datasets import MultiTaskCityscapesDataset
 from m2h_mm.datasets.converters.cityscapes import convert_cityscapes
@@ -23,7 +24,7 @@ def converted(make_cityscapes, tmp_path) -> Path:
 
 
 def first(root: Path, *steps: dict) -> dict:
-    return MultiTaskCityscapesDataset(root, pipeline=[*LOAD, *steps])[0]
+    return plain(MultiTaskCityscapesDataset(root, pipeline=[*LOAD, *steps])[0])
 
 
 def test_classes_are_named(converted):
@@ -51,20 +52,20 @@ def test_other_classes_than_the_files_have_are_refused(converted, num_classes, s
 def test_a_zoom_keeps_disparity_times_depth(converted):
     before = first(converted)
     after = first(converted, dict(type='RandomZoom', scale_range=(1.5, 1.5)))
-    both = after['gt_depth_map'] > 0
-    product = (after['gt_depth_map'] * after['gt_disparity_map'])[both]
+    both = after['gt_depth'] > 0
+    product = (after['gt_depth'] * after['gt_disparity'])[both]
     assert both.sum() > 100
     np.testing.assert_allclose(product, 0.209313 * 2262.52, rtol=1e-5)
-    assert after['gt_disparity_map'].max() == pytest.approx(1.5 * before['gt_disparity_map'].max())
+    assert after['gt_disparity'].max() == pytest.approx(1.5 * before['gt_disparity'].max())
 
 
 def test_a_resize_and_a_flip_change_no_disparity(converted):
-    before = first(converted)['gt_disparity_map']
+    before = first(converted)['gt_disparity']
     np.testing.assert_array_equal(
-        first(converted, dict(type='Resize', size=(12, 24)))['gt_disparity_map'], before[1::2, 1::2]
+        first(converted, dict(type='Resize', size=(12, 24)))['gt_disparity'], before[1::2, 1::2]
     )
     np.testing.assert_array_equal(
-        first(converted, dict(type='RandomFlip', prob=1.0))['gt_disparity_map'], before[:, ::-1]
+        first(converted, dict(type='RandomFlip', prob=1.0))['gt_disparity'], before[:, ::-1]
     )
 
 
@@ -72,11 +73,15 @@ def test_a_resize_and_a_flip_change_no_disparity(converted):
 def test_the_pipeline_of_the_config(converted, loader):
     cfg = load_config(CONFIGS / '_base_' / 'datasets' / 'cityscapes.py')[loader].dataset
     packed = DATASETS.build({**cfg, 'data_root': str(converted), '_scope_': 'm2h_mm'})[0]
-    sample, size = packed['data_samples'], (504, 1008) if loader == 'train_dataloader' else (24, 48)
-    for field in ('gt_sem_seg', 'gt_disparity_map', 'gt_edge_map'):
+    sample, size = packed['data_samples'], tuple(packed['inputs'].shape[1:])
+    for field in ('gt_semseg', 'gt_disparity', 'gt_edge'):
         assert tuple(sample.get(field).data.shape) == (1, *size)
-    assert 'gt_depth_map' not in sample and tuple(packed['inputs'].shape) == (3, *size)
-    assert (sample.gt_disparity_map.data > 0).any()
+    assert 'gt_depth' not in sample
+    if loader == 'train_dataloader':
+        assert sample.pad_to == (504, 1008)
+    else:
+        assert size == (24, 48) and 'pad_to' not in sample
+    assert (sample.gt_disparity.data > 0).any()
 
 
 def test_no_data_is_said_with_what_to_do(tmp_path):

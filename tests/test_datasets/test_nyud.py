@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from label_fields import plain
 
 from m2h_mm.datasets import MultiTaskDataset, NYUDDataset, multitask_dataset
 from m2h_mm.registry import DATASETS
@@ -19,10 +20,10 @@ PACK = [
 ]
 LOAD = PACK[:2]
 FIELDS = {
-    'semseg': 'gt_sem_seg',
-    'depth': 'gt_depth_map',
-    'normals': 'gt_normal_map',
-    'edge': 'gt_edge_map',
+    'semseg': 'gt_semseg',
+    'depth': 'gt_depth',
+    'normals': 'gt_normals',
+    'edge': 'gt_edge',
 }
 
 
@@ -39,7 +40,6 @@ def messages(monkeypatch):
 
 
 # ---- reading
-# ---------------------------------------------------------------------------------------------------------
 def test_a_packed_sample(make_nyud):
     packed = NYUDDataset(make_nyud(size=(24, 32)), pipeline=PACK)[1]
     sample = packed['data_samples']
@@ -51,26 +51,25 @@ def test_a_packed_sample(make_nyud):
         'normals': (3, 24, 32),
         'edge': (1, 24, 32),
     }
-    assert sample.gt_depth_map.data.dtype == sample.gt_normal_map.data.dtype == torch.float32
+    assert sample.gt_depth.data.dtype == sample.gt_normals.data.dtype == torch.float32
     assert sample.frame_id == '0001' and sample.ori_shape == sample.img_shape == (24, 32)
     assert sample.cam2img.shape == (3, 3) and sample.cam2img.dtype == np.float64
 
 
 @pytest.mark.parametrize('image', ['.png', '.jpg'])
 def test_every_file_type_gives_the_same_labels(make_nyud, image):
-    arrays = NYUDDataset(
-        make_nyud(depth='.npy', normals='.npy', edge='.npy', name='a'), pipeline=LOAD
-    )[2]
-    pictures = NYUDDataset(
-        make_nyud(depth='.png', normals='.png', edge='.png', image=image, name='b'), pipeline=LOAD
-    )[2]
-    np.testing.assert_allclose(pictures['gt_depth_map'], arrays['gt_depth_map'], atol=1e-6)
-    np.testing.assert_array_equal(pictures['gt_edge_map'], arrays['gt_edge_map'])
-    np.testing.assert_allclose(pictures['gt_normal_map'], arrays['gt_normal_map'], atol=0.01)
+    roots = (
+        make_nyud(depth='.npy', normals='.npy', edge='.npy', name='a'),
+        make_nyud(depth='.png', normals='.png', edge='.png', image=image, name='b'),
+    )
+    arrays, pictures = (plain(NYUDDataset(root, pipeline=LOAD)[2]) for root in roots)
+    np.testing.assert_allclose(pictures['gt_depth'], arrays['gt_depth'], atol=1e-6)
+    np.testing.assert_array_equal(pictures['gt_edge'], arrays['gt_edge'])
+    np.testing.assert_allclose(pictures['gt_normals'], arrays['gt_normals'], atol=0.01)
     for results in (arrays, pictures):
-        length = np.linalg.norm(results['gt_normal_map'], axis=-1)
+        length = np.linalg.norm(results['gt_normals'], axis=-1)
         assert (length[:2] == 0).all() and np.allclose(length[2:], 1, atol=1e-6)
-        assert (results['gt_depth_map'][:2] == 0).all()
+        assert (results['gt_depth'][:2] == 0).all()
     if image == '.png':
         np.testing.assert_array_equal(pictures['img'], arrays['img'])
 
@@ -105,15 +104,14 @@ def astmt(make_nyud) -> tuple:
 
 def test_the_layout_of_astmt(astmt):
     """.mat with one variable for segmentation and depth, JPEG for normals."""
-    for mat, plain in zip(*(NYUDDataset(root, pipeline=LOAD) for root in astmt), strict=True):
-        for field in ('img', 'gt_sem_seg', 'gt_depth_map', 'gt_edge_map'):
-            np.testing.assert_array_equal(mat[field], plain[field])
-            assert mat[field].dtype == plain[field].dtype
+    datasets = [map(plain, NYUDDataset(root, pipeline=LOAD)) for root in astmt]
+    for mat, usual in zip(*datasets, strict=True):
+        for field in ('img', 'gt_semseg', 'gt_depth', 'gt_edge'):
+            np.testing.assert_array_equal(mat[field], usual[field])
+            assert mat[field].dtype == usual[field].dtype
         # Rows 8..24 are the JPEG blocks at the border of what is missing.
-        assert not mat['gt_normal_map'][:8].any()
-        np.testing.assert_allclose(
-            mat['gt_normal_map'][24:], plain['gt_normal_map'][24:], atol=0.05
-        )
+        assert not mat['gt_normals'][:8].any()
+        np.testing.assert_allclose(mat['gt_normals'][24:], usual['gt_normals'][24:], atol=0.05)
 
 
 @pytest.mark.parametrize('damage', ['cut', 'empty', 'other', 'two variables', 'version 7.3'])
@@ -154,7 +152,7 @@ def test_segmentation_zero_becomes_void(make_nyud):
     stored = cv2.imread(str(root / 'segmentation/0000.png'), cv2.IMREAD_UNCHANGED)
     stored[0, :3] = (0, 40, 255)
     cv2.imwrite(str(root / 'segmentation/0000.png'), stored)
-    label = NYUDDataset(root, pipeline=LOAD)[0]['gt_sem_seg']
+    label = plain(NYUDDataset(root, pipeline=LOAD)[0])['gt_semseg']
     assert label.dtype == np.uint8 and label[0, :3].tolist() == [255, 39, 255]
     known = (stored > 0) & (stored < 255)
     np.testing.assert_array_equal(label[known], stored[known] - 1)
@@ -164,7 +162,7 @@ def test_other_data_keeps_class_zero(make_nyud):
     root = make_nyud(count=1)
     stored = cv2.imread(str(root / 'segmentation/0000.png'), cv2.IMREAD_UNCHANGED)
     dataset = MultiTaskDataset(root, tasks=dict(semseg=dict(num_classes=41)), pipeline=LOAD)
-    np.testing.assert_array_equal(dataset[0]['gt_sem_seg'], stored)
+    np.testing.assert_array_equal(dataset[0]['gt_semseg'].value, stored)
     assert 'cam2img' not in dataset[0]
 
 
@@ -173,14 +171,15 @@ def test_non_finite_depth_is_invalid(make_nyud):
     depth = np.load(root / 'depth/0000.npy')
     depth[5, :3] = (np.nan, np.inf, -1)
     np.save(root / 'depth/0000.npy', depth)
-    label = NYUDDataset(root, pipeline=LOAD)[0]['gt_depth_map']
-    assert (label[5, :3] == 0).all() and label[5, 3] == depth[5, 3]
+    label = NYUDDataset(root, pipeline=LOAD)[0]['gt_depth']
+    assert not label.valid[5, :3].any() and label.valid[5, 3]
+    assert (label.value[5, :3] == 0).all() and label.value[5, 3] == depth[5, 3]
 
 
 def test_array_file_wins_over_picture(make_nyud):
     root = make_nyud(count=1)
     cv2.imwrite(str(root / 'depth/0000.png'), np.full((24, 32), 1000, np.uint16))
-    assert NYUDDataset(root, pipeline=LOAD)[0]['gt_depth_map'].max() > 1
+    assert NYUDDataset(root, pipeline=LOAD)[0]['gt_depth'].value.max() > 1
 
 
 def test_partial_labels(make_nyud, messages):
@@ -206,24 +205,23 @@ def test_partial_labels(make_nyud, messages):
 
 def test_sample_of_the_real_data(nyud_sample):
     dataset = NYUDDataset(nyud_sample, split='val', pipeline=LOAD)
-    full, partial = dataset[0], dataset[1]
-    assert set(np.unique(full['gt_sem_seg'])) == {0, 1, 8, 10, 21, 37, 38, 39, 255}
-    assert abs((full['gt_sem_seg'] == 255).mean() - 0.1172) < 1e-4
-    depth = full['gt_depth_map']
+    full, partial = plain(dataset[0]), plain(dataset[1])
+    assert set(np.unique(full['gt_semseg'])) == {0, 1, 8, 10, 21, 37, 38, 39, 255}
+    assert abs((full['gt_semseg'] == 255).mean() - 0.1172) < 1e-4
+    depth = full['gt_depth']
     assert abs((depth == 0).mean() - 0.3419) < 1e-4
     assert 1.49 < depth[depth > 0].min() and depth.max() < 5.94
-    length = np.linalg.norm(full['gt_normal_map'], axis=-1)
+    length = np.linalg.norm(full['gt_normals'], axis=-1)
     assert abs((length > 0).mean() - 0.7794) < 1e-4 and np.allclose(
         length[length > 0], 1, atol=1e-6
     )
-    floor = full['gt_normal_map'][(full['gt_sem_seg'] == 1) & (length > 0)]
+    floor = full['gt_normals'][(full['gt_semseg'] == 1) & (length > 0)]
     np.testing.assert_allclose(np.median(floor, axis=0), (0.01, 0.98, 0.19), atol=0.02)
-    assert full['gt_edge_map'].sum() == 8495 and partial['gt_edge_map'].sum() == 11896
-    assert 'gt_normal_map' not in partial and 'gt_depth_map' in partial
+    assert full['gt_edge'].sum() == 8495 and partial['gt_edge'].sum() == 11896
+    assert 'gt_normals' not in partial and 'gt_depth' in partial
 
 
 # ---- cameras
-# ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ('size', 'expected'),
     [
@@ -249,7 +247,6 @@ def test_camera_file_overrides(make_nyud):
 
 
 # ---- the rest of BaseDataset
-# -----------------------------------------------------------------------------------------
 def test_base_dataset_features(make_nyud):
     root = make_nyud(count=4)
     dataset = NYUDDataset(root, pipeline=LOAD, indices=[3, 1], lazy_init=True)
@@ -274,11 +271,10 @@ def test_own_transforms_whatever_the_scope(make_nyud):
     assert {type(step).__module__.split('.')[0] for step in dataset.pipeline.transforms} == {
         'm2h_mm'
     }
-    assert dataset[0]['gt_normal_map'].shape == (12, 16, 3)
+    assert dataset[0]['gt_normals'].value.shape == (12, 16, 3)
 
 
 # ---- what can be wrong
-# -----------------------------------------------------------------------------------------------
 def test_no_data(tmp_path):
     with pytest.raises(FileNotFoundError) as error:
         NYUDDataset(tmp_path / 'nowhere')

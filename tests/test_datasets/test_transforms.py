@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from label_fields import label_of, plain
 
 from m2h_mm.datasets.transforms import (
     PackMultiTaskInputs,
@@ -13,27 +14,33 @@ from m2h_mm.datasets.transforms import (
     RandomZoom,
     Resize,
 )
+from m2h_mm.models.data_preprocessor import MultiTaskDataPreprocessor
+from m2h_mm.models.labels import stack_labels
 from m2h_mm.registry import TRANSFORMS
+from m2h_mm.structures import Label
 from m2h_mm.tasks import build_tasks
 
-FIELDS = ('gt_sem_seg', 'gt_depth_map', 'gt_normal_map', 'gt_edge_map')
+FIELDS = ('gt_semseg', 'gt_depth', 'gt_normals', 'gt_edge')
 CAMERA = np.array([[60.0, 0, 37.3], [0, 62.0, 21.8], [0, 0, 1]])
 SIZE = (48, 64)
 
 
 def frame(seed=0, size=SIZE, lacking=()):
-    """A frame of noise with every fifth row void."""
+    """A frame of noise with no label in every fifth row."""
     rng = np.random.default_rng(seed)
     normals = rng.normal(size=(*size, 3)).astype(np.float32)
     normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
     labels = dict(
-        gt_sem_seg=rng.integers(0, 40, size).astype(np.uint8),
-        gt_normal_map=normals,
-        gt_depth_map=rng.uniform(0.5, 9, size).astype(np.float32),
-        gt_edge_map=(rng.random(size) < 0.2).astype(np.uint8),
+        gt_semseg=rng.integers(0, 40, size).astype(np.uint8),
+        gt_normals=normals,
+        gt_depth=rng.uniform(0.5, 9, size).astype(np.float32),
+        gt_edge=(rng.random(size) < 0.2).astype(np.uint8),
     )
-    for field, void in zip(FIELDS, (255, 0, 0, 255), strict=True):
-        labels[field][::5] = void
+    valid = np.ones(size, bool)
+    valid[::5] = False
+    for field, value in labels.items():
+        value[::5] = 0
+        labels[field] = Label(value, valid.copy())
     return dict(
         img=rng.integers(0, 256, (*size, 3)).astype(np.uint8),
         img_path='a.png',
@@ -52,8 +59,9 @@ def plane_frame(size=SIZE, normal=(0.5, -0.3, -0.8), distance=3.0):
     normal = np.array(normal) / np.linalg.norm(normal)
     depth = -distance / (rays(CAMERA, size) @ normal)
     results = frame(size=size)
-    results['gt_depth_map'] = depth.astype(np.float32)
-    results['gt_normal_map'] = np.broadcast_to(normal * (1, -1, -1), (*size, 3)).astype(np.float32)
+    normals = np.broadcast_to(normal * (1, -1, -1), (*size, 3))
+    results['gt_depth'] = label_of(depth.astype(np.float32))
+    results['gt_normals'] = label_of(normals.astype(np.float32))
     return results
 
 
@@ -77,24 +85,20 @@ GEOMETRIC = {
     'scale': Resize(scale=2.0),
     'crop': RandomCrop((20, 31)),
     'flip': RandomFlip(1.0),
-    'pad': Pad(size=(57, 70)),
-    'divisor': Pad(size_divisor=14),
 }
 geometric = pytest.mark.parametrize('transform', GEOMETRIC.values(), ids=GEOMETRIC)
 
 
 # ---- all of them
-# -----------------------------------------------------------------------------------------------------
 @geometric
 def test_maps_keep_one_size(transform):
-    results = transform(frame())
+    before, results = frame(), transform(frame())
     assert results['img'].shape[:2] == results['img_shape']
-    assert results['img'].dtype in (np.uint8, np.float32) and results['ori_shape'] == SIZE
-    for field, before in zip(FIELDS, (frame()[field] for field in FIELDS), strict=True):
-        assert (
-            results[field].shape[:2] == results['img_shape']
-            and results[field].dtype == before.dtype
-        )
+    assert results['img'].dtype == np.uint8 and results['ori_shape'] == SIZE
+    for field in FIELDS:
+        value, valid = results[field].value, results[field].valid
+        assert value.shape[:2] == valid.shape == results['img_shape']
+        assert value.dtype == before[field].value.dtype and valid.dtype == bool
 
 
 @geometric
@@ -104,19 +108,17 @@ def test_points_project_where_their_pixels_went(transform):
     """
     start = frame()
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
-    start['gt_normal_map'] = np.stack([columns + 1, rows + 1, np.ones(SIZE)], axis=-1).astype(
-        np.float32
-    )
-    start['gt_depth_map'] = np.random.default_rng(1).uniform(1, 5, SIZE).astype(np.float32)
-    depth_before = start['gt_depth_map'].copy()
-    results = transform(start)
-    carried = results['gt_normal_map']
+    source = np.stack([columns + 1, rows + 1, np.ones(SIZE)], axis=-1).astype(np.float32)
+    depth_before = np.random.default_rng(1).uniform(1, 5, SIZE).astype(np.float32)
+    start.update(gt_normals=label_of(source), gt_depth=label_of(depth_before.copy()))
+    results = plain(transform(start))
+    carried = results['gt_normals']
     inside = carried[..., 2] == 1
     x, y = (
         np.abs(carried[..., axis][inside]).astype(int) - 1 for axis in (0, 1)
     )  # a flip negates x
     mirror = -1 if results.get('flip') else 1
-    z = results['gt_depth_map'][inside]
+    z = results['gt_depth'][inside]
     shrink = z / depth_before[y, x]
     points = rays(CAMERA, SIZE)[y, x] * (depth_before[y, x] * shrink)[:, None] * (mirror, 1, 1)
     projected = points @ results['cam2img'].T
@@ -130,7 +132,7 @@ def test_points_project_where_their_pixels_went(transform):
 
 
 @geometric
-@pytest.mark.parametrize('lacking', [('gt_sem_seg',), ('gt_normal_map', 'gt_edge_map'), FIELDS])
+@pytest.mark.parametrize('lacking', [('gt_semseg',), ('gt_normals', 'gt_edge'), FIELDS])
 def test_partial_labels_pass(transform, lacking):
     whole, part = transform(frame()), transform(frame(lacking=lacking))
     assert [field for field in FIELDS if field in part] == [
@@ -143,20 +145,20 @@ def test_partial_labels_pass(transform, lacking):
 
 
 @geometric
-def test_no_value_is_invented(transform):
+def test_no_value_is_invented_and_the_mask_moves_along(transform):
     before, after = frame(), transform(frame())
-    for field, void in (('gt_sem_seg', 255), ('gt_edge_map', 255)):
-        assert set(np.unique(after[field])) <= set(np.unique(before[field])) | {void}
-    length = np.linalg.norm(after['gt_normal_map'], axis=-1)
-    assert (np.isclose(length, 1, atol=1e-6) | (length == 0)).all() and (length == 0).any()
-    assert (after['gt_depth_map'] == 0).any() and (length > 0).any()
-    if isinstance(
-        transform, RandomZoom | Resize
-    ):  # what is void is void for all tasks, before and after
-        void = after['gt_sem_seg'] == 255
-        for field, value in (('gt_edge_map', 255), ('gt_depth_map', 0), ('gt_normal_map', 0)):
-            same = after[field] == value
-            np.testing.assert_array_equal(same.all(-1) if same.ndim == 3 else same, void)
+    mask = after['gt_semseg'].valid
+    assert mask.any() and not mask.all()
+    for field in FIELDS:
+        label = after[field]
+        np.testing.assert_array_equal(label.valid, mask)
+        # The rows without a label are the ones that were filled with 0 above.
+        known = label.value if label.value.ndim == 2 else label.value.any(axis=-1)
+        assert not known[~mask].any()
+        if field in ('gt_semseg', 'gt_edge'):
+            assert set(label.value.flat) <= set(before[field].value.flat)
+    lengths = np.linalg.norm(after['gt_normals'].value[mask], axis=-1)
+    np.testing.assert_allclose(lengths, 1, atol=1e-6)
 
 
 @geometric
@@ -171,44 +173,41 @@ def test_image_stays_aligned_with_labels():
     results = frame(size=(64, 96))
     ramp = np.arange(96)[None].repeat(64, 0)
     results['img'] = (2 * ramp)[..., None].repeat(3, 2).astype(np.uint8)
-    results['gt_edge_map'] = ramp.astype(np.uint8)
+    results['gt_edge'] = label_of(ramp.astype(np.uint8))
     for step in (
         RandomZoom((1.5, 1.5)),
         RandomCrop((70, 100), cat_max_ratio=1),
         RandomFlip(1.0),
-        Pad((80, 120)),
     ):
         results = step(results)
-    inside = results['gt_edge_map'] != 255
-    assert inside.sum() == 70 * 100
-    difference = results['img'][inside].mean(-1) / 2 - results['gt_edge_map'][inside]
+    assert results['img_shape'] == (70, 100)
+    difference = results['img'].mean(-1) / 2 - results['gt_edge'].value
     assert np.abs(difference).max() <= 0.5 and abs(difference.mean()) < 0.05
 
 
 # ---- zoom and resize
-# -------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize('scale', [0.5, 2.0])
 def test_zoom_divides_depth_and_keeps_normals(scale):
-    before, after = plane_frame(), RandomZoom((scale, scale))(plane_frame())
+    before, after = plain(plane_frame()), plain(RandomZoom((scale, scale))(plane_frame()))
     assert after['img_shape'] == tuple(round(length * scale) for length in SIZE)
     np.testing.assert_allclose(
-        np.median(after['gt_depth_map']), np.median(before['gt_depth_map']) / scale, rtol=0.02
+        np.median(after['gt_depth']), np.median(before['gt_depth']) / scale, rtol=0.02
     )
     np.testing.assert_allclose(after['cam2img'][:2, :2], CAMERA[:2, :2] * scale)
-    truth = after['gt_normal_map'][0, 0]
-    np.testing.assert_array_equal(truth, before['gt_normal_map'][0, 0])
-    assert plane_normal(after['gt_depth_map'], after['cam2img']) @ truth > np.cos(np.deg2rad(0.5))
+    truth = after['gt_normals'][0, 0]
+    np.testing.assert_array_equal(truth, before['gt_normals'][0, 0])
+    assert plane_normal(after['gt_depth'], after['cam2img']) @ truth > np.cos(np.deg2rad(0.5))
     # The check can fail: with the old focal lengths the plane would be another one.
     wrong = after['cam2img'].copy()
     wrong[:2, :2] = CAMERA[:2, :2]
-    assert plane_normal(after['gt_depth_map'], wrong) @ truth < np.cos(np.deg2rad(5))
+    assert plane_normal(after['gt_depth'], wrong) @ truth < np.cos(np.deg2rad(5))
 
 
 @geometric
 def test_normals_of_the_depth_stay_those_of_the_label(transform):
-    after = transform(plane_frame())
-    truth = after['gt_normal_map'][np.linalg.norm(after['gt_normal_map'], axis=-1) > 0][0]
-    assert plane_normal(after['gt_depth_map'], after['cam2img']) @ truth > np.cos(np.deg2rad(0.5))
+    after = plain(transform(plane_frame()))
+    truth = after['gt_normals'][np.linalg.norm(after['gt_normals'], axis=-1) > 0][0]
+    assert plane_normal(after['gt_depth'], after['cam2img']) @ truth > np.cos(np.deg2rad(0.5))
 
 
 def test_zoom_covers_its_range():
@@ -217,21 +216,19 @@ def test_zoom_covers_its_range():
 
 
 def test_resize_keeps_depth():
-    before, after = frame(), Resize(scale=2.0)(frame())
-    np.testing.assert_array_equal(after['gt_depth_map'][::2, ::2], before['gt_depth_map'])
+    before, after = plain(frame()), plain(Resize(scale=2.0)(frame()))
+    np.testing.assert_array_equal(after['gt_depth'][::2, ::2], before['gt_depth'])
     np.testing.assert_allclose(after['cam2img'], [[120, 0, 75.1], [0, 124, 44.1], [0, 0, 1]])
 
 
 # ---- flip
-# ------------------------------------------------------------------------------------------------------------
 def test_flip_twice_is_identity():
-    flip, before = RandomFlip(1.0), frame()
-    once = flip(frame())
-    assert not np.array_equal(once['gt_normal_map'], before['gt_normal_map'][:, ::-1])
-    np.testing.assert_array_equal(
-        once['gt_normal_map'][..., 0], -before['gt_normal_map'][:, ::-1, 0]
-    )
-    twice = flip(once)
+    flip, before = RandomFlip(1.0), plain(frame())
+    moved = flip(frame())
+    once = plain(moved)
+    assert not np.array_equal(once['gt_normals'], before['gt_normals'][:, ::-1])
+    np.testing.assert_array_equal(once['gt_normals'][..., 0], -before['gt_normals'][:, ::-1, 0])
+    twice = plain(flip(moved))
     for key in ('img', 'cam2img', *FIELDS):
         np.testing.assert_array_equal(twice[key], before[key])
 
@@ -244,7 +241,6 @@ def test_flip_happens_with_its_probability():
 
 
 # ---- crop
-# ------------------------------------------------------------------------------------------------------------
 def test_crop_limits_the_largest_class():
     """One class fills the left three quarters: only windows on the right are varied enough."""
     label = np.zeros(SIZE, np.uint8)
@@ -252,28 +248,41 @@ def test_crop_limits_the_largest_class():
     shares = []
     for seed in range(40):
         results = frame(seed)
-        results['gt_sem_seg'] = label
-        shares.append(
-            np.bincount(RandomCrop((48, 24), 0.75, tries=200)(results)['gt_sem_seg'].ravel()).max()
-        )
+        results['gt_semseg'] = label_of(label)
+        cropped = RandomCrop((48, 24), 0.75, tries=200)(results)['gt_semseg'].value
+        shares.append(np.bincount(cropped.ravel()).max())
     assert max(shares) <= 0.75 * 48 * 24
     free = [
-        RandomCrop((48, 24), 1.0)(frame(seed) | {'gt_sem_seg': label})['gt_sem_seg'].mean()
+        RandomCrop((48, 24), 1.0)(frame(seed) | {'gt_semseg': label_of(label)})[
+            'gt_semseg'
+        ].value.mean()
         for seed in range(40)
     ]
     assert free.count(0) > 5
 
 
 def test_crop_ignores_void_and_gives_up():
-    results = frame()
-    results['gt_sem_seg'] = (
-        np.where(np.arange(64) < 60, 255, np.arange(64) % 2).astype(np.uint8)[None].repeat(48, 0)
-    )
-    cropped = RandomCrop((48, 30), 0.75, tries=300)(results)['gt_sem_seg']
-    assert set(np.unique(cropped)) == {0, 1, 255}
-    plain = frame()
-    plain['gt_sem_seg'] = np.full(SIZE, 3, np.uint8)
-    assert RandomCrop((20, 20))(plain)['img_shape'] == (20, 20)
+    ids = np.where(np.arange(64) < 60, 255, np.arange(64) % 2).astype(np.uint8)[None].repeat(48, 0)
+    # Also after a flip, which is a view that runs backwards.
+    for seed, first in enumerate((RandomFlip(0.0), RandomFlip(1.0))):
+        start = first(frame(seed) | {'gt_semseg': label_of(ids, 255)})
+        cropped = plain(RandomCrop((48, 30), 0.75, tries=300)(start))['gt_semseg']
+        assert set(np.unique(cropped)) == {0, 1, 255}
+    uniform = frame()
+    uniform['gt_semseg'] = label_of(np.full(SIZE, 3, np.uint8))
+    assert RandomCrop((20, 20))(uniform)['img_shape'] == (20, 20)
+
+
+def test_crop_counts_the_classes_of_the_task_that_it_is_told():
+    label = np.zeros(SIZE, np.uint8)
+    label[:, 48:] = 1
+    crop = RandomCrop((48, 24), 0.75, tries=200, task='human_parts')
+    means = []
+    for seed in range(20):
+        tasks = build_tasks(['human_parts'])
+        results = frame(seed, lacking=FIELDS) | dict(tasks=tasks, gt_human_parts=label_of(label))
+        means.append(crop(results)['gt_human_parts'].value.mean())
+    assert 0.25 <= min(means) and max(means) <= 0.75
 
 
 def test_crop_reaches_every_corner():
@@ -290,26 +299,31 @@ def test_crop_of_a_smaller_frame_is_the_frame():
 
 
 # ---- pad
-# -------------------------------------------------------------------------------------------------------------
-def test_pad_centres_and_is_void():
+def test_pad_notes_the_size_and_moves_nothing():
     before, after = frame(), Pad((57, 70))(frame())
-    inside = (slice(4, 52), slice(3, 67))  # the odd row goes to the bottom
-    outside = np.ones((57, 70), bool)
-    outside[inside] = False
-    for field, void in zip(FIELDS, (255, 0, 0, 255), strict=True):
-        np.testing.assert_array_equal(after[field][inside], before[field])
-        assert (after[field][outside] == void).all()
-    np.testing.assert_array_equal(after['img'][inside], before['img'])
-    np.testing.assert_allclose(after['cam2img'][:2, 2], CAMERA[:2, 2] + (3, 4))
-    mean = torch.tensor((123.675, 116.28, 103.53))
-    packed = PackMultiTaskInputs()(after)['inputs']
-    assert (packed.float() - mean[:, None, None])[:, torch.from_numpy(outside)].abs().max() == 0
+    np.testing.assert_array_equal(after['img'], before['img'])
+    for field in FIELDS:
+        np.testing.assert_array_equal(after[field].value, before[field].value)
+    assert after['img_shape'] == SIZE
+    assert PackMultiTaskInputs()(after)['data_samples'].pad_to == (57, 70)
 
 
-def test_pad_leaves_what_fits():
-    results = Pad(SIZE)(frame())
-    assert results['img'].dtype == np.uint8 and np.array_equal(results['img'], frame()['img'])
-    assert Pad(size_divisor=14)(frame())['img_shape'] == (56, 70)
+def test_padding_is_zero_after_normalisation_and_valid_nowhere():
+    packed = PackMultiTaskInputs()(Pad((57, 70))(frame()))
+    inputs, sample = packed['inputs'], packed['data_samples']
+    data = MultiTaskDataPreprocessor(size_divisor=1)(
+        dict(inputs=[inputs], data_samples=[sample]), training=True
+    )
+    inside = np.zeros((57, 70), bool)
+    inside[4:52, 3:67] = True  # the odd row goes to the bottom
+    assert data['inputs'].shape == (1, 3, 57, 70)
+    assert not data['inputs'][0][:, ~torch.from_numpy(inside)].any()
+    for task in build_tasks(('semseg', 'depth', 'normals', 'edge')).values():
+        label = stack_labels(task, data['data_samples'], (57, 70), torch.device('cpu'))
+        assert not label.valid[0, 0][~torch.from_numpy(inside)].any()
+        packed_field = sample.get(task.gt_field)
+        assert label.value[0, :, 4:52, 3:67].equal(packed_field.data)
+        assert label.valid[0, :, 4:52, 3:67].equal(packed_field.valid)
 
 
 def test_pad_refuses_larger_frames():
@@ -320,9 +334,8 @@ def test_pad_refuses_larger_frames():
 
 
 # ---- colour
-# ----------------------------------------------------------------------------------------------------------
 def test_distortion_touches_colours_only():
-    before, after = frame(), PhotometricDistortion(prob=1.0)(frame())
+    before, after = plain(frame()), plain(PhotometricDistortion(prob=1.0)(frame()))
     assert after['img'].dtype == np.uint8 and not np.array_equal(after['img'], before['img'])
     for field in FIELDS:
         np.testing.assert_array_equal(after[field], before[field])
@@ -370,12 +383,11 @@ def test_saturation_and_hue():
 
 
 def test_distortion_wants_bytes():
-    with pytest.raises(ValueError, match='before Pad'):
-        PhotometricDistortion()(Pad((50, 70))(frame()))
+    with pytest.raises(ValueError, match='expected an 8-bit image, got float32'):
+        PhotometricDistortion()(frame() | dict(img=np.zeros((4, 4, 3), np.float32)))
 
 
 # ---- pack and the whole recipe
-# ---------------------------------------------------------------------------------------
 def test_packed_frame():
     packed = PackMultiTaskInputs()(RandomFlip(1.0)(frame()))
     sample = packed['data_samples']
@@ -387,6 +399,7 @@ def test_packed_frame():
         torch.float32,
         torch.uint8,
     ]
+    assert all(sample.get(field).valid.dtype == torch.bool for field in FIELDS)
     assert sample.flip is True and sample.frame_id == 'a' and sample.cam2img[0, 2] == 63 - 37.3
     assert 'rng' not in sample.metainfo
 
@@ -406,8 +419,9 @@ def test_training_recipe_gives_one_size():
         for step in recipe:
             results = step(results)
         sample = results['data_samples']
-        assert results['inputs'].shape == (3, 40, 56)
-        depth, normals = sample.gt_depth_map.data[0].numpy(), sample.gt_normal_map.data.numpy()
+        assert sample.pad_to == (40, 56)
+        assert all(has <= most for has, most in zip(sample.img_shape, (40, 56), strict=True))
+        depth, normals = sample.gt_depth.data[0].numpy(), sample.gt_normals.data.numpy()
         truth = normals[:, depth > 0].mean(axis=1)
         assert plane_normal(depth, sample.cam2img) @ truth > np.cos(np.deg2rad(1))
 
@@ -425,8 +439,7 @@ def test_training_recipe_gives_one_size():
         (dict(type='RandomCrop', size=(4, 4), cat_max_ratio=0), 'cat_max_ratio'),
         (dict(type='RandomCrop', size=(4, 4), tries=0), 'tries'),
         (dict(type='RandomFlip', prob=2), r'RandomFlip\.prob'),
-        (dict(type='Pad'), 'either size or size_divisor'),
-        (dict(type='Pad', size_divisor=0), 'size_divisor'),
+        (dict(type='Pad', size=(0, 4)), r'Pad\.size'),
     ],
 )
 def test_wrong_arguments_are_named(config, message):

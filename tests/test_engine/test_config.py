@@ -181,6 +181,6 @@ def test_a_mixture_of_data_sets_loses_the_members_that_have_no_task_left():
         members = loader.dataset.datasets
         assert list(members) == ['rooms', 'depth_rooms']
         assert [list(member.tasks) for member in members.values()] == [['depth'], ['depth']]
-    assert list(cfg.val_evaluator['metrics']) == ['rooms', 'depth_rooms']
+    assert list(cfg.val_evaluator['datasets']) == ['rooms', 'depth_rooms']
     assert cfg.default_hooks.checkpoint.save_best == 'rooms/depth/rmse'
     assert Path(find_config('m2h_tiny_rooms_mixed')).is_file()

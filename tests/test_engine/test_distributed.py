@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from label_fields import label_field
 from mmengine.dist import is_distributed
 from mmengine.optim import AmpOptimWrapper, build_optim_wrapper
-from mmengine.structures import PixelData
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.distributed.fsdp import FullyShardedDataParallel
 
@@ -45,9 +45,7 @@ def batch(tasks) -> dict:
     sample = MultiTaskDataSample(metainfo=dict(cam2img=[[30.0, 0, 14], [0, 30.0, 14], [0, 0, 1]]))
     for task in tasks.values():
         label = torch.ones(task.label_channels, *SIZE) / task.label_channels**0.5
-        sample.set_field(
-            PixelData(data=label if label.shape[0] > 1 else label.byte()), task.gt_field
-        )
+        sample.set_field(label_field(label), task.gt_field)
     return dict(inputs=torch.randint(0, 256, (1, 3, *SIZE)), data_samples=[sample])
 
 

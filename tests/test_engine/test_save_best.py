@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from label_fields import label_field
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.model import BaseModel
@@ -13,26 +14,19 @@ from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from torch.utils.data import Dataset
 
+from m2h_mm.evaluation.metrics import build_metrics
 from m2h_mm.registry import METRICS
 from m2h_mm.structures import MultiTaskDataSample
-from m2h_mm.tasks.depth.metric import MEASURES, DepthMetric
-from m2h_mm.tasks.disparity.metric import DisparityMetric
-from m2h_mm.tasks.edge.metric import EdgeMetric
-from m2h_mm.tasks.human_parts.metric import HumanPartsMetric
-from m2h_mm.tasks.normals.metric import NormalsMetric
+from m2h_mm.tasks import Depth, build_tasks
+from m2h_mm.tasks.depth.metric import MEASURES
+from m2h_mm.tasks.error_metric import ErrorMetric
 from m2h_mm.tasks.pooled_metric import PooledMetric
-from m2h_mm.tasks.saliency.metric import SaliencyMetric
-from m2h_mm.tasks.semseg.metric import SemSegMetric
 
 RUNTIME = Path(__file__).parents[2] / 'configs' / '_base_' / 'default_runtime.py'
+KINDS = ('semseg', 'normals', 'edge', 'saliency', 'human_parts', 'disparity', 'depth')
 BUILT = [
-    SemSegMetric(3, per_class=False),
-    DepthMetric(image_mean=MEASURES),
-    NormalsMetric(),
-    EdgeMetric(),
-    SaliencyMetric(),
-    HumanPartsMetric(per_class=False),
-    DisparityMetric(),
+    *build_metrics(build_tasks(KINDS), dict(depth=dict(image_mean=MEASURES))),
+    ErrorMetric(Depth(), prefix='albedo'),
 ]
 LESS = {
     'rmse',
@@ -45,6 +39,7 @@ LESS = {
     'median',
     'abs_err',
     'rel_err',
+    'error',
 }
 
 
@@ -71,8 +66,7 @@ def test_a_measure_of_a_user_needs_a_rule(key):
 
 def keys():
     for metric in BUILT:
-        nothing = torch.zeros(metric.task.label_channels, 0, 0)
-        for name in metric.summarise(metric.statistics(nothing, nothing)):
+        for name in metric.summarise(metric.statistics_of_nothing((0, 0))):
             yield (
                 f'{metric.prefix}/{name}',
                 'less' if name.removesuffix('_image_mean') in LESS else 'greater',
@@ -111,7 +105,7 @@ class Frames(Dataset):
     def __getitem__(self, index):
         sample = MultiTaskDataSample()
         if self.labelled:
-            sample.gt_depth_map = PixelData(data=torch.full((1, 4, 6), 2.0))
+            sample.gt_depth = label_field(torch.full((1, 4, 6), 2.0))
         return dict(inputs=torch.zeros(3, 4, 6), data_samples=sample)
 
 
@@ -130,7 +124,7 @@ class Scripted(BaseModel):
             self.trained += 1
             return dict(loss=self.weight.sum())
         for sample in data_samples:
-            sample.pred_depth_map = PixelData(
+            sample.pred_depth = PixelData(
                 data=torch.full((1, 4, 6), 2 + self.errors[self.trained - 1])
             )
         return data_samples
@@ -160,7 +154,8 @@ def best_checkpoints(work_dir, labelled=True, **checkpoint):
         val_cfg=dict(),
         val_evaluator=dict(
             type='MultiTaskEvaluator',
-            metrics=dict(depth=dict(type='DepthMetric')),
+            tasks=dict(depth=dict()),
+            metrics={},
             reference={'depth/rmse': 0.5},
         ),
         default_hooks=dict(

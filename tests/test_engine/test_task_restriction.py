@@ -2,8 +2,8 @@ import copy
 
 import pytest
 import torch
+from label_fields import label_field
 from mmengine.registry import init_default_scope
-from mmengine.structures import PixelData
 
 from m2h_mm.engine.config import load_config, restrict_tasks
 from m2h_mm.engine.config_check import check_config
@@ -29,7 +29,7 @@ def sample(task, size=(56, 84)):
     )
     return MultiTaskDataSample(
         metainfo=dict(ori_shape=size, cam2img=[[60.0, 0, 42], [0, 60.0, 28], [0, 0, 1]]),
-        **{task.gt_field: PixelData(data=labels[task.name])},
+        **{task.gt_field: label_field(labels[task.name])},
     )
 
 
@@ -45,7 +45,8 @@ def test_every_decoder_is_checked_with_every_single_task(load, name, task):
         list(single.model.tasks) == list(single.model.heads) == list(single.model.losses) == [task]
     )
     assert not single.model.consistency
-    assert list(single.val_evaluator['metrics']) == list(single.test_evaluator['metrics']) == [task]
+    for evaluator in (single.val_evaluator, single.test_evaluator):
+        assert list(evaluator['tasks']) == [task] and set(evaluator['metrics']) <= {task}
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         assert list(single[key].dataset.tasks) == [task]
     (headline,) = EVALUATOR.build(single.test_evaluator).headlines
@@ -103,7 +104,7 @@ def test_all_tasks_are_the_config_itself(load):
     assert same.val_evaluator == cfg.val_evaluator
 
 
-def test_main_tasks_wrapped_data_sets_and_lists_of_metrics(load):
+def test_main_tasks_wrapped_data_sets_and_members_of_evaluators(load):
     cfg = load('mti_net/mti_net')
     cfg.model.decoder.main_tasks = ('semseg', 'depth')
     inner = cfg.train_dataloader.dataset
@@ -115,11 +116,15 @@ def test_main_tasks_wrapped_data_sets_and_lists_of_metrics(load):
             datasets=[inner, dict(inner, tasks=dict(edge=dict(), depth=dict(max_depth=5.0)))],
         ),
     )
-    cfg.val_evaluator = [dict(type='DepthMetric'), dict(type='EdgeMetric', prefix='edge')]
+    metrics = dict(edge=dict(preset='mtl'), near=dict(type='depth', task='depth', max_depth=2.0))
+    members = dict(rooms=dict(metrics=metrics), depths=dict(tasks=['depth']))
+    cfg.val_evaluator = dict(type='MixedEvaluator', tasks=cfg.val_evaluator.tasks, datasets=members)
     assert restrict_tasks(cfg, ['depth', 'edge']).model.decoder.main_tasks == ('depth',)
     edge = restrict_tasks(cfg, ['edge'])
     assert 'main_tasks' not in edge.model.decoder
-    assert [metric['type'] for metric in edge.val_evaluator] == ['EdgeMetric']
+    assert EVALUATOR.build(edge.val_evaluator).headlines == {
+        'rooms/edge/odsF': ('rooms/edge', True)
+    }
     first, second = edge.train_dataloader.dataset.dataset.datasets
     assert first.tasks == second.tasks == dict(edge=dict())
     with torch.device('meta'):

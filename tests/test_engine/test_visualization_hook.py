@@ -4,6 +4,7 @@ import logging
 
 import pytest
 import torch
+from label_fields import label_field
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -24,7 +25,7 @@ class Frames(Dataset):
 
     def __getitem__(self, index):
         sample = MultiTaskDataSample(metainfo=dict(frame_id=f'room/{index}', ori_shape=(8, 12)))
-        sample.gt_sem_seg = PixelData(data=torch.randint(0, 2, (1, 8, 12), dtype=torch.uint8))
+        sample.gt_semseg = label_field(torch.randint(0, 2, (1, 8, 12), dtype=torch.uint8))
         return dict(inputs=torch.zeros(3, 8, 12, dtype=torch.uint8), data_samples=sample)
 
 
@@ -35,7 +36,7 @@ class Constant(BaseModel):
 
     def forward(self, inputs, data_samples=None, mode='tensor'):
         for sample in data_samples:
-            sample.pred_sem_seg = PixelData(data=torch.ones(1, 8, 12, dtype=torch.long))
+            sample.pred_semseg = PixelData(data=torch.ones(1, 8, 12, dtype=torch.long))
         return data_samples
 
 

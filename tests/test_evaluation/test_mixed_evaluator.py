@@ -5,18 +5,21 @@ import math
 import numpy as np
 import pytest
 import torch
+from label_fields import label_field
 from mmengine.evaluator import BaseMetric
 from mmengine.structures import PixelData
 
 from m2h_mm.evaluation import MixedEvaluator, MultiTaskEvaluator, mixed
 from m2h_mm.registry import EVALUATOR
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.tasks import Edge
 from m2h_mm.tasks import pooled_metric as pooled
-from m2h_mm.tasks.depth.metric import DepthMetric
 from m2h_mm.tasks.edge.metric import EdgeMetric
 
-SEMSEG, DEPTH = dict(type='SemSegMetric', num_classes=3, per_class=False), dict(type='DepthMetric')
-CONFIG = dict(type='MixedEvaluator', metrics=dict(all=dict(semseg=SEMSEG, depth=DEPTH), far=DEPTH))
+TASKS = dict(semseg=dict(num_classes=3), depth=None)
+METRICS = dict(semseg=dict(per_class=False))
+MEMBERS = dict(all=dict(), far=dict(tasks=['depth']))
+CONFIG = dict(type='MixedEvaluator', tasks=TASKS, datasets=MEMBERS, metrics=METRICS)
 
 
 def frames(near=4, far=3):
@@ -28,13 +31,13 @@ def frames(near=4, far=3):
         rng = np.random.default_rng(index)
         sample = MultiTaskDataSample(metainfo=dict(dataset='all' if index < near else 'far'))
         depth = torch.from_numpy(rng.uniform(1, 9, (1, 6, 8)))
-        sample.gt_depth_map = PixelData(data=depth)
-        sample.pred_depth_map = PixelData(
+        sample.gt_depth = label_field(depth)
+        sample.pred_depth = PixelData(
             data=depth + torch.from_numpy(rng.normal(0, 0.1 + index, (1, 6, 8)))
         )
-        sample.pred_sem_seg = PixelData(data=torch.from_numpy(rng.integers(0, 3, (1, 6, 8))))
+        sample.pred_semseg = PixelData(data=torch.from_numpy(rng.integers(0, 3, (1, 6, 8))))
         if index < near:
-            sample.gt_sem_seg = PixelData(data=torch.from_numpy(rng.integers(0, 3, (1, 6, 8))))
+            sample.gt_semseg = label_field(torch.from_numpy(rng.integers(0, 3, (1, 6, 8))))
         made.append(sample)
     return made
 
@@ -49,9 +52,10 @@ def expected(samples):
     """Each data set's frames through a MultiTaskEvaluator of their own."""
     return {
         f'{name}/{key}': value
-        for name, metrics in CONFIG['metrics'].items()
+        for name, member in MEMBERS.items()
         for key, value in evaluate(
-            MultiTaskEvaluator(metrics), [sample for sample in samples if sample.dataset == name]
+            MultiTaskEvaluator(member.get('tasks', TASKS)),
+            [sample for sample in samples if sample.dataset == name],
         ).items()
     }
 
@@ -96,14 +100,17 @@ def test_frames_that_the_sampler_repeats_do_not_count(monkeypatch, sizes, proces
 
 def test_gain_protocol_and_headlines_are_named_by_the_data_set():
     reference = {'semseg/mIoU': 30.0, 'depth/rmse': 2.0}
-    config = dict(all=[SEMSEG, DEPTH], edges=[EdgeMetric('mtl')])
-    evaluator = MixedEvaluator(config, dict(all=reference))
+    members = dict(
+        all=dict(tasks=['semseg', 'depth'], reference=reference),
+        edges=dict(tasks=['edge'], metrics=dict(edge=dict(preset='mtl'))),
+    )
+    evaluator = MixedEvaluator(dict(TASKS, edge=None), members, METRICS)
     assert evaluator.headlines == {
         'all/semseg/mIoU': ('all/semseg', True),
         'all/depth/rmse': ('all/depth', False),
         'edges/edge/odsF': ('edges/edge', True),
     }
-    assert evaluator.protocol() == {'edges/edge': EdgeMetric('mtl').protocol}
+    assert evaluator.protocol() == {'edges/edge': EdgeMetric(Edge(), 'mtl').protocol}
     metrics = evaluate(evaluator, frames(near=3, far=0))
     assert metrics['all/delta_m'] == pytest.approx(
         (metrics['all/gain/semseg'] + metrics['all/gain/depth']) / 2
@@ -131,36 +138,29 @@ class Count(BaseMetric):
 
 
 def test_other_metrics_count_in_one_process_only(monkeypatch):
-    metrics = evaluate(MixedEvaluator(dict(all=[Count()], far=[Count()])), frames())
+    counted = dict(depth=None, count=Count())
+    members = dict(all=dict(metrics=counted), far=dict(metrics=dict(counted, count=Count())))
+    metrics = evaluate(MixedEvaluator(['depth'], members), frames())
     assert metrics == {'all/count/frames': 4, 'far/count/frames': 3}
     monkeypatch.setattr(mixed, 'get_world_size', lambda: 2)
     with pytest.raises(
         ValueError,
-        match=r"evaluator\.metrics: \['Count'\].*one "
-        r'process.*PooledMetric',
+        match=r"evaluator\.datasets: \['Count'\].*one process.*PooledMetric",
     ):
-        MixedEvaluator(dict(all=[Count(), DepthMetric()]))
+        MixedEvaluator(['depth'], dict(all=dict(metrics=dict(count=Count()))))
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'message'),
+    ('datasets', 'message'),
     [
-        (dict(metrics={}), 'expected metrics of at least one data set'),
-        (
-            dict(metrics=dict(all=DEPTH), references=dict(al={'depth/rmse': 1.0})),
-            r'metrics for '
-            r"\['all'\].*for "
-            r"\['al'\]",
-        ),
-        (
-            dict(metrics=dict(all=DEPTH), references=dict(all={'depth/mae': 1.0})),
-            "'depth/rmse'.*got None",
-        ),
+        ({}, 'expected the names of the data sets'),
+        (dict(all=dict(tasks=['edge'])), r"datasets\.all\.tasks: .*got \['edge'\]"),
+        (dict(all=dict(reference={'depth/mae': 1.0})), "'depth/rmse'.*got None"),
     ],
 )
-def test_wrong_arguments_are_named(arguments, message):
+def test_wrong_arguments_are_named(datasets, message):
     with pytest.raises(ValueError, match=message):
-        MixedEvaluator(**arguments)
+        MixedEvaluator(['depth'], datasets)
 
 
 def test_a_frame_of_no_data_set_is_refused():

@@ -7,21 +7,21 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from label_fields import label_field
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 
+from m2h_mm.evaluation import MultiTaskEvaluator
 from m2h_mm.evaluation.prediction_files import (
     check_predictions,
     index_predictions,
     prediction_folder,
     prediction_size,
-    read_prediction,
 )
 from m2h_mm.evaluation.resumable import ResumableScoring
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.tasks import build_tasks
 from m2h_mm.tasks.depth.metric import DepthMetric
-from m2h_mm.tasks.semseg.metric import SemSegMetric
 
 TASKS = build_tasks(dict(semseg=dict(num_classes=4), depth={}, normals={}, edge={}))
 
@@ -131,33 +131,30 @@ def test_classes_counted_from_one(tmp_path):
     task, path = TASKS['semseg'], tmp_path / 'a.png'
     ids = np.array([[0, 1], [2, 3]])
     task.write_prediction(ids + 1, path)
-    np.testing.assert_array_equal(read_prediction(task, path, class_offset=1), ids)
+    np.testing.assert_array_equal(task.read_numbered_prediction(path, 1), ids)
     with pytest.raises(ValueError, match=r'a\.png.*0\.\.3.*1\.\.4.*reach 4.*--class-offset 1'):
-        read_prediction(task, path)
+        task.read_prediction(path)
     task.write_prediction(ids, path)
-    np.testing.assert_array_equal(read_prediction(task, path), ids)
+    np.testing.assert_array_equal(task.read_prediction(path), ids)
     with pytest.raises(
         ValueError,
-        match=r'a\.png.*expected integer class ids '
-        r'1\.\.4.*--class-offset 1',
+        match=r'a\.png.*expected integer class ids 1\.\.4.*--class-offset 1',
     ):
-        read_prediction(task, path, class_offset=1)
+        task.read_numbered_prediction(path, 1)
     task.write_prediction(ids + 100, path)
     with pytest.raises(ValueError, match=r'0\.\.3, got uint8 100\.\.103\.$'):
-        read_prediction(task, path)
+        task.read_prediction(path)
 
 
 def test_the_offset_is_for_semantic_classes_only(tmp_path):
     parts = build_tasks(['human_parts'])['human_parts']
     parts.write_prediction(np.array([[0, 6]]), tmp_path / 'a.png')
-    np.testing.assert_array_equal(
-        read_prediction(parts, tmp_path / 'a.png', class_offset=1), [[0, 6]]
-    )
+    np.testing.assert_array_equal(parts.read_numbered_prediction(tmp_path / 'a.png', 1), [[0, 6]])
 
 
 # ---- scoring
-# -------------------------------------------------------------------------------------------------------
 COUNT = 7
+SCORED = {name: TASKS[name] for name in ('semseg', 'depth')}
 
 
 def sample(position: int) -> MultiTaskDataSample:
@@ -165,10 +162,10 @@ def sample(position: int) -> MultiTaskDataSample:
     depth = torch.rand(2, 1, 6, 8, generator=generator) * 5 + 0.1
     classes = torch.randint(0, 4, (2, 1, 6, 8), generator=generator)
     return MultiTaskDataSample(
-        gt_depth_map=PixelData(data=depth[0]),
-        pred_depth_map=PixelData(data=depth[1]),
-        gt_sem_seg=PixelData(data=classes[0]),
-        pred_sem_seg=PixelData(data=classes[1]),
+        gt_depth=label_field(depth[0]),
+        pred_depth=PixelData(data=depth[1]),
+        gt_semseg=label_field(classes[0]),
+        pred_semseg=PixelData(data=classes[1]),
     )
 
 
@@ -185,7 +182,8 @@ class Run:
         save_seconds: float = 20,
     ) -> None:
         self.fails_at, self.error, self.files, self.loaded = fails_at, error, files or {}, []
-        evaluator = Evaluator([SemSegMetric(4, per_class=False), DepthMetric(image_mean=['rmse'])])
+        metrics = dict(semseg=dict(per_class=False), depth=dict(image_mean=['rmse']))
+        evaluator = MultiTaskEvaluator(SCORED, metrics)
         self.scoring = ResumableScoring(
             evaluator, COUNT, self.load, self.stamp, settings, path, save_seconds
         )

@@ -96,7 +96,7 @@ options = {{'optim_wrapper.optimizer.lr': 0.5}}
         ),
         (
             dict(val_evaluator=dict(metrics=dict(edge=dict(presets='bsds')))),
-            "EdgeMetric has no .*Did you mean 'preset'",
+            "edge has no .*Did you mean 'preset'",
         ),
         (
             dict(optim_wrapper=dict(optimizer=dict(lrr=1))),
@@ -167,9 +167,7 @@ def test_arguments_that_the_base_leaves_out_are_welcome(base, overrides):
         ),
         (
             dict(
-                test_evaluator=dict(
-                    metrics=dict(edge=dict(_delete_=True, type='EdgeMetric', maxdist=1))
-                )
+                test_evaluator=dict(metrics=dict(edge=dict(_delete_=True, type='edge', maxdist=1)))
             ),
             "Did you mean 'max_dist'",
         ),

@@ -138,7 +138,7 @@ def test_a_folder_becomes_pictures_and_maps_and_what_failed_is_listed(inferencer
 def test_pictures_and_samples_are_returned_when_asked_for(inferencer):
     result = inferencer([IMAGE], return_vis=True, return_datasamples=True)
     sample, picture = result['predictions'][0], result['visualization'][0]
-    assert isinstance(sample.pred_depth_map, PixelData)
+    assert isinstance(sample.pred_depth, PixelData)
     assert picture.dtype == np.uint8 and picture.shape[2] == 3 and len(np.unique(picture)) > 50
     assert inferencer.classes['semseg'][0] == 'wall'
 

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import PixelData
+from label_fields import label_field
 from torch import nn
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -299,15 +299,15 @@ def test_trains_as_part_of_a_model():
     # The left half is another surface than the right one, with an edge between.
     left = (torch.arange(56) < 28).expand(1, 42, 56)
     labels = dict(
-        gt_sem_seg=left.long(),
-        gt_depth_map=1.0 + left,
-        gt_edge_map=(left != left.roll(2, 2)).to(torch.uint8),
-        gt_normal_map=torch.cat([left, torch.zeros_like(left), ~left]).float(),
+        gt_semseg=left.long(),
+        gt_depth=1.0 + left,
+        gt_edge=(left != left.roll(2, 2)).to(torch.uint8),
+        gt_normals=torch.cat([left, torch.zeros_like(left), ~left]).float(),
     )
     samples = [MultiTaskDataSample() for _ in range(2)]
     for sample in samples:
         for field, data in labels.items():
-            sample.set_field(PixelData(data=data), field)
+            sample.set_field(label_field(data), field)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     totals = []
     for _ in range(12):

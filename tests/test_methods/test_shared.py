@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import PixelData
+from label_fields import label_field
 from torch.nn import functional as F
 from torch.testing import assert_close
 
@@ -69,15 +69,15 @@ def frames(size: tuple[int, int]) -> tuple[torch.Tensor, list[MultiTaskDataSampl
     height, width = size
     left = (torch.arange(width) < width // 2).expand(1, height, width)
     labels = dict(
-        gt_sem_seg=left.long(),
-        gt_depth_map=1.0 + left,
-        gt_edge_map=(left != left.roll(2, 2)).to(torch.uint8),
-        gt_normal_map=torch.cat([left, torch.zeros_like(left), ~left]).float(),
+        gt_semseg=left.long(),
+        gt_depth=1.0 + left,
+        gt_edge=(left != left.roll(2, 2)).to(torch.uint8),
+        gt_normals=torch.cat([left, torch.zeros_like(left), ~left]).float(),
     )
     samples = [MultiTaskDataSample() for _ in range(2)]
     for sample in samples:
         for field, data in labels.items():
-            sample.set_field(PixelData(data=data), field)
+            sample.set_field(label_field(data), field)
     return left.float() + 0.1 * torch.randn(2, 3, height, width), samples
 
 

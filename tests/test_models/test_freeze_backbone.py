@@ -4,8 +4,8 @@ import logging
 
 import pytest
 import torch
+from label_fields import label_field
 from mmengine.optim import build_optim_wrapper
-from mmengine.structures import PixelData
 
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import MultiTaskDataSample
@@ -72,7 +72,7 @@ def changed_by_training(model):
     model.train()
     for _ in range(3):
         sample = MultiTaskDataSample()
-        sample.set_field(PixelData(data=torch.rand(1, 64, 64) + 1), 'gt_depth_map')
+        sample.set_field(label_field(torch.rand(1, 64, 64) + 1), 'gt_depth')
         model.train_step(
             dict(inputs=torch.randint(0, 256, (1, 3, 64, 64)), data_samples=[sample]), optimizer
         )

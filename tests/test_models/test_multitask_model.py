@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import PixelData
+from label_fields import label_field
 from torch import nn
 
 from m2h_mm.models import multitask_model
@@ -74,10 +74,10 @@ def sample(height, width, without=(), seed=0):
     rng = np.random.default_rng(seed)
     normals = rng.normal(size=(3, height, width))
     labels = {
-        'gt_sem_seg': torch.from_numpy(rng.integers(0, 5, (1, height, width))),
-        'gt_depth_map': torch.from_numpy(rng.uniform(1, 5, (1, height, width))).float(),
-        'gt_normal_map': torch.from_numpy(normals / np.linalg.norm(normals, axis=0)).float(),
-        'gt_edge_map': torch.from_numpy(rng.integers(0, 2, (1, height, width)).astype(np.uint8)),
+        'gt_semseg': torch.from_numpy(rng.integers(0, 5, (1, height, width))),
+        'gt_depth': torch.from_numpy(rng.uniform(1, 5, (1, height, width))).float(),
+        'gt_normals': torch.from_numpy(normals / np.linalg.norm(normals, axis=0)).float(),
+        'gt_edge': torch.from_numpy(rng.integers(0, 2, (1, height, width)).astype(np.uint8)),
     }
     camera = np.array([[50.0, 0, width / 2], [0, 50, height / 2], [0, 0, 1]])
     result = MultiTaskDataSample(
@@ -87,7 +87,7 @@ def sample(height, width, without=(), seed=0):
     )
     for field, data in labels.items():
         if field not in without:
-            result.set_field(PixelData(data=data), field)
+            result.set_field(label_field(data), field)
     return result
 
 
@@ -136,8 +136,8 @@ def test_modes_give_what_they_promise():
         for name in outputs
     )
     predicted = model(**data, mode='predict')
-    assert [tuple(p.pred_sem_seg.data.shape) for p in predicted] == [(1, 21, 35), (1, 28, 30)]
-    assert predicted[0].pred_normal_map.data.norm(dim=0).sub(1).abs().max() < 1e-5
+    assert [tuple(p.pred_semseg.data.shape) for p in predicted] == [(1, 21, 35), (1, 28, 30)]
+    assert predicted[0].pred_normals.data.norm(dim=0).sub(1).abs().max() < 1e-5
     with pytest.raises(ValueError, match='mode'):
         model(**data, mode='train')
 
@@ -157,7 +157,7 @@ def test_predictions_stay_aligned_with_the_image():
     data = dict(inputs=[image], data_samples=[sample(25, 45)])
     model.data_preprocessor = MultiTaskDataPreprocessor(mean=(0, 0, 0), std=(255, 255, 255))
     with torch.no_grad():
-        predicted = model.test_step(data)[0].pred_depth_map.data[0]
+        predicted = model.test_step(data)[0].pred_depth.data[0]
     assert predicted.shape == (25, 45) and predicted.argmax() == 3 * 45 + 40
 
 
@@ -177,9 +177,37 @@ def test_padding_does_not_change_the_loss():
         torch.testing.assert_close(alone[f'loss_{name}'], padded[f'loss_{name}'])
 
 
+def test_the_preprocessor_pads_to_what_a_sample_asks_for():
+    preprocess = MultiTaskDataPreprocessor()
+    data = batch((21, 35), (28, 30))
+    data['data_samples'][0].set_metainfo(dict(pad_to=(42, 40)))
+    out = preprocess(data)
+    assert out['inputs'].shape == (2, 3, 42, 42)
+    assert [sample.padding for sample in out['data_samples']] == [(3, 4, 10, 11), (6, 6, 7, 7)]
+
+
+def test_pixels_that_are_not_valid_do_not_matter():
+    """Whatever stands in a label there, the losses and their gradients are the same."""
+    model = MODELS.build(config())
+    data = model.data_preprocessor(batch((28, 28)))
+    (label,) = data['data_samples']
+    found = []
+    for filler in (0, 1, 3):
+        for field in ('gt_semseg', 'gt_depth', 'gt_normals', 'gt_edge'):
+            made = label.get(field)
+            made.valid[:, 5:9] = False
+            made.data[:, 5:9] = filler
+        losses = model(**data, mode='loss')
+        total = sum(value for key, value in losses.items() if 'loss' in key)
+        found.append([total, *torch.autograd.grad(total, list(model.heads.parameters()))])
+    for other in found[1:]:
+        for one, same in zip(found[0], other, strict=True):
+            assert torch.equal(one, same)
+
+
 def test_missing_labels_give_zero_loss_and_zero_finite_gradients():
     model = MODELS.build(config())
-    data = model.data_preprocessor(batch((28, 28), without=('gt_normal_map', 'gt_sem_seg')))
+    data = model.data_preprocessor(batch((28, 28), without=('gt_normals', 'gt_semseg')))
     losses = model(**data, mode='loss')
     assert losses['loss_normals'] == 0 and losses['loss_semseg'] == 0 and losses['loss_depth'] > 0
     sum(value for key, value in losses.items() if 'loss' in key).backward()
@@ -213,7 +241,7 @@ def test_auxiliary_predictions_are_supervised():
     data = plain.data_preprocessor(data)
     once, both = plain(**data, mode='loss'), model(**data, mode='loss')
     output = plain.backbone(data['inputs']).maps[0][:, :1]
-    target = data['data_samples'][0].gt_depth_map.data[None]
+    target = data['data_samples'][0].gt_depth.data[None]
     aux = (model.tasks['depth'].resize_output(output, (28, 28)) - target).abs().mean()
     torch.testing.assert_close(both['loss_depth'], once['loss_depth'] + 0.5 * aux)
     torch.testing.assert_close(both['loss_edge'], once['loss_edge'])
@@ -301,7 +329,7 @@ def test_a_loss_between_tasks_sees_labels_features_and_cameras():
     model = MODELS.build(
         config(neck=dict(type='Halving'), consistency=[dict(type='Watches'), dict(type='Watches')])
     )
-    data = model.data_preprocessor(batch((28, 28), (28, 21), without=('gt_normal_map',)))
+    data = model.data_preprocessor(batch((28, 28), (28, 21), without=('gt_normals',)))
     losses = model(**data, mode='loss')
     assert losses['loss_watched'] == losses['loss_watched_2'] == 2
     context = seen[0]
@@ -443,8 +471,8 @@ def test_parts_that_do_not_fit_are_refused_by_name(changes, message):
 def test_a_label_of_another_size_is_refused():
     model = MODELS.build(config())
     data = batch((28, 28))
-    data['data_samples'][0].set_field(PixelData(data=torch.ones(1, 14, 14)), 'gt_depth_map')
-    with pytest.raises(ValueError, match=r'a.png: the label gt_depth_map is \(1, 14, 14\)'):
+    data['data_samples'][0].set_field(label_field(torch.ones(1, 14, 14)), 'gt_depth')
+    with pytest.raises(ValueError, match=r'a.png: the label gt_depth is \(1, 14, 14\)'):
         model(**model.data_preprocessor(data), mode='loss')
 
 

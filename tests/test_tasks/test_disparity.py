@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from label_fields import label_of
 from PIL import Image
 
 from m2h_mm.registry import TASKS
@@ -31,15 +32,16 @@ def test_contract():
 def test_the_official_files_are_read(tmp_path):
     Image.fromarray(STORED).save(tmp_path / 'd.png')
     read = Disparity().read(tmp_path / 'd.png')
-    np.testing.assert_array_equal(read, PIXELS)
-    assert read.dtype == np.float32
-    valid = Disparity().valid(torch.from_numpy(read)[None, None])
-    assert valid.squeeze().tolist() == [[False, False, True], [True, True, True]]
+    np.testing.assert_array_equal(read.value, PIXELS)
+    assert read.value.dtype == np.float32
+    assert read.valid.tolist() == [[False, False, True], [True, True, True]]
 
 
 def test_arrays_hold_pixels(tmp_path):
     np.save(tmp_path / 'd.npy', np.array([[1.5, -1.0, np.nan, np.inf, 0.0]]))
-    np.testing.assert_array_equal(Disparity().read(tmp_path / 'd.npy'), [[1.5, 0, 0, 0, 0]])
+    read = Disparity().read(tmp_path / 'd.npy')
+    np.testing.assert_array_equal(read.value, [[1.5, 0, 0, 0, 0]])
+    np.testing.assert_array_equal(read.valid, read.value > 0)
     with pytest.raises(
         ValueError,
         match=r"d\.npy of task 'disparity': expected finite numbers "
@@ -67,20 +69,20 @@ def test_a_written_prediction_is_read_back(tmp_path, suffix, tolerance):
 
 def test_a_png_holds_no_more_than_its_range(tmp_path):
     Disparity().write_prediction(np.array([[-3.0, 1e4]], np.float32), tmp_path / 'd.png')
-    np.testing.assert_array_equal(Disparity().read(tmp_path / 'd.png'), [[0, 65534 / 256]])
+    np.testing.assert_array_equal(Disparity().read(tmp_path / 'd.png').value, [[0, 65534 / 256]])
 
 
 def test_a_zoom_multiplies_where_it_divides_depth():
     for scale in (0.5, 2.0):
-        zoomed = Disparity().zoom(PIXELS, scale, (4, 6))
-        np.testing.assert_array_equal(zoomed, Disparity().resize(PIXELS, (4, 6)) * scale)
-        depth = Depth().zoom(PIXELS, scale, (4, 6))
-        np.testing.assert_allclose(
-            depth * zoomed, Disparity().resize(PIXELS, (4, 6)) ** 2, rtol=1e-6
-        )
+        label = label_of(PIXELS, 0)
+        resized = label.resize((4, 6)).value
+        zoomed = Disparity().zoom(label, scale, (4, 6)).value
+        np.testing.assert_array_equal(zoomed, resized * scale)
+        depth = Depth().zoom(label, scale, (4, 6)).value
+        np.testing.assert_allclose(depth * zoomed, resized**2, rtol=1e-6)
 
 
 def test_predictions_are_not_negative():
     output = torch.tensor([[[[-1.0, 0.0, 200.0]]]])
     assert Disparity().decode(output).tolist() == [[[[0, 0, 200]]]]
-    assert Disparity().error(PIXELS + 1, PIXELS)[1].tolist() == [1, 1, 1]
+    assert Disparity().error(PIXELS + 1, label_of(PIXELS, 0))[1].tolist() == [1, 1, 1]

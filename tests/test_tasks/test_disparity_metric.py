@@ -5,20 +5,21 @@ import math
 import numpy as np
 import pytest
 import torch
+from label_fields import label_field
 from mmengine.structures import PixelData
 
 from m2h_mm.evaluation import MultiTaskEvaluator
 from m2h_mm.structures import MultiTaskDataSample
-from m2h_mm.tasks.depth.metric import DepthMetric
+from m2h_mm.tasks import Disparity
 from m2h_mm.tasks.disparity.metric import DisparityMetric
 
 RNG = np.random.default_rng(0)
 
 
 def sample(pred, label=None):
-    made = MultiTaskDataSample(pred_disparity_map=PixelData(data=torch.as_tensor(pred)))
+    made = MultiTaskDataSample(pred_disparity=PixelData(data=torch.as_tensor(pred)))
     if label is not None:
-        made.set_field(PixelData(data=torch.as_tensor(label)), 'gt_disparity_map')
+        made.set_field(label_field(torch.as_tensor(label), 0), 'gt_disparity')
     return made.to_dict()
 
 
@@ -30,7 +31,7 @@ def frames():
 
 @pytest.mark.parametrize('largest', [math.inf, 80.0])
 def test_pooled_over_the_pixels_that_count(largest):
-    metric, data = DisparityMetric(largest), frames()
+    metric, data = DisparityMetric(Disparity(), largest), frames()
     for pred, label in data:
         metric.process(None, [sample(pred, label)])
     metric.process(None, [sample(data[0][0])])
@@ -56,7 +57,7 @@ def test_pooled_over_the_pixels_that_count(largest):
 )
 def test_the_published_units_differ_by_the_documented_factors(unit, factor):
     truth, pred = RNG.integers(300, 20000, (2, 1, 5, 7))
-    metric = DisparityMetric()
+    metric = DisparityMetric(Disparity())
     metric.process(None, [sample((pred - 1) / 256, (truth - 1) / 256)])
     measures = metric.evaluate(1)
     error = np.abs(unit(pred) - unit(truth))
@@ -67,16 +68,16 @@ def test_the_published_units_differ_by_the_documented_factors(unit, factor):
 
 
 def test_nothing_measured_is_nan():
-    metric = DisparityMetric()
+    metric = DisparityMetric(Disparity())
     metric.process(None, [sample(np.ones((1, 2, 2), np.float32), np.zeros((1, 2, 2), np.float32))])
     assert all(math.isnan(value) for value in metric.evaluate(1).values())
 
 
 def test_it_is_no_depth_metric():
-    evaluator = MultiTaskEvaluator(dict(depth=DepthMetric(), disparity=DisparityMetric()))
+    evaluator = MultiTaskEvaluator(['depth', 'disparity'])
     assert evaluator.headlines == {
         'depth/rmse': ('depth', False),
         'disparity/rmse': ('disparity', False),
     }
     with pytest.raises(ValueError, match='max_disparity: expected pixels above 0, got 0'):
-        DisparityMetric(0)
+        DisparityMetric(Disparity(), 0)

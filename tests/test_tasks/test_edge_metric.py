@@ -6,17 +6,19 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from label_fields import label_field, label_of
 from mmengine.structures import PixelData
 
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.tasks import Edge
 from m2h_mm.tasks.edge.boundary import boundary_measures
 from m2h_mm.tasks.edge.metric import EdgeMetric
 
 
 def sample(pred, label):
     made = MultiTaskDataSample()
-    made.set_field(PixelData(data=torch.as_tensor(pred)[None]), 'pred_edge_map')
-    made.set_field(PixelData(data=torch.as_tensor(label)[None]), 'gt_edge_map')
+    made.set_field(PixelData(data=torch.as_tensor(pred)[None]), 'pred_edge')
+    made.set_field(label_field(torch.as_tensor(label)[None], 255), 'gt_edge')
     return made.to_dict()
 
 
@@ -49,7 +51,7 @@ def drawings():
 def test_truth_as_prediction_is_perfect(preset):
     label = np.zeros((40, 60), np.uint8)
     label[20, 8:50] = 1
-    measures = score(EdgeMetric(preset), [(label.astype(np.float32), label)])
+    measures = score(EdgeMetric(Edge(), preset), [(label.astype(np.float32), label)])
     assert list(measures) == ['edge/odsF', 'edge/oisF', 'edge/AP']
     assert measures['edge/odsF'] == measures['edge/oisF'] == 100
 
@@ -64,20 +66,22 @@ def test_the_whole_protocol_equals_the_reference(reference):
             100 * float(data[f'gt101_nms_mapgt_d0110__{name}_exact'])
             for name in ('ods', 'ois', 'ap')
         ]
-    measures = score(EdgeMetric('mtl-nms', max_dist=0.011, truth='contour'), pairs)
+    measures = score(EdgeMetric(Edge(), 'mtl-nms', max_dist=0.011, truth='contour'), pairs)
     # Rounding noise decides over one pixel of the suppression, which one recall of the AP curve
     # shows.
     assert list(measures.values()) == pytest.approx(expected, abs=1e-4)
 
 
 def test_threads_change_nothing(drawings):
-    assert score(EdgeMetric(num_threads=1), drawings) == score(EdgeMetric(num_threads=5), drawings)
+    assert score(EdgeMetric(Edge(), num_threads=1), drawings) == score(
+        EdgeMetric(Edge(), num_threads=5), drawings
+    )
 
 
 @pytest.mark.parametrize('preset', ['bsds', 'mtl', 'mtl-nms'])
 def test_fewer_thresholds_are_never_better_and_hardly_worse(preset, drawings):
-    exact = score(EdgeMetric(preset), drawings)
-    fast = score(EdgeMetric(preset, num_thresholds=11), drawings)
+    exact = score(EdgeMetric(Edge(), preset), drawings)
+    fast = score(EdgeMetric(Edge(), preset, num_thresholds=11), drawings)
     # Interpolation between distant thresholds may overshoot the exact curve a little.
     assert -1.0 < fast['edge/odsF'] - exact['edge/odsF'] <= (0.1 if preset == 'bsds' else 0)
     assert -2.0 < fast['edge/oisF'] - exact['edge/oisF'] <= 0
@@ -86,7 +90,9 @@ def test_fewer_thresholds_are_never_better_and_hardly_worse(preset, drawings):
 def test_rounding_to_8_bits_comes_first(drawings):
     pred, label = drawings[0]
     stored = np.rint(pred * 255).astype(np.uint8).astype(np.float32) / 255
-    assert score(EdgeMetric(), [(pred, label)]) == score(EdgeMetric(), [(stored, label)])
+    assert score(EdgeMetric(Edge()), [(pred, label)]) == score(
+        EdgeMetric(Edge()), [(stored, label)]
+    )
 
 
 def test_void_pixels_are_neither_true_nor_predicted(drawings):
@@ -97,7 +103,7 @@ def test_void_pixels_are_neither_true_nor_predicted(drawings):
     empty[:, 80:] = 0
     noisy = pred.copy()
     noisy[60:, 90:] = 1 - noisy[60:, 90:]
-    metric = EdgeMetric('mtl')
+    metric = EdgeMetric(Edge(), 'mtl')
     cleared[:, 80:] = 0
     assert (
         score(metric, [(pred, void)])
@@ -118,17 +124,21 @@ def test_void_pixels_are_neither_true_nor_predicted(drawings):
 )
 @pytest.mark.parametrize('preset', ['bsds', 'mtl', 'mtl-nms'])
 def test_nothing_to_find_or_nothing_found_gives_numbers(preset, pred, label):
-    measures = score(EdgeMetric(preset), [(pred.astype(np.float32), label.astype(np.uint8))])
+    measures = score(
+        EdgeMetric(Edge(), preset), [(pred.astype(np.float32), label.astype(np.uint8))]
+    )
     assert all(math.isfinite(value) for value in measures.values())
 
 
 def test_without_a_valid_pixel_it_is_nan():
-    measures = score(EdgeMetric(), [(np.zeros((5, 5), np.float32), np.full((5, 5), 255, np.uint8))])
+    measures = score(
+        EdgeMetric(Edge()), [(np.zeros((5, 5), np.float32), np.full((5, 5), 255, np.uint8))]
+    )
     assert all(math.isnan(value) for value in measures.values())
 
 
 def test_only_counts_are_kept(drawings):
-    metric = EdgeMetric()
+    metric = EdgeMetric(Edge())
     sizes = []
     for pred, label in drawings:
         metric.process(None, [sample(pred, label)])
@@ -137,9 +147,9 @@ def test_only_counts_are_kept(drawings):
 
 
 def test_ods_comes_from_sums_not_from_means(drawings):
-    metric = EdgeMetric('mtl')
+    metric = EdgeMetric(Edge(), 'mtl')
     parts = [
-        metric.statistics(torch.as_tensor(pred)[None], torch.as_tensor(label)[None])
+        metric.statistics(torch.as_tensor(pred)[None], label_of(torch.as_tensor(label)[None]))
         for pred, label in drawings
     ]
     counts, best = (sum(part[name] for part in parts).numpy() for name in ('thresholds', 'best'))
@@ -147,7 +157,7 @@ def test_ods_comes_from_sums_not_from_means(drawings):
 
 
 def test_the_protocol_is_told():
-    told = EdgeMetric('mtl-nms', max_dist=0.011, truth='contour', num_thresholds=9).protocol
+    told = EdgeMetric(Edge(), 'mtl-nms', max_dist=0.011, truth='contour', num_thresholds=9).protocol
     for part in ('mtl-nms', '9 thresholds', '>', 'NMS', '0.011', 'contour'):
         assert part in told
 
@@ -165,4 +175,4 @@ def test_the_protocol_is_told():
 )
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        EdgeMetric(**arguments)
+        EdgeMetric(Edge(), **arguments)

@@ -5,29 +5,45 @@ import math
 import numpy as np
 import pytest
 import torch
+from label_fields import label_field
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 
 from m2h_mm.registry import METRICS
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.tasks import Depth, Edge, Normals, Semseg, Task
 from m2h_mm.tasks.depth.metric import DepthMetric
 from m2h_mm.tasks.edge.metric import EdgeMetric
+from m2h_mm.tasks.error_metric import ErrorMetric
 from m2h_mm.tasks.normals.metric import NormalsMetric
 from m2h_mm.tasks.semseg.metric import SemSegMetric
 
 H, W, CLASSES, FRAMES = 6, 7, 4, 5
-FIELDS = dict(semseg='sem_seg', depth='depth_map', normals='normal_map', edge='edge_map')
+SEMSEG, DEPTH = Semseg(CLASSES), Depth()
 BUILD = dict(
-    semseg=lambda: SemSegMetric(CLASSES, per_class=False),
-    depth=lambda: DepthMetric(image_mean=['rmse']),
-    normals=NormalsMetric,
-    edge=lambda: EdgeMetric('mtl', num_thresholds=9),
+    semseg=lambda: SemSegMetric(SEMSEG, per_class=False),
+    depth=lambda: DepthMetric(DEPTH, image_mean=['rmse']),
+    normals=lambda: NormalsMetric(Normals()),
+    edge=lambda: EdgeMetric(Edge(), 'mtl', num_thresholds=9),
+    colour=lambda: ErrorMetric(Colour()),
 )
-every_task = pytest.mark.parametrize('task', list(FIELDS))
+# What stands for unknown in the maps below, for short; no metric knows it.
+UNKNOWN = dict(semseg=255, depth=0, normals=0, edge=255, colour=-1)
+every_task = pytest.mark.parametrize('task', list(BUILD))
+
+
+class Colour(Task):
+    """A task of a user, without a metric of its own. Black is a colour."""
+
+    channels = label_channels = 3
+    name = 'colour'
+
+    def read(self, path):
+        raise AssertionError('the samples here come from no files')
 
 
 def maps(task):
-    """A prediction and a label with a third of its pixels void."""
+    """A prediction and a label with a third of its pixels unknown."""
     void = torch.rand(1, H, W) < 0.33
     if task == 'semseg':
         return torch.randint(CLASSES, (1, H, W)), torch.randint(CLASSES, (1, H, W)).masked_fill(
@@ -38,14 +54,18 @@ def maps(task):
     if task == 'normals':
         pred, label = (torch.nn.functional.normalize(torch.randn(3, H, W), dim=0) for _ in range(2))
         return pred, label.masked_fill(void, 0)
+    if task == 'colour':
+        label = torch.rand(3, H, W).masked_fill(torch.rand(1, H, W) < 0.2, 0)
+        return torch.rand(3, H, W), label.masked_fill(void, -1)
     return torch.rand(1, H, W), (torch.rand(1, H, W) > 0.8).float().masked_fill(void, 255)
 
 
 def sample(task, pred=None, label=None):
     made = MultiTaskDataSample()
-    for prefix, data in (('pred', pred), ('gt', label)):
-        if data is not None:
-            made.set_field(PixelData(data=data), f'{prefix}_{FIELDS[task]}')
+    if pred is not None:
+        made.set_field(PixelData(data=pred), f'pred_{task}')
+    if label is not None:
+        made.set_field(label_field(label, UNKNOWN[task]), f'gt_{task}')
     return made
 
 
@@ -68,9 +88,7 @@ def same(one, other):
 @every_task
 def test_contract(task):
     metric = BUILD[task]()
-    assert (
-        METRICS.get(type(metric).__name__) is type(metric) and type(metric).default_prefix == task
-    )
+    assert metric.task.find_in(METRICS, ErrorMetric) is type(metric) and metric.prefix == task
     result = run(metric, frames(task))
     assert all(
         name.startswith(f'{task}/') and type(value) is float and math.isfinite(value)
@@ -86,11 +104,14 @@ def test_pooled_over_any_batches_and_order(task):
     same(run(BUILD[task](), samples[::-1], batch_size=1), result)
     if task == 'edge':
         return  # in one picture, lines could be matched across the frames' borders
-    data = [
-        torch.cat([s.get(f'{prefix}_{FIELDS[task]}').data for s in samples], dim=2)
-        for prefix in ('pred', 'gt')
-    ]
-    one = run(BUILD[task](), [sample(task, *data)])
+    joint = MultiTaskDataSample()
+    for field in (f'pred_{task}', f'gt_{task}'):
+        parts = [made.get(field) for made in samples]
+        joined = {
+            key: torch.cat([part.get(key) for part in parts], dim=2) for key in parts[0].keys()
+        }
+        joint.set_field(PixelData(**joined), field)
+    one = run(BUILD[task](), [joint])
     same(
         {name: value for name, value in one.items() if 'image_mean' not in name},
         {name: value for name, value in result.items() if 'image_mean' not in name},
@@ -125,12 +146,11 @@ def test_void_pixels_do_not_matter(task):
     result = run(BUILD[task](), samples)
     other = frames(task)
     for changed in other:
-        label, pred = (
-            changed.get(f'gt_{FIELDS[task]}').data,
-            changed.get(f'pred_{FIELDS[task]}').data,
-        )
-        void = (label == (255 if task in ('semseg', 'edge') else 0)).all(dim=0)
-        pred[:, void] = pred[:, void].flip(-1)
+        label, pred = changed.get(f'gt_{task}'), changed.get(f'pred_{task}').data
+        unknown = ~label.valid[0]
+        pred[:, unknown] = pred[:, unknown].flip(-1)
+        # Nor does what stands in the label there, as long as it is a number of the right kind.
+        label.data[:, unknown] = 1
     same(run(BUILD[task](), other), result)
 
 
@@ -139,7 +159,7 @@ def test_void_pixels_do_not_matter(task):
 def test_nothing_valid_is_nan_with_all_keys(task, unlabelled):
     keys = run(BUILD[task](), frames(task)).keys()
     pred, label = maps(task)
-    void = torch.full_like(label, 255 if task in ('semseg', 'edge') else 0)
+    void = torch.full_like(label, UNKNOWN[task])
     result = run(BUILD[task](), [sample(task, pred, None if unlabelled else void)])
     assert result.keys() == keys and all(math.isnan(value) for value in result.values())
     assert all(math.isnan(value) for value in BUILD[task]().evaluate(0).values())
@@ -178,9 +198,9 @@ def test_distributed_equals_one_process(task, count, processes, monkeypatch):
 @every_task
 def test_prediction_missing_or_of_another_size_is_refused(task):
     pred, label = maps(task)
-    with pytest.raises(ValueError, match=f'has gt_{FIELDS[task]} but no pred_{FIELDS[task]}'):
+    with pytest.raises(ValueError, match=f'has gt_{task} but no pred_{task}'):
         BUILD[task]().process(None, [sample(task, label=label)])
-    with pytest.raises(ValueError, match=f'pred_{FIELDS[task]} is .* but gt_{FIELDS[task]}'):
+    with pytest.raises(ValueError, match=f'pred_{task} is .* but gt_{task}'):
         BUILD[task]().process(None, [sample(task, pred[..., :-1], label)])
 
 
@@ -191,7 +211,7 @@ def test_half_predictions(task):
     samples = frames(task)
     result = run(BUILD[task](), samples)
     for made in samples:
-        field = made.get(f'pred_{FIELDS[task]}')
+        field = made.get(f'pred_{task}')
         field.data = field.data.half()
     half = run(BUILD[task](), samples)
     assert list(half.values()) == pytest.approx(list(result.values()), rel=5e-2)
@@ -218,7 +238,7 @@ def test_depth_reference(reference):
         'delta2',
         'delta3',
     )
-    result = run(DepthMetric(image_mean=names), samples)
+    result = run(DepthMetric(DEPTH, image_mean=names), samples)
     same(
         result,
         {f'depth/{name}': expected[f'depth_pooled_{name}'] for name in names}
@@ -228,7 +248,7 @@ def test_depth_reference(reference):
 
 def test_normals_reference(reference):
     samples, expected = reference_frames(reference, 'normals', 'normals', channels_last=True)
-    result = run(NormalsMetric(), samples)
+    result = run(NormalsMetric(Normals()), samples)
     assert result.pop('normals/median') == pytest.approx(expected['normals_median'], abs=1e-4)
     same(
         result,
@@ -246,7 +266,7 @@ def test_semseg_reference(reference, absent):
         'seg_absent_miou_present' if absent == 'exclude' else 'seg_absent_miou_absent_zero'
     ]
     same(
-        run(SemSegMetric(5, absent=absent), samples),
+        run(SemSegMetric(Semseg(5), absent=absent), samples),
         {
             'semseg/mIoU': 100 * miou,
             'semseg/mAcc': 100 * expected['seg_absent_mean_acc'],
@@ -260,7 +280,7 @@ def test_class_table_names_the_classes(monkeypatch):
     monkeypatch.setattr(
         'm2h_mm.tasks.semseg.metric.print_log', lambda text, **kwargs: logged.append(text)
     )
-    metric = SemSegMetric(CLASSES)
+    metric = SemSegMetric(SEMSEG)
     metric.dataset_meta = dict(classes=('wall', 'floor', 'night stand', 'lamp'))
     run(metric, frames('semseg'))
     assert len(logged) == 1 and [
@@ -270,17 +290,17 @@ def test_class_table_names_the_classes(monkeypatch):
 
 def test_depth_range():
     pred, label = torch.tensor([[[0.2, 5.0, 20.0]]]), torch.tensor([[[1.0, 5.0, 12.0]]])
-    result = run(DepthMetric(min_depth=0.5, max_depth=10.0), [sample('depth', pred, label)])
+    result = run(DepthMetric(DEPTH, min_depth=0.5, max_depth=10.0), [sample('depth', pred, label)])
     assert result['depth/rmse'] == pytest.approx(math.sqrt(0.5**2 / 2))
 
 
 @pytest.mark.parametrize(
     'cls, arguments',
     [
-        (SemSegMetric, dict(num_classes=4, absent='skip')),
-        (DepthMetric, dict(min_depth=3, max_depth=2)),
-        (DepthMetric, dict(image_mean=['rms'])),
-        (DepthMetric, dict(image_mean='rmse')),
+        (SemSegMetric, dict(task=SEMSEG, absent='skip')),
+        (DepthMetric, dict(task=DEPTH, min_depth=3, max_depth=2)),
+        (DepthMetric, dict(task=DEPTH, image_mean=['rms'])),
+        (DepthMetric, dict(task=DEPTH, image_mean='rmse')),
     ],
 )
 def test_wrong_arguments_are_refused(cls, arguments):

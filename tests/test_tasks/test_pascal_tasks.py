@@ -5,17 +5,23 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
-from mmengine.structures import PixelData
+from label_fields import label_field, label_of
 
+from m2h_mm.models.labels import stack_labels
 from m2h_mm.models.losses import BalancedBCELoss, BalancedCrossEntropyLoss, CrossEntropyLoss
-from m2h_mm.models.multitask_model import stack_labels
 from m2h_mm.registry import TASKS
-from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.structures import Label, MultiTaskDataSample
 from m2h_mm.tasks import HumanParts, Saliency, Semseg, build_tasks
 
 RNG = np.random.default_rng(0)
 SALIENT = RNG.integers(0, 2, (6, 9)).astype(np.uint8)
 PARTS = RNG.integers(0, 7, (6, 9)).astype(np.uint8)
+
+
+def target(task, batch):
+    """What a loss compares with, and where."""
+    made = task.target(label_of(batch, 255))
+    return made.value, made.valid
 
 
 def logits_of(target, channels):
@@ -31,11 +37,10 @@ def logits_of(target, channels):
 def test_contract(name, cls, label):
     assert TASKS.get(name) is cls
     task = build_tasks([name])[name]
-    assert (task.name, task.folder, task.void, task.label_channels) == (name, name, 255, 1)
+    assert (task.name, task.folder, task.label_channels) == (name, name, 1)
     assert task.higher_is_better and task.gt_field != task.pred_field
-    np.testing.assert_array_equal(task.flip(label)[:, ::-1], label)
-    np.testing.assert_array_equal(task.zoom(label, 2.0, label.shape), label)
-    assert set(np.unique(task.resize(label, (13, 20)))) <= set(np.unique(label))
+    np.testing.assert_array_equal(task.flip(label_of(label)).value[:, ::-1], label)
+    np.testing.assert_array_equal(task.zoom(label_of(label), 2.0, label.shape).value, label)
 
 
 def test_fields_differ_from_those_of_semseg():
@@ -51,21 +56,20 @@ def test_fields_differ_from_those_of_semseg():
 
 
 # ---- saliency
-# ------------------------------------------------------------------------------------------------------
 def test_saliency_labels_are_thresholded(tmp_path):
     grey = np.array([[0, 126, 127], [128, 129, 255]], np.uint8)
     cv2.imwrite(str(tmp_path / 'l.png'), grey)
     read = Saliency().read(tmp_path / 'l.png')
-    np.testing.assert_array_equal(read, [[0, 0, 0], [1, 1, 1]])
-    assert read.dtype == np.uint8
+    np.testing.assert_array_equal(read.value, [[0, 0, 0], [1, 1, 1]])
+    assert read.value.dtype == np.uint8 and read.valid.all()
     cv2.imwrite(str(tmp_path / 'deep.png'), grey.astype(np.uint16) * 257)
-    np.testing.assert_array_equal(Saliency().read(tmp_path / 'deep.png'), read)
+    np.testing.assert_array_equal(Saliency().read(tmp_path / 'deep.png').value, read.value)
 
 
 @pytest.mark.parametrize('dtype', [bool, np.uint8, np.int64, np.float32])
 def test_saliency_labels_of_zeros_and_ones(tmp_path, dtype):
     np.save(tmp_path / 'l.npy', SALIENT.astype(dtype))
-    np.testing.assert_array_equal(Saliency().read(tmp_path / 'l.npy'), SALIENT)
+    np.testing.assert_array_equal(Saliency().read(tmp_path / 'l.npy').value, SALIENT)
 
 
 @pytest.mark.parametrize('value', [255, -1, np.nan])
@@ -118,9 +122,9 @@ def test_a_loss_and_the_prediction_mean_the_same_pixels(channels, loss):
     task = Saliency(channels)
     label = torch.from_numpy(SALIENT)[None, None].clone()
     label[0, 0, 0] = 255
-    target, valid = task.target(label)
+    wanted, valid = target(task, label)
     output = torch.zeros(1, channels, 6, 9, requires_grad=True)
-    loss(output, target, valid).backward()
+    loss(output, wanted, valid).backward()
     improved = task.decode(output.detach() - 100 * output.grad)
     assert torch.equal((improved > 0.5)[valid], label[valid] == 1)
     assert torch.equal(improved[~valid], torch.full((9,), 0.5))
@@ -135,18 +139,18 @@ def test_number_of_saliency_channels_is_checked(channels):
 def test_saliency_error_and_constant_prediction():
     task = Saliency()
     np.testing.assert_allclose(
-        task.error(np.array([[0.2, 0.2, 0.2]]), np.array([[0, 1, 255]])),
+        task.error(np.array([[0.2, 0.2, 0.2]]), label_of([[0, 1, 255]], 255)),
         [[0.2, 0.8, np.nan]],
         atol=1e-6,
     )
     statistics = sum(
-        task.label_statistics(torch.tensor([[label]])) for label in ([1, 255, 0], [0, 0, 255])
+        task.label_statistics(label_of(torch.tensor([[label]]), 255))
+        for label in ([1, 255, 0], [0, 0, 255])
     )
     assert task.constant_prediction(statistics).item() == 0.25
 
 
 # ---- human parts
-# ---------------------------------------------------------------------------------------------------
 SOMEBODY = torch.tensor([[[0, 3], [255, 0]]])
 NOBODY = {
     'void': torch.full((1, 2, 2), 255),
@@ -159,51 +163,54 @@ nobody = pytest.mark.parametrize('label', NOBODY.values(), ids=NOBODY)
 @nobody
 @pytest.mark.parametrize('dtype', [torch.uint8, torch.int64, torch.float32])
 def test_a_frame_without_people_does_not_count(label, dtype):
-    batch = torch.stack([label, SOMEBODY, label]).to(dtype)
+    batch = label_of(torch.stack([label, SOMEBODY, label]).to(dtype), 255)
     expected = torch.zeros(3, 1, 2, 2, dtype=torch.bool)
     expected[1, 0] = torch.tensor([[True, True], [False, True]])
-    assert torch.equal(HumanParts().valid(batch), expected)
-    assert torch.equal(HumanParts().target(batch)[1], expected)
-    np.testing.assert_array_equal(HumanParts().valid_pixels(label[0].numpy()), expected[0, 0])
+    assert torch.equal(HumanParts().truth(batch).valid, expected)
+    assert torch.equal(HumanParts().target(batch).valid, expected)
+    for frame, counted in zip(batch.value, expected, strict=True):
+        tensors = HumanParts().truth(Label(frame, batch.valid[1]))
+        arrays = HumanParts().truth(Label(frame[0].numpy(), batch.valid[1, 0].numpy()))
+        assert torch.equal(tensors.valid, counted)
+        np.testing.assert_array_equal(arrays.valid, counted[0])
 
 
 @nobody
 def test_a_frame_without_people_has_no_loss_and_no_gradient(label):
     task, loss = HumanParts(), CrossEntropyLoss()
     output = torch.randn(2, 7, 2, 2, requires_grad=True)
-    with_nobody = loss(output, *task.target(torch.stack([SOMEBODY, label])))
+    with_nobody = loss(output, *target(task, torch.stack([SOMEBODY, label])))
     with_nobody.backward()
-    torch.testing.assert_close(with_nobody, loss(output[:1], *task.target(SOMEBODY[None])))
+    torch.testing.assert_close(with_nobody, loss(output[:1], *target(task, SOMEBODY[None])))
     assert output.grad[0].any() and not output.grad[1].any()
-    alone = loss(output[1:], *task.target(label[None]))
+    alone = loss(output[1:], *target(task, label[None]))
     assert alone == 0 and alone.requires_grad
 
 
 def test_a_batch_of_frames_with_without_and_unlabelled():
     samples = [MultiTaskDataSample() for _ in range(3)]
     for sample, label in zip(samples, (SOMEBODY, NOBODY['background']), strict=False):
-        sample.set_field(PixelData(data=label), 'gt_human_parts')
+        sample.set_field(label_field(label, 255), 'gt_human_parts')
     labels = stack_labels(HumanParts(), samples, (2, 2), torch.device('cpu'))
-    assert HumanParts().valid(labels).flatten(1).sum(dim=1).tolist() == [3, 0, 0]
+    assert HumanParts().target(labels).valid.flatten(1).sum(dim=1).tolist() == [3, 0, 0]
 
 
 def test_an_empty_label_does_not_count():
-    assert HumanParts().valid(torch.zeros(1, 1, 0, 0)).shape == (1, 1, 0, 0)
+    nothing = label_of(torch.zeros(1, 1, 0, 0))
+    assert HumanParts().truth(nothing).valid.shape == (1, 1, 0, 0)
 
 
 def test_human_parts_is_a_segmentation(tmp_path):
     task, semseg = HumanParts(), Semseg(7)
     output = torch.randn(2, 7, 4, 5)
     assert torch.equal(task.decode(output), semseg.decode(output))
-    target, valid = task.target(SOMEBODY[None])
-    assert target.dtype == torch.int64 and torch.equal(target, semseg.target(SOMEBODY[None])[0])
-    assert torch.equal(
-        task.decode(logits_of(target.masked_fill(~valid, 0), 7))[valid], target[valid]
-    )
+    ids, valid = target(task, SOMEBODY[None])
+    assert ids.dtype == torch.int64 and torch.equal(ids, target(semseg, SOMEBODY[None])[0])
+    assert torch.equal(task.decode(logits_of(ids, 7))[valid], ids[valid])
     for suffix in ('.png', '.npy'):
         task.write_prediction(PARTS, tmp_path / f'p{suffix}')
         np.testing.assert_array_equal(task.read_prediction(tmp_path / f'p{suffix}'), PARTS)
-        np.testing.assert_array_equal(task.read(tmp_path / f'p{suffix}'), PARTS)
+        np.testing.assert_array_equal(task.read(tmp_path / f'p{suffix}').value, PARTS)
 
 
 def test_a_prediction_without_people_is_a_prediction(tmp_path):
@@ -216,14 +223,16 @@ def test_a_prediction_without_people_is_a_prediction(tmp_path):
 def test_human_parts_error_is_nan_where_nothing_counts():
     prediction = np.array([[0, 2], [1, 1]])
     np.testing.assert_array_equal(
-        HumanParts().error(prediction, SOMEBODY[0].numpy()), [[0, 1], [np.nan, 1]]
+        HumanParts().error(prediction, label_of(SOMEBODY[0].numpy(), 255)), [[0, 1], [np.nan, 1]]
     )
-    assert np.isnan(HumanParts().error(prediction, NOBODY['background'][0].numpy())).all()
+    nobody = label_of(NOBODY['background'][0].numpy(), 255)
+    assert np.isnan(HumanParts().error(prediction, nobody)).all()
 
 
 def test_wrong_parts_are_named(tmp_path):
-    with pytest.raises(ValueError, match=r'class 7.*num_classes'):
-        HumanParts().target(torch.tensor([[[[0, 7]]]]))
+    np.save(tmp_path / 'label.npy', np.array([[0, 7]]))
+    with pytest.raises(ValueError, match=r'label\.npy holds the values \[7\]; expected 0\.\.6'):
+        HumanParts().read(tmp_path / 'label.npy')
     with pytest.raises(ValueError, match='num_classes'):
         build_tasks(dict(human_parts=dict(num_classes=1)))
     np.save(tmp_path / 'ids.npy', np.array([[7]]))
@@ -237,9 +246,8 @@ def test_wrong_parts_are_named(tmp_path):
 def test_constant_human_part_is_that_of_the_frames_that_count():
     task = HumanParts()
     labels = [torch.tensor([[[2, 2, 0]]]), torch.zeros(1, 1, 30, dtype=torch.long)]
-    assert (
-        task.constant_prediction(sum(task.label_statistics(label) for label in labels)).item() == 2
-    )
+    statistics = sum(task.label_statistics(label_of(label)) for label in labels)
+    assert task.constant_prediction(statistics).item() == 2
 
 
 def test_every_part_has_a_name():

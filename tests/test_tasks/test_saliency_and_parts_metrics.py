@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from label_fields import label_field, label_of
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
 
@@ -19,7 +20,10 @@ from m2h_mm.tasks.semseg.metric import SemSegMetric
 
 SIZE = (9, 11)
 TASKS = dict(saliency=Saliency(), human_parts=HumanParts())
-METRIC = dict(saliency=SaliencyMetric, human_parts=lambda: HumanPartsMetric(per_class=False))
+METRIC = dict(
+    saliency=lambda: SaliencyMetric(Saliency()),
+    human_parts=lambda: HumanPartsMetric(HumanParts(), per_class=False),
+)
 KEYS = dict(saliency=['maxF', 'meanF', 'mIoU'], human_parts=['mIoU', 'mAcc', 'aAcc'])
 both_tasks = pytest.mark.parametrize('task', list(METRIC))
 
@@ -50,9 +54,10 @@ def run(task, pairs, batch_size=2, metric=None):
     samples = []
     for pair in pairs:
         sample = MultiTaskDataSample()
-        for field, data in zip((TASKS[task].pred_field, TASKS[task].gt_field), pair, strict=True):
-            if data is not None:
-                sample.set_field(PixelData(data=data), field)
+        pred, label = pair
+        sample.set_field(PixelData(data=pred), TASKS[task].pred_field)
+        if label is not None:
+            sample.set_field(label_field(label, 255), TASKS[task].gt_field)
         samples.append(sample.to_dict())
     for start in range(0, len(samples), batch_size):
         metric.process(None, samples[start : start + batch_size])
@@ -69,17 +74,18 @@ def image(pred, label):
 
 
 # ---- both
-# ----------------------------------------------------------------------------------------------------------
 @both_tasks
 def test_contract(task):
     metric = METRIC[task]()
-    assert METRICS.get(type(metric).__name__) is type(metric)
+    assert METRICS.get(task) is type(metric)
     result = run(task, frames(task))
     assert list(result) == [f'{task}/{key}' for key in KEYS[task]]
     assert all(type(value) is float and 0 < value < 100 for value in result.values())
     assert TASKS[task].metric == KEYS[task][0] and f'{task}/{TASKS[task].metric}' in result
+    pred, label = maps(task)
     assert all(
-        value.ndim == 0 or value.numel() <= 255 for value in metric.statistics(*maps(task)).values()
+        value.ndim == 0 or value.numel() <= 255
+        for value in metric.statistics(pred, label_of(label, 255)).values()
     )
 
 
@@ -168,7 +174,7 @@ def test_through_the_evaluator_and_afresh(task):
         for pred, label in pairs:
             sample = MultiTaskDataSample()
             sample.set_field(PixelData(data=pred), TASKS[task].pred_field)
-            sample.set_field(PixelData(data=label), TASKS[task].gt_field)
+            sample.set_field(label_field(label, 255), TASKS[task].gt_field)
             evaluator.process([sample])
         results.append(evaluator.evaluate(len(pairs)))
     same(results[0], results[1])
@@ -186,17 +192,14 @@ def test_several_processes_equal_one(task, monkeypatch):
         monkeypatch.setattr(f'{module}.all_gather_object', lambda own: sent.append(own) or [own])
         metric = METRIC[task]()
         for pred, label in padded[rank::2]:
-            metric.process(
-                None,
-                [{TASKS[task].pred_field: dict(data=pred), TASKS[task].gt_field: dict(data=label)}],
-            )
+            fields = {f'pred_{task}': dict(data=pred), f'gt_{task}': label_field(label, 255)}
+            metric.process(None, [fields])
         metric.evaluate(5)
     monkeypatch.setattr(f'{module}.all_gather_object', lambda own: sent)
     same(METRIC[task]().evaluate(5), result)
 
 
 # ---- saliency
-# ------------------------------------------------------------------------------------------------------
 def slow_saliency(pairs, beta_squared=0.3):
     """All thresholds and images one by one, from the words of the docstring."""
     curves = []
@@ -233,7 +236,7 @@ def test_saliency_equals_a_slow_recomputation(beta_squared):
     pairs[5] = pairs[5][0], torch.full_like(pairs[5][1], 255)
     pairs[6] = pairs[6][0], pairs[6][1].clamp(max=1)  # salient almost throughout, no void
     same(
-        run('saliency', pairs, metric=SaliencyMetric(beta_squared)),
+        run('saliency', pairs, metric=SaliencyMetric(Saliency(), beta_squared)),
         slow_saliency(pairs, beta_squared),
     )
 
@@ -352,11 +355,10 @@ def test_saliency_statistics_add_up():
 @pytest.mark.parametrize('value', [0, -0.3, math.nan])
 def test_beta_is_checked(value):
     with pytest.raises(ValueError, match='SaliencyMetric.beta_squared: expected a number above 0'):
-        SaliencyMetric(beta_squared=value)
+        SaliencyMetric(Saliency(), beta_squared=value)
 
 
 # ---- human parts
-# ---------------------------------------------------------------------------------------------------
 def slow_miou(pairs):
     ious = []
     for index in range(7):
@@ -397,11 +399,10 @@ def test_a_constant_prediction_of_background():
 
 
 def test_where_everybody_is_seen_it_is_the_metric_of_semseg():
-    pairs, semseg = frames('human_parts'), SemSegMetric(7, per_class=False)
+    pairs, semseg = frames('human_parts'), SemSegMetric(Semseg(7), per_class=False)
     for pred, label in pairs:
-        semseg.process(
-            None, [{Semseg.pred_field: dict(data=pred), Semseg.gt_field: dict(data=label)}]
-        )
+        fields = dict(pred_semseg=dict(data=pred), gt_semseg=label_field(label, 255))
+        semseg.process(None, [fields])
     expected = {
         name.replace('semseg', 'human_parts'): value
         for name, value in semseg.evaluate(len(pairs)).items()
@@ -412,7 +413,7 @@ def test_where_everybody_is_seen_it_is_the_metric_of_semseg():
 def test_the_table_names_the_parts_not_the_data_sets_classes(monkeypatch):
     said = []
     monkeypatch.setattr('m2h_mm.tasks.semseg.metric.print_log', lambda text, **_: said.append(text))
-    metric = HumanPartsMetric()
+    metric = HumanPartsMetric(HumanParts())
     metric.dataset_meta = dict(classes=[f'thing {index}' for index in range(7)])
     run('human_parts', frames('human_parts'), metric=metric)
     rows = said[0].splitlines()
@@ -421,11 +422,11 @@ def test_the_table_names_the_parts_not_the_data_sets_classes(monkeypatch):
 
 
 def test_another_number_of_parts():
-    metric = HumanPartsMetric(num_classes=3, per_class=True)
+    metric = HumanPartsMetric(HumanParts(3), per_class=True)
     assert (
         run('human_parts', [image([0, 1, 2], [0, 1, 2])], metric=metric)['human_parts/mIoU'] == 100
     )
     with pytest.raises(ValueError, match='num_classes'):
-        run('human_parts', [image([3], [1])], metric=HumanPartsMetric(num_classes=3))
+        run('human_parts', [image([3], [1])], metric=HumanPartsMetric(HumanParts(3)))
     with pytest.raises(ValueError, match="expected 'exclude' or 'zero'"):
-        HumanPartsMetric(absent='none')
+        HumanPartsMetric(HumanParts(), absent='none')

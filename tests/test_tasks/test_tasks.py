@@ -3,9 +3,13 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from label_fields import label_of
 
-from m2h_mm.tasks import Depth, Edge, Normals, Semseg, build_tasks
+from m2h_mm.registry import METRICS, TASKS
+from m2h_mm.structures import Label
+from m2h_mm.tasks import Depth, Edge, Normals, Semseg, Task, build_tasks
 from m2h_mm.tasks.files import write_array
+from m2h_mm.tasks.semseg import ClassIds, class_table
 
 RNG = np.random.default_rng(0)
 
@@ -23,66 +27,87 @@ LABELS = {
     'normals': random_normals(),
     'edge': RNG.integers(0, 2, (6, 9)).astype(np.uint8),
 }
+UNKNOWN = dict(semseg=None, depth=None, normals=0, edge=None)
+
+
+def label(name):
+    return label_of(LABELS[name], UNKNOWN[name])
+
+
+def same(one, other):
+    np.testing.assert_array_equal(one.value, other.value)
+    np.testing.assert_array_equal(one.valid, other.valid)
 
 
 @pytest.mark.parametrize('name', LABELS)
 def test_flip_twice_is_identity(name):
     task = build_tasks([name])[name]
-    flipped = task.flip(LABELS[name])
-    assert not np.array_equal(flipped, LABELS[name])
-    np.testing.assert_array_equal(task.flip(flipped), LABELS[name])
+    flipped = task.flip(label(name))
+    assert not np.array_equal(flipped.value, LABELS[name])
+    same(task.flip(flipped), label(name))
+    np.testing.assert_array_equal(flipped.valid, label(name).valid[:, ::-1])
 
 
 def test_flip_negates_normal_x_only():
-    normals = LABELS['normals']
-    np.testing.assert_array_equal(Normals().flip(normals)[:, ::-1] * (-1, 1, 1), normals)
+    flipped = Normals().flip(label('normals')).value
+    np.testing.assert_array_equal(flipped[:, ::-1] * (-1, 1, 1), LABELS['normals'])
 
 
 def test_zoom_divides_only_depth():
-    depth = LABELS['depth']
-    np.testing.assert_allclose(Depth().zoom(depth, 2.0, depth.shape), depth / 2)
-    np.testing.assert_array_equal(Depth().resize(depth, depth.shape), depth)
+    zoomed = Depth().zoom(label('depth'), 2.0, (6, 9))
+    np.testing.assert_allclose(zoomed.value, LABELS['depth'] / 2)
+    same(label('depth').resize((6, 9)), label('depth'))
     for name in ('semseg', 'edge', 'normals'):
-        np.testing.assert_array_equal(
-            build_tasks([name])[name].zoom(LABELS[name], 2.0, (6, 9)), LABELS[name]
-        )
-
-
-def test_resizing_never_mixes_values():
-    depth = LABELS['depth'].copy()
-    depth[::2] = 0
-    for size in ((13, 20), (4, 5)):
-        assert set(np.unique(Depth().resize(depth, size))) <= set(np.unique(depth))
-        lengths = np.linalg.norm(Normals().resize(LABELS['normals'], size), axis=2)
-        assert np.all((lengths == 0) | (np.abs(lengths - 1) < 1e-6))
+        same(build_tasks([name])[name].zoom(label(name), 2.0, (6, 9)), label(name))
 
 
 def test_files_are_read_in_the_tasks_units(tmp_path):
     depth = np.array([[0, 1500], [2500, 65535]], np.uint16)
     cv2.imwrite(str(tmp_path / 'd.png'), depth)
-    np.testing.assert_allclose(Depth().read(tmp_path / 'd.png'), depth / 1000, rtol=1e-6)
+    read = Depth().read(tmp_path / 'd.png')
+    np.testing.assert_allclose(read.value, depth / 1000, rtol=1e-6)
+    np.testing.assert_array_equal(read.valid, depth > 0)
     np.save(tmp_path / 'd.npy', np.array([[np.nan, 1.5], [-1, np.inf]]))
-    np.testing.assert_array_equal(Depth().read(tmp_path / 'd.npy'), [[0, 1.5], [0, 0]])
+    same(Depth().read(tmp_path / 'd.npy'), label_of([[0, 1.5], [0, 0]], 0))
 
     normals = LABELS['normals']
     stored = np.rint((normals + 1) / 2 * 255).astype(np.uint8)
     cv2.imwrite(str(tmp_path / 'n.png'), stored[..., ::-1])
     read = Normals().read(tmp_path / 'n.png')
-    np.testing.assert_allclose(read, normals, atol=0.01)
-    assert not read[0, 0].any()
+    np.testing.assert_allclose(read.value, normals, atol=0.01)
+    np.testing.assert_array_equal(read.valid, normals.any(axis=2))
 
     stored[0, 1] = 0  # black, the missing pixels of other releases
     cv2.imwrite(str(tmp_path / 'n.png'), stored[..., ::-1])
-    assert not Normals().read(tmp_path / 'n.png')[0, :2].any()
+    assert not Normals().read(tmp_path / 'n.png').valid[0, :2].any()
     np.save(tmp_path / 'n.npy', [[[np.nan, 0, 1], [np.inf, 0, 1]], [[0, 0, 2], [0.1, 0, 0]]])
-    np.testing.assert_array_equal(
-        Normals().read(tmp_path / 'n.npy'), [[[0, 0, 0]] * 2, [[0, 0, 1], [0, 0, 0]]]
-    )
+    expected = label_of([[[0, 0, 0]] * 2, [[0, 0, 1], [0, 0, 0]]], 0)
+    same(Normals().read(tmp_path / 'n.npy'), expected)
 
     cv2.imwrite(str(tmp_path / 'e.png'), LABELS['edge'] * 255)
     np.save(tmp_path / 'e.npy', LABELS['edge'].astype(np.float32))
     for file in ('e.png', 'e.npy'):
-        np.testing.assert_array_equal(Edge().read(tmp_path / file), LABELS['edge'])
+        same(Edge().read(tmp_path / file), label('edge'))
+
+
+def test_class_ids_are_checked_and_mapped_when_a_label_is_read(tmp_path):
+    stored = np.array([[0, 1, 3], [2, 255, 3]], np.uint8)
+    cv2.imwrite(str(tmp_path / 's.png'), stored)
+    same(Semseg(4).read(tmp_path / 's.png'), label_of(stored, 255))
+    with pytest.raises(ValueError, match=r's\.png holds the values \[3\]; expected 0\.\.2'):
+        Semseg(3).read(tmp_path / 's.png')
+
+    from_one = Semseg(3).with_class_ids(ClassIds(first=1))
+    same(from_one.read(tmp_path / 's.png'), label_of([[-1, 0, 2], [1, -1, 2]], -1))
+    with pytest.raises(ValueError, match=r'values \[3\]; expected 1\.\.2.*0 and 255 for void'):
+        Semseg(2).with_class_ids(ClassIds(first=1)).read(tmp_path / 's.png')
+
+    # Class 0 of the file is called b there, class 2 is called a; class 1 has no counterpart.
+    table = class_table({'x': 'b', 2: 'a'}, ['x', 'y', 'z'], ['a', 'b'])
+    mapped = Semseg(3).with_class_ids(ClassIds(first=1, table=table))
+    same(mapped.read(tmp_path / 's.png'), label_of([[-1, 1, 0], [-1, -1, 0]], -1))
+    assert mapped.class_names(dict(classes=('a', 'b'))) == ['a', 'b']
+    assert Semseg(3).class_names(dict(classes=('a', 'b'))) == ['0', '1', '2']
 
 
 @pytest.mark.parametrize('content', [b'', b'\x89PNG\r\n\x1a\nbroken'])
@@ -99,25 +124,12 @@ def test_a_label_of_another_task_is_refused(tmp_path):
         Semseg().read(tmp_path / 'x.png')
 
 
-def test_valid_is_a_mask_of_labels():
-    assert Semseg().valid(torch.tensor([[[[0, 255]]]])).tolist() == [[[[True, False]]]]
-    assert Depth().valid(torch.tensor([[[[0.0, 2.0]]]])).tolist() == [[[[False, True]]]]
-    assert Edge().valid(torch.tensor([[[[1, 255]]]])).tolist() == [[[[True, False]]]]
-    normals = torch.zeros(1, 3, 1, 5)
-    normals[0, 2] = torch.tensor([0, 1, 0.49, 0.51, float('nan')])
-    assert Normals().valid(normals).tolist() == [[[[False, True, False, True, False]]]]
-
-
-def test_semseg_refuses_a_label_outside_its_classes():
-    with pytest.raises(ValueError, match=r'class 7.*num_classes is 5'):
-        Semseg(5).target(torch.tensor([[[[0, 7]]]]))
-
-
 def test_unknown_channel_is_trained_around_and_never_predicted():
     task = Semseg(3, unknown_channel=True)
     assert task.channels == 4
-    target, valid = task.target(torch.tensor([[[[0, 2, 255]]]]))
-    assert target.tolist() == [[[[1, 3, 255]]]] and valid.tolist() == [[[[True, True, False]]]]
+    target = task.target(label_of(torch.tensor([[[[0, 2, 255]]]]), 255))
+    assert target.value[target.valid].tolist() == [1, 3]
+    assert target.valid.tolist() == [[[[True, True, False]]]]
     logits = torch.tensor([9.0, 0.0, 1.0, 0.5]).view(1, 4, 1, 1)
     assert task.decode(logits).item() == 1
 
@@ -133,24 +145,19 @@ def test_decoded_outputs_are_in_range():
     assert torch.allclose(resized.norm(dim=1), torch.ones(2, 20, 20), atol=1e-5)
 
 
+def constant(task, labels, unknown):
+    """The constant prediction of some labels."""
+    tensors = [torch.tensor([label]) for label in labels]
+    statistics = sum(task.label_statistics(label_of(tensor, unknown)) for tensor in tensors)
+    return task.constant_prediction(statistics)
+
+
 def test_constant_predictions():
-    semseg = Semseg(5)
-    statistics = sum(
-        semseg.label_statistics(torch.tensor([[label]])) for label in ([1, 1, 4], [4, 4, 255])
-    )
-    assert semseg.constant_prediction(statistics).item() == 4
-    depth = Depth()
-    statistics = sum(
-        depth.label_statistics(torch.tensor([[label]])) for label in ([1.0, 0.0], [3.0, 5.0])
-    )
-    assert depth.constant_prediction(statistics).item() == 3
-    normals = Normals()
-    statistics = normals.label_statistics(
-        torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]).T.reshape(3, 1, 2)
-    )
-    assert torch.allclose(
-        normals.constant_prediction(statistics).flatten(), torch.tensor([0.5, 0.5, 0]).sqrt()
-    )
+    assert constant(Semseg(5), ([[1, 1, 4]], [[4, 4, 255]]), 255).item() == 4
+    assert constant(Depth(), ([[1.0, 0.0]], [[3.0, 5.0]]), 0).item() == 3
+    normals = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]]).T.reshape(3, 1, 2)
+    predicted = Normals().constant_prediction(Normals().label_statistics(label_of(normals, 0)))
+    assert torch.allclose(predicted.flatten(), torch.tensor([0.5, 0.5, 0]).sqrt())
 
 
 def test_unknown_task_is_named_with_a_suggestion():
@@ -229,19 +236,61 @@ def test_a_float_map_is_no_png(tmp_path):
 
 def test_error_is_in_the_tasks_unit_and_nan_without_a_label():
     depth = np.array([[1.0, 0.0]], np.float32)
-    np.testing.assert_array_equal(Depth().error(depth + 0.5, depth), [[0.5, np.nan]])
+    error = Depth().error(depth + 0.5, label_of(depth, 0))
+    np.testing.assert_array_equal(error, [[0.5, np.nan]])
+    assert error.dtype == np.float32
     np.testing.assert_array_equal(
-        Semseg(3).error(np.array([[1, 1, 1]]), np.array([[1, 2, 255]])), [[0, 1, np.nan]]
+        Semseg(3).error(np.array([[1, 1, 1]]), label_of([[1, 2, 255]], 255)), [[0, 1, np.nan]]
     )
     up, left = np.array([0, 1, 0], np.float32), np.array([-1, 0, 0], np.float32)
     label = np.stack([up, up, up, np.zeros(3, np.float32)])[None]
     np.testing.assert_allclose(
-        Normals().error(np.stack([up, 2 * left, 0 * up, up])[None], label),
+        Normals().error(np.stack([up, 2 * left, 0 * up, up])[None], label_of(label, 0)),
         [[0, 90, 90, np.nan]],
         atol=1e-5,
     )
     np.testing.assert_allclose(
-        Edge().error(np.array([[0.2, 0.2, 0.2]]), np.array([[0, 1, 255]])),
+        Edge().error(np.array([[0.2, 0.2, 0.2]]), label_of([[0, 1, 255]], 255)),
         [[0.2, 0.8, np.nan]],
         atol=1e-6,
     )
+
+
+class Colour(Task):
+    """A task of three channels that says no more than it must."""
+
+    channels = label_channels = 3
+
+    def read(self, path):
+        return label_of(np.load(path))
+
+
+def test_three_channels_have_one_error_their_mean():
+    prediction = np.array([[[0.5, 0.5, 0.2], [1, 1, 1], [1, 1, 1]]], np.float32)
+    label = Label(np.zeros((1, 3, 3), np.float32), np.array([[True, True, False]]))
+    error = Colour().error(prediction, label)  # black is a label like any other
+    assert error.shape == (1, 3) and error.dtype == np.float32
+    np.testing.assert_allclose(error, [[0.4, 1, np.nan]], rtol=1e-6)
+
+
+def test_names_follow_from_the_key_in_the_config():
+    tasks = build_tasks(dict(depth=None, far=dict(type='depth', max_depth=80.0), semseg=None))
+    assert [task.kind for task in tasks.values()] == ['depth', 'depth', 'semseg']
+    far = tasks['far']
+    assert (far.name, far.gt_field, far.pred_field, far.folder) == (
+        'far',
+        'gt_far',
+        'pred_far',
+        'far',
+    )
+    assert (tasks['semseg'].folder, Semseg().name) == ('segmentation', 'semseg')
+
+
+def test_a_derived_task_has_its_own_kind_and_finds_the_parts_of_its_parent(monkeypatch):
+    class Coarse(Depth):
+        pass
+
+    monkeypatch.setitem(TASKS.module_dict, 'coarse', Coarse)
+    assert build_tasks(['coarse'])['coarse'].kind == 'coarse'
+    assert Coarse().find_in(METRICS, None) is METRICS.get('depth')
+    assert Colour().find_in(METRICS, 'none') == 'none'

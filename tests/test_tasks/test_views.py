@@ -34,13 +34,10 @@ def value_of(name: str) -> np.ndarray:
 class Albedo(Task):
     """Three numbers in 0..1."""
 
-    name, gt_field, pred_field, folder, metric = 'albedo', 'gt_a', 'pred_a', 'albedo', 'error'
+    name = 'albedo'
     channels = label_channels = 3
 
     def read(self, path):
-        raise NotImplementedError
-
-    def valid(self, label):
         raise NotImplementedError
 
     def decode(self, output):

@@ -13,7 +13,7 @@ from m2h_mm.engine.checkpoints import read_checkpoint
 from m2h_mm.engine.config import load_config
 from m2h_mm.registry import DATASETS
 
-from .conftest import REPOSITORY, run_script
+from .conftest import run_script
 
 POISONED = """
 train_dataloader = dict(num_workers=1, persistent_workers=True, dataset=dict(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from label_fields import label_of
 from PIL import Image
 
 from m2h_mm.tasks import build_tasks
@@ -26,7 +27,7 @@ def image() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
 
 
-def label_of(name: str) -> np.ndarray:
+def values_of(name: str) -> np.ndarray:
     """A label without holes whose lower half differs from its upper."""
     values = dict(
         semseg=(1, 2),
@@ -45,7 +46,7 @@ def label_of(name: str) -> np.ndarray:
 
 
 def prediction_of(name: str, label: np.ndarray | None = None) -> np.ndarray:
-    label = label_of(name) if label is None else label
+    label = values_of(name) if label is None else label
     return label.astype(np.int64 if name in ('semseg', 'human_parts') else np.float32)
 
 
@@ -98,12 +99,12 @@ def pixels_of(picture: np.ndarray, colour: np.ndarray) -> int:
 def test_a_mean_error_is_of_the_labelled_pixels_and_in_the_tasks_unit(name, wrong, text):
     task, prediction = TASKS[name], prediction_of(name)
     prediction[: SIZE[0] // 2] = wrong
-    error = mean_error(task.error(prediction, label_of(name)))
-    assert VIEWS[name].error_style.text(error) == text
-    label = label_of(name)
-    label[: SIZE[0] // 2] = task.void
+    label = label_of(values_of(name))
+    assert VIEWS[name].error_style.text(mean_error(task.error(prediction, label))) == text
+    label.valid[: SIZE[0] // 2] = False
     assert mean_error(task.error(prediction, label)) == pytest.approx(0, abs=1e-4)
-    assert np.isnan(mean_error(task.error(prediction, np.full_like(label, task.void))))
+    label.valid[:] = False
+    assert np.isnan(mean_error(task.error(prediction, label)))
 
 
 def test_natural_limits_are_kept_whatever_the_errors():
@@ -167,7 +168,13 @@ def test_an_infinite_error_is_as_dark_as_the_limit():
 def test_runs_are_columns_named_in_order_and_tasks_blocks(image, texts, count):
     runs = {f'run{index}': {name: prediction_of(name) for name in TASKS} for index in range(count)}
     picture = draw_comparison(
-        image, TASKS, {name: label_of(name) for name in TASKS}, runs, 'frame 7', (), PANEL
+        image,
+        TASKS,
+        {name: label_of(values_of(name)) for name in TASKS},
+        runs,
+        'frame 7',
+        (),
+        PANEL,
     )
     assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3
     titles = [line for line, bold in texts if line.startswith('run') and bold]
@@ -179,11 +186,11 @@ def test_runs_are_columns_named_in_order_and_tasks_blocks(image, texts, count):
 def test_truth_and_perfect_runs_look_alike_and_their_errors_are_pale(image):
     """Parts: two panels of truth and prediction and one of errors, counted by colour."""
     part = TASKS['human_parts']
-    label = label_of('human_parts')
+    label = values_of('human_parts')
     picture = draw_comparison(
         image,
         {'human_parts': part},
-        {'human_parts': label},
+        {'human_parts': label_of(label)},
         {'run': {'human_parts': prediction_of('human_parts')}},
         '',
         (),
@@ -198,20 +205,22 @@ def test_truth_and_perfect_runs_look_alike_and_their_errors_are_pale(image):
 
 @pytest.mark.parametrize('name', ['saliency', 'human_parts', 'semseg'])
 def test_what_is_wrong_is_dark(image, name):
-    label, wrong = label_of(name), prediction_of(name)
+    label, wrong = values_of(name), prediction_of(name)
     wrong[: SIZE[0] // 2] = 1
     wrong[SIZE[0] // 2 :] = 0
     label[label == 1] = dict(saliency=1, human_parts=1, semseg=4)[name]
     picture = draw_comparison(
-        image, {name: TASKS[name]}, {name: label}, {'run': {name: wrong}}, '', (), PANEL
+        image, {name: TASKS[name]}, {name: label_of(label)}, {'run': {name: wrong}}, '', (), PANEL
     )
     assert pixels_of(picture, paint(np.ones((1, 1)), 1)) >= SIZE[0] * SIZE[1] * SCALE**2
 
 
 def test_the_smallest_mean_is_bold_and_only_among_several(image, texts):
-    label = label_of('depth')
+    label = values_of('depth')
     runs = {f'off by {off}': {'depth': label + np.float32(off)} for off in (0.5, 0.25, 1)}
-    draw_comparison(image, {'depth': TASKS['depth']}, {'depth': label}, runs, panel_size=PANEL)
+    draw_comparison(
+        image, {'depth': TASKS['depth']}, {'depth': label_of(label)}, runs, panel_size=PANEL
+    )
     assert [text for text in texts if text[0].endswith(' m')] == [
         ('0.5 m', False),
         ('0.25 m', True),
@@ -221,7 +230,7 @@ def test_the_smallest_mean_is_bold_and_only_among_several(image, texts):
     draw_comparison(
         image,
         {'depth': TASKS['depth']},
-        {'depth': label},
+        {'depth': label_of(label)},
         {'one': runs['off by 1']},
         panel_size=PANEL,
     )
@@ -236,9 +245,11 @@ def test_all_runs_share_the_colours_of_the_truth(image, monkeypatch):
         return draw(view, map, limits, *rest)
 
     monkeypatch.setattr(comparison, 'draw_panel', record)
-    label = label_of('depth')
+    label = values_of('depth')
     runs = {'near': {'depth': label / 2}, 'far': {'depth': label * 2}}
-    draw_comparison(image, {'depth': TASKS['depth']}, {'depth': label}, runs, panel_size=PANEL)
+    draw_comparison(
+        image, {'depth': TASKS['depth']}, {'depth': label_of(label)}, runs, panel_size=PANEL
+    )
     assert seen == [(2, 4)] * 3
     seen.clear()
     draw_comparison(image, {'depth': TASKS['depth']}, {}, runs, panel_size=PANEL)
@@ -255,7 +266,11 @@ def test_what_is_missing_is_said_in_its_panel(image, notices, texts):
         colour={'depth': np.zeros((*SIZE, 3))},
     )
     draw_comparison(
-        image, {'depth': TASKS['depth']}, {'depth': label_of('depth')}, runs, panel_size=PANEL
+        image,
+        {'depth': TASKS['depth']},
+        {'depth': label_of(values_of('depth'))},
+        runs,
+        panel_size=PANEL,
     )
     assert notices == [
         'expected 12 × 16,\ngot 6 × 8',
@@ -272,7 +287,7 @@ def test_normals_need_three_channels(image, notices):
     draw_comparison(
         image,
         {'normals': TASKS['normals']},
-        {'normals': label_of('normals')},
+        {'normals': label_of(values_of('normals'))},
         {'run': {'normals': np.ones(SIZE, np.float32)}},
         panel_size=PANEL,
     )
@@ -290,11 +305,12 @@ def test_predictions_without_a_label_have_no_error(image, notices, texts, name):
 
 @pytest.mark.parametrize('name', list(TASKS))
 def test_a_label_without_valid_pixels_is_drawn(image, texts, name):
-    void = np.full_like(label_of(name), TASKS[name].void)
+    unknown = label_of(values_of(name))
+    unknown.valid[:] = False
     picture = draw_comparison(
         image,
         {name: TASKS[name]},
-        {name: void},
+        {name: unknown},
         {'a': {name: prediction_of(name)}, 'b': {}},
         panel_size=PANEL,
     )
@@ -303,7 +319,7 @@ def test_a_label_without_valid_pixels_is_drawn(image, texts, name):
 
 
 def test_what_has_no_value_counts_as_wrong_and_is_hatched(image, texts):
-    label, holes = label_of('depth'), prediction_of('depth')
+    label, holes = values_of('depth'), prediction_of('depth')
     holes[:, :8] = 0
     not_finite = holes.copy()
     not_finite[:, :8] = np.nan
@@ -312,7 +328,7 @@ def test_what_has_no_value_counts_as_wrong_and_is_hatched(image, texts):
         valid = VIEWS['depth'].map_of(prediction).valid
         np.testing.assert_array_equal(valid[0], np.arange(16) >= 8)
     picture = draw_comparison(
-        image, {'depth': TASKS['depth']}, {'depth': label}, runs, panel_size=PANEL
+        image, {'depth': TASKS['depth']}, {'depth': label_of(label)}, runs, panel_size=PANEL
     )
     assert [text for text in texts if text[0].endswith(' m')] == [
         ('1.5 m', True)
@@ -338,7 +354,7 @@ def test_a_large_frame_is_shrunk(texts):
     picture = draw_comparison(
         np.zeros((*size, 3), np.uint8),
         {'depth': TASKS['depth']},
-        {'depth': np.ones(size, np.float32)},
+        {'depth': label_of(np.ones(size, np.float32))},
         {'run': {'depth': np.ones(size, np.float32)}},
         panel_size=100,
     )
@@ -347,8 +363,8 @@ def test_a_large_frame_is_shrunk(texts):
 
 
 def test_mistakes_are_named(image):
-    depth, label = {'depth': TASKS['depth']}, {'depth': label_of('depth')}
-    runs = {'run': {'depth': label_of('depth')}}
+    depth, label = {'depth': TASKS['depth']}, {'depth': label_of(values_of('depth'))}
+    runs = {'run': {'depth': values_of('depth')}}
     with pytest.raises(
         ValueError,
         match=r'image: expected \(H, W, 3\) uint8 RGB, got \(12, 16, '
@@ -366,4 +382,4 @@ def test_mistakes_are_named(image):
         match=r"labels\['depth'\]: expected the size of the image, "
         r'\(12, 16\), got \(6, 8',
     ):
-        draw_comparison(image, depth, {'depth': label['depth'][::2, ::2]}, runs)
+        draw_comparison(image, depth, {'depth': label['depth'].resize((6, 8))}, runs)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from label_fields import label_field
 from mmengine.structures import PixelData
 
 from m2h_mm.structures import MultiTaskDataSample
@@ -14,8 +15,8 @@ SIZE = (12, 16)
 
 def test_truth_and_prediction_share_a_scale_in_pixels():
     task, truth = Disparity(), torch.linspace(4, 100, 12 * 16).reshape(1, *SIZE)
-    sample = MultiTaskDataSample(gt_disparity_map=PixelData(data=truth))
-    sample.set_field(PixelData(data=truth.clamp(max=50)), 'pred_disparity_map')
+    sample = MultiTaskDataSample(gt_disparity=label_field(truth))
+    sample.set_field(PixelData(data=truth.clamp(max=50)), 'pred_disparity')
     view = build_view(task)
     shown = shown_of_sample(view, sample, SIZE)
     limits = view.limits(shown)

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from label_fields import label_field
 from mmengine.structures import PixelData
 
 from m2h_mm.registry import VISUALIZERS
@@ -15,13 +16,18 @@ from m2h_mm.visualization.drawing import HATCH_DARK, HATCH_LIGHT, fit_scale, res
 from m2h_mm.visualization.panels import draw_panel, shown_of_sample
 
 SIZE = (12, 16)
+# What stands for unknown in the labels below.
+UNKNOWN = dict(gt_semseg=255, gt_depth=0)
 CLASSES = [f'name {i}' for i in range(5)]
 
 
 def make_sample(**fields) -> MultiTaskDataSample:
     sample = MultiTaskDataSample(metainfo=dict(frame_id='000433'))
     for name, data in fields.items():
-        sample.set_field(PixelData(data=torch.as_tensor(data)), name)
+        data = torch.as_tensor(data)
+        is_label = name.startswith('gt_')
+        field = label_field(data, UNKNOWN[name]) if is_label else PixelData(data=data)
+        sample.set_field(field, name)
     return sample
 
 
@@ -49,8 +55,8 @@ def is_hatched(picture: np.ndarray) -> np.ndarray:
 
 
 def test_predictions_and_truth_are_rows(visualizer, image, tasks):
-    truth = make_sample(gt_depth_map=depth_map(2.0))
-    both = make_sample(gt_depth_map=depth_map(2.0), pred_depth_map=depth_map(3.0))
+    truth = make_sample(gt_depth=depth_map(2.0))
+    both = make_sample(gt_depth=depth_map(2.0), pred_depth=depth_map(3.0))
     one_row = visualizer.draw_frame(image, truth, tasks)
     two_rows = visualizer.draw_frame(image, both, tasks)
     assert one_row.dtype == np.uint8 and one_row.shape[2] == 3
@@ -62,7 +68,7 @@ def test_predictions_and_truth_are_rows(visualizer, image, tasks):
 
 
 def test_a_column_per_task(visualizer, image, tasks):
-    sample = make_sample(gt_depth_map=depth_map(2.0))
+    sample = make_sample(gt_depth=depth_map(2.0))
     widths = [
         visualizer.draw_frame(image, sample, dict(list(tasks.items())[:n])).shape[1]
         for n in (2, 3, 4)
@@ -71,7 +77,7 @@ def test_a_column_per_task(visualizer, image, tasks):
 
 
 def test_image_is_shown_pixel_for_pixel(visualizer, image, tasks):
-    picture = visualizer.draw_frame(image, make_sample(gt_depth_map=depth_map(2.0)), tasks)
+    picture = visualizer.draw_frame(image, make_sample(gt_depth=depth_map(2.0)), tasks)
     magnified = np.kron(image, np.ones((4, 4, 1), np.uint8))
     windows = np.lib.stride_tricks.sliding_window_view(picture[:, :200], magnified.shape)[:, :, 0]
     candidates = np.argwhere((windows[..., 0, 0, :] == magnified[0, 0]).all(-1))
@@ -94,7 +100,7 @@ def test_invalid_pixels_are_hatched_and_only_they(tasks):
     labels = torch.randint(0, 6, (1, *SIZE), dtype=torch.uint8)
     labels[:, :3] = 255
     view = build_view(tasks['semseg'])
-    truth = shown_of_sample(view, make_sample(gt_sem_seg=labels), SIZE).truth
+    truth = shown_of_sample(view, make_sample(gt_semseg=labels), SIZE).truth
     panel = draw_panel(view, truth, None, 1, SIZE, 10)
     assert is_hatched(panel[:3]).all()
     np.testing.assert_array_equal(panel[3:], view.draw(labels[0, 3:].numpy()))
@@ -111,7 +117,7 @@ def test_depth_rows_share_the_range_of_the_truth(tasks):
     truth = torch.linspace(1, 5, 12 * 16).reshape(1, *SIZE)
     truth[0, 0, 1] = 0
     view = build_view(tasks['depth'])
-    sample = make_sample(gt_depth_map=truth, pred_depth_map=truth.clamp(min=1) + 1)
+    sample = make_sample(gt_depth=truth, pred_depth=truth.clamp(min=1) + 1)
     shown = shown_of_sample(view, sample, SIZE)
     limits = view.limits(shown)
     upper, lower = (
@@ -128,7 +134,7 @@ def test_depth_rows_share_the_range_of_the_truth(tasks):
 
 def test_depth_range_falls_back_to_the_prediction(tasks):
     sample = make_sample(
-        gt_depth_map=depth_map(0.0), pred_depth_map=torch.linspace(2, 4, 192).reshape(1, *SIZE)
+        gt_depth=depth_map(0.0), pred_depth=torch.linspace(2, 4, 192).reshape(1, *SIZE)
     )
     view = build_view(tasks['depth'])
     assert view.limits(shown_of_sample(view, sample, SIZE)) == (2, 4)
@@ -143,7 +149,7 @@ def test_long_names_are_not_cut():
 
 def test_maps_of_another_size_are_resized_to_the_image(tasks):
     small = torch.arange(6, dtype=torch.uint8).reshape(1, 2, 3)
-    shown = shown_of_sample(build_view(tasks['semseg']), make_sample(gt_sem_seg=small), (4, 6))
+    shown = shown_of_sample(build_view(tasks['semseg']), make_sample(gt_semseg=small), (4, 6))
     np.testing.assert_array_equal(
         shown.truth.value, np.kron(small[0].numpy(), np.ones((2, 2), np.uint8))
     )
@@ -151,7 +157,7 @@ def test_maps_of_another_size_are_resized_to_the_image(tasks):
 
 def test_a_diverged_prediction_is_hatched_not_fatal(visualizer, image, tasks):
     sample = make_sample(
-        pred_depth_map=depth_map(float('nan')), pred_normal_map=torch.full((3, *SIZE), float('nan'))
+        pred_depth=depth_map(float('nan')), pred_normals=torch.full((3, *SIZE), float('nan'))
     )
     view = build_view(tasks['depth'])
     shown = shown_of_sample(view, sample, SIZE)
@@ -175,7 +181,7 @@ def test_picture_goes_to_the_backends_or_to_a_file(tmp_path, image):
             vis_backends=[dict(type='LocalVisBackend')],
         )
     )
-    sample = make_sample(gt_depth_map=depth_map(2.0))
+    sample = make_sample(gt_depth=depth_map(2.0))
     visualizer.add_datasample('city/000433', image, sample, step=40)
     written = tmp_path / 'vis_data' / 'vis_image' / 'city-000433_40.png'
     expected = visualizer.draw_frame(image, sample, visualizer.tasks)
@@ -196,7 +202,7 @@ def test_tensorboard_gets_the_picture(tmp_path, image):
         save_dir=str(tmp_path),
         vis_backends=[dict(type='TensorboardVisBackend')],
     )
-    visualizer.add_datasample('000433', image, make_sample(gt_depth_map=depth_map(2.0)), step=7)
+    visualizer.add_datasample('000433', image, make_sample(gt_depth=depth_map(2.0)), step=7)
     visualizer.close()
     events = accumulator.EventAccumulator(str(tmp_path / 'vis_data'))
     events.Reload()

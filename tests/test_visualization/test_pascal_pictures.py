@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from label_fields import label_field
 from mmengine.structures import PixelData
 
 from m2h_mm.structures import MultiTaskDataSample
@@ -20,9 +21,8 @@ CLASSES = ['aeroplane', 'bicycle', 'bird', 'boat']
 def shown_of(task, **fields):
     sample = MultiTaskDataSample()
     for name, data in fields.items():
-        sample.set_field(
-            PixelData(data=torch.as_tensor(data)), getattr(TASKS[task], f'{name}_field')
-        )
+        field = label_field(data) if name == 'gt' else PixelData(data=data)
+        sample.set_field(field, f'{name}_{task}')
     return shown_of_sample(VIEWS[task], sample, SIZE), sample
 
 
@@ -45,7 +45,7 @@ def test_both_tasks_are_drawn_side_by_side():
     _, sample = shown_of('human_parts', gt=parts(1, 2, 3), pred=parts(1, 2))
     saliency = torch.zeros(1, *SIZE)
     saliency[..., :8] = 1
-    sample.set_field(PixelData(data=saliency), 'pred_saliency_map')
+    sample.set_field(PixelData(data=saliency), 'pred_saliency')
     picture = MultiTaskVisualizer(panel_size=64).draw_frame(image, sample, TASKS)
     for colour in VIEWS['human_parts'].palette[:4]:
         assert (picture == colour).all(

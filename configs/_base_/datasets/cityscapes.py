@@ -27,11 +27,10 @@ val_dataloader = dict(dataset=dict(**cityscapes, split='val'))
 test_dataloader = val_dataloader
 
 metrics = dict(
-    semseg=dict(type='SemSegMetric', num_classes=19),
     # As TaskPrompter and MTMamba: pixels, 0 < d < 80. See the metric for the units of others.
-    disparity=dict(type='DisparityMetric', max_disparity=80.0),
+    disparity=dict(max_disparity=80.0),
     # There are no published edges of Cityscapes to compare with.
-    edge=dict(type='EdgeMetric', preset='mtl-nms', max_dist=0.0075),
+    edge=dict(preset='mtl-nms', max_dist=0.0075),
 )
 # All 101 thresholds are for the test only.
 val_evaluator = dict(metrics={**metrics, 'edge': dict(metrics['edge'], num_thresholds=11)})

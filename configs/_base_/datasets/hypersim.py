@@ -34,12 +34,10 @@ val_dataloader = dict(dataset=dict(**hypersim, split='val'))
 test_dataloader = dict(dataset=dict(**hypersim, split='test'))
 
 metrics = dict(
-    semseg=dict(type='SemSegMetric', num_classes=40),
     # The range of ZoeDepth's protocol, which ScaleDepth follows.
-    depth=dict(type='DepthMetric', min_depth=1e-3, max_depth=80.0),
-    normals=dict(type='NormalsMetric'),
+    depth=dict(min_depth=1e-3, max_depth=80.0),
     # There are no published edges of Hypersim to compare with.
-    edge=dict(type='EdgeMetric', preset='mtl-nms', max_dist=0.011),
+    edge=dict(preset='mtl-nms', max_dist=0.011),
 )
 # All 101 thresholds are for the test only.
 val_evaluator = dict(metrics={**metrics, 'edge': dict(metrics['edge'], num_thresholds=11)})

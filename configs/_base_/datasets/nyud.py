@@ -32,11 +32,8 @@ val_dataloader = dict(dataset=dict(**nyud, split='val'))
 test_dataloader = val_dataloader
 
 metrics = dict(
-    semseg=dict(type='SemSegMetric', num_classes=40),
-    depth=dict(type='DepthMetric'),
-    normals=dict(type='NormalsMetric'),
     # As InvPT, TaskPrompter and MTMamba score NYUD.
-    edge=dict(type='EdgeMetric', preset='mtl-nms', max_dist=0.011, truth='contour'),
+    edge=dict(preset='mtl-nms', max_dist=0.011, truth='contour'),
 )
 # All 101 thresholds are for the test only.
 val_evaluator = dict(metrics={**metrics, 'edge': dict(metrics['edge'], num_thresholds=11)})

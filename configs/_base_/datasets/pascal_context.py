@@ -35,12 +35,8 @@ val_dataloader = dict(dataset=dict(**pascal, split='val'))
 test_dataloader = val_dataloader
 
 metrics = dict(
-    semseg=dict(type='SemSegMetric', num_classes=21),
-    human_parts=dict(type='HumanPartsMetric'),
-    saliency=dict(type='SaliencyMetric'),
-    normals=dict(type='NormalsMetric'),
     # As InvPT, TaskPrompter and MTMamba score PASCAL-Context.
-    edge=dict(type='EdgeMetric', preset='mtl-nms', max_dist=0.0075),
+    edge=dict(preset='mtl-nms', max_dist=0.0075),
 )
 # All 101 thresholds are for the test only.
 val_evaluator = dict(metrics={**metrics, 'edge': dict(metrics['edge'], num_thresholds=11)})

@@ -328,7 +328,7 @@ def _convert_frame(recipe: _Recipe, source: tuple[int, Path | None]) -> Files:
 
 
 def _read_normals(path: Path, recipe: _Recipe) -> np.ndarray:
-    normals = Normals().read(path)
+    normals = Normals().read(path).value
     if normals.shape[:2] == FULL_SIZE:
         normals = recipe.cut(normals)
     if normals.shape[:2] != CROPS[recipe.crop]:

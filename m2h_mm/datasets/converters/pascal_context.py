@@ -15,10 +15,11 @@ from scipy.io.matlab import MatReadError
 
 from m2h_mm.datasets.files import index_folder
 from m2h_mm.datasets.pascal_context import VOC_CLASSES
-from m2h_mm.datasets.transforms.loading import class_ids, require_size
+from m2h_mm.datasets.transforms.loading import require_size
 from m2h_mm.geometry.normal_convention import OURS, parse_axes, to_ours
-from m2h_mm.tasks import Edge, HumanParts, Normals, Saliency, Semseg
+from m2h_mm.tasks import build_tasks
 from m2h_mm.tasks.edge.thinning import thin
+from m2h_mm.tasks.semseg import ClassIds
 
 from .job import IMAGES, Files, SourceFrame, convert_frames
 
@@ -32,7 +33,10 @@ SOURCES: dict[str, tuple[tuple[str, ...], str]] = dict(
     normals=(('normals_distill',), '.png'),
     label_map=(('pascal-context/trainval',), '.mat'),
 )
-FOLDERS = {task.name: task.folder for task in (Semseg, HumanParts, Saliency, Normals, Edge)}
+FOLDERS = {
+    name: task.folder
+    for name, task in build_tasks(('semseg', 'human_parts', 'saliency', 'normals', 'edge')).items()
+}
 
 PERSON = 15
 # The parts of a person in PASCAL-Part to the six of the multi-task literature, numbered as in
@@ -219,7 +223,6 @@ def convert_frame(frame: PascalFrame, axes: str, every_class: bool) -> Files:
 
 
 # ---- files of the release
-# ------------------------------------------------------------------------------------------
 def read_picture(path: Path, mode: str | None = None) -> np.ndarray:
     """A picture in a mode of Pillow, or the numbers that it stores."""
     try:
@@ -233,7 +236,8 @@ def read_picture(path: Path, mode: str | None = None) -> np.ndarray:
 
 def read_semseg(path: Path) -> np.ndarray:
     """Classes 0..20, 255 = void. The files have a palette, which OpenCV would turn into colours."""
-    return class_ids(read_picture(path), len(VOC_CLASSES), False, path)
+    label = ClassIds().apply(read_picture(path), len(VOC_CLASSES), path)
+    return np.where(label.valid, label.value, np.uint8(VOID))
 
 
 def read_saliency(path: Path) -> np.ndarray:

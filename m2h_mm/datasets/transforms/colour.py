@@ -28,7 +28,7 @@ class PhotometricDistortion(BaseTransform):
         prob: probability of each.
 
     Raises:
-        ValueError: an image that is not 8-bit, as after :class:`Pad`.
+        ValueError: an image that is not 8-bit.
     """
 
     def __init__(
@@ -49,9 +49,8 @@ class PhotometricDistortion(BaseTransform):
         image = results['img']
         if image.dtype != np.uint8:
             raise ValueError(
-                f'PhotometricDistortion: expected an 8-bit image, got {image.dtype}; '
-                'put it before Pad in '
-                'the pipeline.'
+                f'PhotometricDistortion: expected an 8-bit image, got {image.dtype}. Put it before '
+                'the transform that changes the type.'
             )
         rng = results['rng']
         # Every number is drawn, used or not, so that one transform's coin never shifts what the

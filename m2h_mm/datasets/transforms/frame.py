@@ -1,19 +1,15 @@
-"""What the transforms share: the labels of a frame, and its camera."""
+"""What all transforms need: moving the labels of a frame, and its camera."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from m2h_mm.geometry.pinhole import move_camera
+from m2h_mm.structures import Label
 from m2h_mm.tasks import Task
 
-CLASS_VOID = 255
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
 
-
-def map_labels(results: dict, move: Callable[[Task, np.ndarray], np.ndarray]) -> None:
+def map_labels(results: dict, move: Callable[[Task, Label], Label]) -> None:
     """Replace every label the frame has by ``move(task, label)``."""
     for task in results.get('tasks', {}).values():
         if task.gt_field in results:

@@ -1,4 +1,4 @@
-"""From arrays to what the model is given."""
+"""The end of a pipeline: from arrays to what the model is given."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from mmengine.structures import PixelData
 from torch import Tensor
 
 from m2h_mm.registry import TRANSFORMS
-from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.structures import Label, MultiTaskDataSample
 
-META_KEYS = ('frame_id', 'img_path', 'ori_shape', 'img_shape', 'cam2img', 'flip', 'skipped')
+META_KEYS = (
+    'frame_id',
+    'img_path',
+    'ori_shape',
+    'img_shape',
+    'pad_to',
+    'cam2img',
+    'flip',
+    'skipped',
+)
 
 
 @TRANSFORMS.register_module()
@@ -19,12 +28,11 @@ class PackMultiTaskInputs(BaseTransform):
     """The end of a pipeline.
 
     Returns:
-        ``inputs``: the image ``(3, H, W)``, uint8, or float32 where it was padded, 0..255, RGB.
-        ``data_samples``: :class:`MultiTaskDataSample` with one ``gt_*`` field ``(C, H, W)`` per
-            label the frame has
-        (semseg and edge uint8, depth and normals float32), and the metainfo ``frame_id``,
-        ``img_path``, ``ori_shape``, ``img_shape``, ``cam2img``, ``flip``, as far as known, and
-        ``skipped``, what was wrong with the frames in whose place this one stands.
+        ``inputs``: the image ``(3, H, W)``, uint8, RGB.
+        ``data_samples``: :class:`MultiTaskDataSample` with a field ``gt_<task>`` per label that the
+        frame has, ``data (C, H, W)`` and ``valid (1, H, W)``; and the metainfo ``frame_id``,
+        ``img_path``, ``ori_shape``, ``img_shape``, ``pad_to``, ``cam2img``, ``flip``, as far as
+        known, and ``skipped``, what was wrong with the frames in whose place this one stands.
     """
 
     def transform(self, results: dict) -> dict:
@@ -33,8 +41,13 @@ class PackMultiTaskInputs(BaseTransform):
         )
         for task in results.get('tasks', {}).values():
             if task.gt_field in results:
-                sample.set_field(PixelData(data=to_tensor(results[task.gt_field])), task.gt_field)
+                sample.set_field(pack_label(results[task.gt_field]), task.gt_field)
         return dict(inputs=to_tensor(results['img']), data_samples=sample)
+
+
+def pack_label(label: Label) -> PixelData:
+    """A NumPy label as the field of a sample: ``data (C, H, W)`` and ``valid (1, H, W)``."""
+    return PixelData(data=to_tensor(label.value), valid=to_tensor(label.valid))
 
 
 def to_tensor(array: np.ndarray) -> Tensor:

@@ -97,7 +97,7 @@ class Resize(BaseTransform):
         height, width = results['img'].shape[:2]
         size = self.size or (max(round(height * self.scale), 1), max(round(width * self.scale), 1))
         _put_resized(results, _resample(results['img'], size))
-        map_labels(results, lambda task, label: task.resize(label, size))
+        map_labels(results, lambda task, label: label.resize(size))
         return results
 
 
@@ -124,7 +124,7 @@ class RandomFlip(BaseTransform):
         if not results['flip']:
             return results
         results['img'] = cv2.flip(results['img'], 1)
-        map_labels(results, lambda task, label: np.ascontiguousarray(task.flip(label)))
+        map_labels(results, lambda task, label: task.flip(label))
         if results.get('cam2img') is not None:
             # Mirroring the scene along with the image keeps fx positive; only the principal point
             # is seen to move.

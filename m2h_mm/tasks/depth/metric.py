@@ -1,4 +1,4 @@
-"""Depth metric."""
+"""The metric of depth."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import torch
 from torch import Tensor
 
 from m2h_mm.registry import METRICS
-from m2h_mm.tasks import Depth
+from m2h_mm.structures import Label
+from m2h_mm.tasks.base import Task
 from m2h_mm.tasks.depth.measures import depth_measures, depth_statistics
 from m2h_mm.tasks.pooled_metric import PooledMetric, Statistics
 
 MEASURES = ('rmse', 'rmse_log', 'abs_rel', 'sq_rel', 'silog', 'log10', 'delta1', 'delta2', 'delta3')
 
 
-@METRICS.register_module()
+@METRICS.register_module('depth')
 class DepthMetric(PooledMetric):
     """Depth errors, pooled over the valid pixels of the data set.
 
-    Keys ``depth/<measure>``: ``rmse`` (metres), ``rmse_log``, ``abs_rel``, ``sq_rel`` (metres),
+    Keys ``<task>/<measure>``: ``rmse`` (metres), ``rmse_log``, ``abs_rel``, ``sq_rel`` (metres),
     ``silog`` (x 100), ``log10``, and ``delta1``, ``delta2``, ``delta3``, the fractions within a
     factor of 1.25^k.
 
@@ -28,44 +29,44 @@ class DepthMetric(PooledMetric):
     single-image depth averages over images (``image_mean``) and limits the range.
 
     Args:
+        task: whose labels and predictions are compared.
         min_depth: metres; label pixels at or below do not count, predictions are raised to it.
         max_depth: metres; label pixels at or above do not count, predictions are cut to it.
         image_mean: measures to report also as the mean of the images' own values, as
             ``<measure>_image_mean``; images without a valid pixel do not count.
-        prefix: prefix of the keys. Default: 'depth'.
-    """
+        prefix: prefix of the keys. Default: the task's name.
 
-    default_prefix = 'depth'
+    Raises:
+        ValueError: an empty range, or a measure that there is not.
+    """
 
     def __init__(
         self,
+        task: Task,
         min_depth: float = 0.0,
         max_depth: float = math.inf,
         image_mean: Sequence[str] = (),
         prefix: str | None = None,
     ) -> None:
-        super().__init__(Depth(), prefix)
+        super().__init__(task, prefix)
         if not 0 <= min_depth < max_depth:
             raise ValueError(
                 'DepthMetric: expected 0 <= min_depth < max_depth in metres, got '
-                f'{min_depth} and '
-                f'{max_depth}.'
+                f'{min_depth} and {max_depth}.'
             )
         if isinstance(image_mean, str) or not set(image_mean) <= set(MEASURES):
             raise ValueError(
-                'DepthMetric.image_mean: expected a list of names among '
-                f'{list(MEASURES)}, '
-                f'got {image_mean!r}.'
+                f'DepthMetric.image_mean: expected a list of names among {list(MEASURES)}, got '
+                f'{image_mean!r}.'
             )
         self.min_depth = min_depth
         self.max_depth = max_depth
         self.image_mean = tuple(image_mean)
 
-    def statistics(self, pred: Tensor, label: Tensor) -> Statistics:
-        valid = (
-            self.task.valid(label[None])[0] & (label > self.min_depth) & (label < self.max_depth)
-        )
-        statistics = depth_statistics(pred.clamp(self.min_depth, self.max_depth), label, valid)
+    def statistics(self, pred: Tensor, label: Label) -> Statistics:
+        depth = label.value
+        valid = label.valid & (depth > self.min_depth) & (depth < self.max_depth)
+        statistics = depth_statistics(pred.clamp(self.min_depth, self.max_depth), depth, valid)
         if self.image_mean:
             measures = depth_measures(statistics)
             labelled = statistics['count'] > 0

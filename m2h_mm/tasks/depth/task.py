@@ -8,27 +8,25 @@ import numpy as np
 from torch import Tensor
 
 from m2h_mm.registry import TASKS
+from m2h_mm.structures import Label
 from m2h_mm.tasks.files import read_array, require_dims
 from m2h_mm.tasks.positive import PositiveTask
 
-MILLIMETRES = 1000.0
+MILLIMETRES = np.float32(1000)
+NEAREST = 0.1  # metres; a whole map nearer than this is in another unit
 
 
 @TASKS.register_module('depth')
 class Depth(PositiveTask):
     """Distance along the optical axis, in metres.
 
-    Labels are metres, 0 where there is no measurement. Outputs and predictions are metres.
+    Labels, outputs and predictions are metres; files hold 0 where nothing was measured.
 
     Args:
         min_depth: smallest prediction, metres.
         max_depth: largest prediction, metres.
     """
 
-    name = 'depth'
-    gt_field = 'gt_depth_map'
-    pred_field = 'pred_depth_map'
-    folder = 'depth'
     metric = 'rmse'
     error_unit = 'm'
     meaning = 'metres along the optical axis'
@@ -42,19 +40,28 @@ class Depth(PositiveTask):
         self.min_depth = min_depth
         self.max_depth = max_depth
 
-    def read(self, path: str | Path) -> np.ndarray:
+    def read(self, path: str | Path) -> Label:
         """``(H, W)`` float32 metres: ``.npy`` and ``.mat`` hold metres, integer ``.png``
-        millimetres.
+        millimetres. What is not finite or not above 0 was not measured.
         """
-        stored = require_dims(read_array(path), 2, path, self.name)
-        depth = stored.astype(np.float32)
-        if np.issubdtype(stored.dtype, np.integer):
-            depth /= MILLIMETRES
-        depth[~((depth > 0) & (depth < np.inf))] = self.void
-        return depth
+        return self.positive(self._metres(path))
 
-    def zoom(self, label: np.ndarray, scale: float, size: tuple[int, int]) -> np.ndarray:
-        return self.resize(label, size) / np.float32(scale)
+    def zoom(self, label: Label, scale: float, size: tuple[int, int]) -> Label:
+        label = label.resize(size)
+        return Label(label.value / np.float32(scale), label.valid)
+
+    def inspect(self, path: Path, label: Label) -> dict[str, np.ndarray]:
+        depth = self._metres(path).astype(np.float64)
+        measured = np.isfinite(depth) & (depth > 0)
+        return {
+            'NaN or infinity, which counts as not measured': ~np.isfinite(depth),
+            'negative, which counts as not measured': depth < 0,
+            f'farther than max_depth = {self.max_depth:g} m, which is never predicted': measured
+            & (depth > self.max_depth),
+            f'nearer than {NEAREST} m everywhere: another unit?': measured
+            & (depth[measured].max(initial=0) < NEAREST),
+            **super().inspect(path, label),
+        }
 
     def decode(self, output: Tensor) -> Tensor:
         """Metres ``(N, 1, H, W)``, limited to the task's range."""
@@ -65,3 +72,8 @@ class Depth(PositiveTask):
         return np.rint(np.clip(prediction * MILLIMETRES, 0, np.iinfo(np.uint16).max)).astype(
             np.uint16
         )
+
+    def _metres(self, path: str | Path) -> np.ndarray:
+        stored = require_dims(read_array(path), 2, path, self.name)
+        metres = stored.astype(np.float32)
+        return metres / MILLIMETRES if np.issubdtype(stored.dtype, np.integer) else metres

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from m2h_mm.registry import TASKS
+from m2h_mm.structures import Label
 from m2h_mm.tasks.files import read_array, require_dims
 from m2h_mm.tasks.positive import PositiveTask
 
@@ -31,19 +32,15 @@ class Disparity(PositiveTask):
     the size of the map, a plain resize changes no value; a zoom by s, which is the scene at 1/s of
     its distance, multiplies by s.
 
-    Labels are pixels above 0; 0 where there is no measurement, or no shift, which is one of a point
-    infinitely far. Outputs and predictions are pixels.
+    Labels, outputs and predictions are pixels. Files hold 0 where there is no measurement, or no
+    shift, which is one of a point infinitely far: neither is a label.
     """
 
-    name = 'disparity'
-    gt_field = 'gt_disparity_map'
-    pred_field = 'pred_disparity_map'
-    folder = 'disparity'
     metric = 'rmse'
     error_unit = 'px'
     meaning = 'disparity in pixels'
 
-    def read(self, path: str | Path) -> np.ndarray:
+    def read(self, path: str | Path) -> Label:
         """``(H, W)`` float32 pixels: ``.npy`` and ``.mat`` hold pixels, 16-bit ``.png`` 256 *
         pixels + 1, 0 = invalid.
 
@@ -52,18 +49,18 @@ class Disparity(PositiveTask):
         """
         stored = require_dims(read_array(path), 2, path, self.name)
         if stored.dtype == np.uint16:
-            return pixels_from_png(stored)
+            return self.positive(pixels_from_png(stored))
         if not np.issubdtype(stored.dtype, np.floating):
             raise ValueError(
                 f'File {path} of task {self.name!r}: expected a 16-bit .png of 256 * '
                 'pixels + 1, or '
                 f'pixels in floating point, got {stored.dtype}.'
             )
-        disparity = stored.astype(np.float32)
-        return np.where(np.isfinite(disparity) & (disparity > 0), disparity, np.float32(self.void))
+        return self.positive(stored.astype(np.float32))
 
-    def zoom(self, label: np.ndarray, scale: float, size: tuple[int, int]) -> np.ndarray:
-        return self.resize(label, size) * np.float32(scale)
+    def zoom(self, label: Label, scale: float, size: tuple[int, int]) -> Label:
+        label = label.resize(size)
+        return Label(label.value * np.float32(scale), label.valid)
 
     def decode(self, output: Tensor) -> Tensor:
         """Pixels ``(N, 1, H, W)``, not below 0."""

@@ -1,8 +1,7 @@
-"""Boundary metric."""
+"""The metric of edges: boundary F-measures."""
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -12,19 +11,21 @@ from mmengine.dist import get_world_size
 from torch import Tensor
 
 from m2h_mm.registry import METRICS
-from m2h_mm.tasks import Edge
+from m2h_mm.structures import Label
+from m2h_mm.system import available_cores
+from m2h_mm.tasks.base import Task
 from m2h_mm.tasks.edge.boundary import best_counts, boundary_counts, boundary_measures
 from m2h_mm.tasks.edge.boundary_protocols import PRESETS, TRUTHS
 from m2h_mm.tasks.pooled_metric import PooledMetric, Statistics
 
 
-@METRICS.register_module()
+@METRICS.register_module('edge')
 class EdgeMetric(PooledMetric):
     """Boundary F-measures: predicted edge pixels matched one to one with true ones within a small
     distance.
 
-    Keys, in percent: ``edge/odsF``, F at the best threshold for the data set; ``edge/oisF``, F at
-    each image's own best threshold; ``edge/AP``, the area under the precision-recall curve.
+    Keys, in percent: ``<task>/odsF``, F at the best threshold for the data set; ``<task>/oisF``, F
+    at each image's own best threshold; ``<task>/AP``, the area under the precision-recall curve.
     Thresholds are matched in parallel; what is kept are counts.
 
     ============  ==========  =====  ====  ============  ==================================
@@ -38,6 +39,7 @@ class EdgeMetric(PooledMetric):
     The scores of different presets do not compare: suppression alone moves odsF by 1 to 2 points.
 
     Args:
+        task: whose labels and predictions are compared.
         preset: the protocol.
         max_dist: largest distance of a pair as a share of the image's diagonal. Default: 0.0075, as
             for BSDS and PASCAL-Context. The literature takes 0.011 for NYUD.
@@ -50,19 +52,18 @@ class EdgeMetric(PooledMetric):
             see docs/results.md. Default: all.
         num_threads: threads that share the thresholds of an image. Default: one per core, the cores
             divided by the processes of a distributed run.
-        prefix: prefix of the keys. Default: 'edge'.
+        prefix: prefix of the keys. Default: the task's name.
 
-    Pixels where the label is void are neither true nor predicted edges. Predictions are rounded to
+    Pixels that are not valid are neither true nor predicted edges. Predictions are rounded to
     8 bits first, so that a saved PNG gives the same score.
 
     Raises:
         ValueError: an argument outside its choices or range.
     """
 
-    default_prefix = 'edge'
-
     def __init__(
         self,
+        task: Task,
         preset: str = 'mtl-nms',
         max_dist: float | None = None,
         truth: str | None = None,
@@ -70,7 +71,7 @@ class EdgeMetric(PooledMetric):
         num_threads: int | None = None,
         prefix: str | None = None,
     ) -> None:
-        super().__init__(Edge(), prefix)
+        super().__init__(task, prefix)
         if preset not in PRESETS:
             raise ValueError(
                 f'EdgeMetric.preset: expected one of {sorted(PRESETS)}, got {preset!r}.'
@@ -79,9 +80,8 @@ class EdgeMetric(PooledMetric):
         if max_dist is not None:
             if not 0 < max_dist < 1:
                 raise ValueError(
-                    'EdgeMetric.max_dist: expected a share of the diagonal between 0 '
-                    'and 1, such as '
-                    f'0.0075, got {max_dist}.'
+                    'EdgeMetric.max_dist: expected a share of the diagonal between 0 and 1, such '
+                    f'as 0.0075, got {max_dist}.'
                 )
             boundary = replace(boundary, max_dist=max_dist)
         if truth is not None:
@@ -91,8 +91,7 @@ class EdgeMetric(PooledMetric):
         if num_thresholds is not None:
             if not 1 <= num_thresholds <= len(boundary.thresholds):
                 raise ValueError(
-                    'EdgeMetric.num_thresholds: expected '
-                    f'1..{len(boundary.thresholds)} for preset '
+                    f'EdgeMetric.num_thresholds: expected 1..{len(boundary.thresholds)} for preset '
                     f'{preset!r}, got {num_thresholds}.'
                 )
             boundary = boundary.thinned_out(num_thresholds)
@@ -106,10 +105,10 @@ class EdgeMetric(PooledMetric):
         """The protocol in words, for reports."""
         return str(self.boundary)
 
-    def statistics(self, pred: Tensor, label: Tensor) -> Statistics:
+    def statistics(self, pred: Tensor, label: Label) -> Statistics:
         boundary = self.boundary
-        valid = self.task.valid(label[None])[0, 0].cpu().numpy()
-        truth = boundary.prepare_truth(np.where(valid, label[0].cpu().numpy(), 0)) & valid
+        valid = label.valid[0].cpu().numpy()
+        truth = boundary.prepare_truth(np.where(valid, label.value[0].cpu().numpy(), 0)) & valid
         edges = boundary.prepare_edges(pred[0].detach().cpu().numpy()) * valid
         with ThreadPoolExecutor(self._threads()) as pool:
             counts = boundary_counts(
@@ -136,5 +135,4 @@ class EdgeMetric(PooledMetric):
         }
 
     def _threads(self) -> int:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-        return self.num_threads or max(1, cores // get_world_size())
+        return self.num_threads or max(1, available_cores() // get_world_size())

@@ -8,36 +8,40 @@ import numpy as np
 from torch import Tensor
 
 from m2h_mm.registry import TASKS
+from m2h_mm.structures import Label
 from m2h_mm.tasks.base import Task
-from m2h_mm.tasks.files import probability_to_png, read_array, read_probability, require_dims
+from m2h_mm.tasks.files import (
+    largest_binary,
+    odd_binary_values,
+    probability_to_png,
+    read_array,
+    read_probability,
+    require_dims,
+)
 
 
 @TASKS.register_module('edge')
 class Edge(Task):
     """Probability that a pixel lies on an object boundary.
 
-    Labels are 1 on a boundary, 0 elsewhere, 255 where void. Outputs are logits, predictions
-    probabilities.
+    Labels are 1 on a boundary, 0 elsewhere. Outputs are logits, predictions probabilities.
     """
 
-    name = 'edge'
-    gt_field = 'gt_edge_map'
-    pred_field = 'pred_edge_map'
-    folder = 'edge'
-    void = 255
     meaning = 'probability of an edge'
     prediction_suffix = '.png'
     metric = 'odsF'
     higher_is_better = True
 
-    def read(self, path: str | Path) -> np.ndarray:
-        """``(H, W)`` uint8, 0 or 1: ``.npy`` holds 0 and 1, 8-bit ``.png`` holds 0 and 255."""
+    def read(self, path: str | Path) -> Label:
+        """``(H, W)`` uint8, 0 or 1, known everywhere: ``.npy`` holds 0 and 1, 8-bit ``.png`` holds
+        0 and 255.
+        """
         stored = require_dims(read_array(path), 2, path, self.name)
-        largest = 255 if stored.dtype == np.uint8 and Path(path).suffix == '.png' else 1
-        return (stored > largest / 2).astype(np.uint8)
+        edges = (stored > largest_binary(stored, path) / 2).astype(np.uint8)
+        return Label(edges, np.ones(edges.shape, bool))
 
-    def valid(self, label: Tensor) -> Tensor:
-        return label != self.void
+    def inspect(self, path: Path, label: Label) -> dict[str, np.ndarray]:
+        return odd_binary_values(path) | super().inspect(path, label)
 
     def decode(self, output: Tensor) -> Tensor:
         """Logits to probabilities ``(N, 1, H, W)``."""

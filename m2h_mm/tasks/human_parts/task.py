@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
 
 from m2h_mm.registry import TASKS
+from m2h_mm.structures import Label
+from m2h_mm.tasks.semseg.class_ids import ClassIds
 from m2h_mm.tasks.semseg.task import Semseg
 
 PARTS = ('background', 'head', 'torso', 'upper arms', 'lower arms', 'upper legs', 'lower legs')
@@ -14,11 +19,12 @@ PARTS = ('background', 'head', 'torso', 'upper arms', 'lower arms', 'upper legs'
 class HumanParts(Semseg):
     """The part of a person that a pixel belongs to.
 
-    Labels are 0 = background, 1..num_classes-1 = the parts, 255 where void. Outputs are logits.
+    Labels are 0 = background, 1..num_classes-1 = the parts; files hold 255 where nothing is known.
+    Outputs are logits.
 
     A label without any part shows nobody: none of its pixels count, neither in a loss nor in a
-    metric, be they void (as in the releases of PASCAL-Context) or background. That is decided per
-    label as it stands: a training crop beside the person does not count either.
+    metric, be they unknown (as in the releases of PASCAL-Context) or background. That is decided
+    per label as it stands: a training crop beside the person does not count either.
 
     Args:
         num_classes: number of parts, plus 1 for the background. Default: the six of PASCAL-Context,
@@ -31,22 +37,32 @@ class HumanParts(Semseg):
         ValueError: ``num_classes`` outside 2..254.
     """
 
-    name = 'human_parts'
-    gt_field = 'gt_human_parts'
-    pred_field = 'pred_human_parts'
     folder = 'human_parts'
     error_unit = 'wrong part'
     meaning = 'part id, 0 is background'
+    classes_of_dataset = False
 
     def __init__(self, num_classes: int = 7) -> None:
         super().__init__(num_classes)
         self.classes = PARTS if num_classes == len(PARTS) else ()
 
-    def valid(self, label: Tensor) -> Tensor:
-        """``(N, 1, H, W)`` bool: not void, and in a label ``(N, 1, H, W)`` that shows somebody."""
-        labelled = label != self.void
-        shows_somebody = (labelled & (label > 0)).any(dim=(1, 2, 3), keepdim=True)
-        return labelled & shows_somebody
+    def with_class_ids(self, ids: ClassIds) -> HumanParts:
+        """The task itself: parts are numbered alike in all data sets."""
+        return self
 
-    def label_statistics(self, label: Tensor) -> Tensor:
-        return super().label_statistics(label.masked_fill(~self.valid(label[None])[0], self.void))
+    def class_names(self, metainfo: Mapping) -> list[str]:
+        return super().class_names(dict(classes=self.classes))
+
+    def truth(self, label: Label) -> Label:
+        """Only labels that show somebody count."""
+        frame = tuple(range(-min(label.value.ndim, 3), 0))  # of a batch, each label by itself
+        somebody = (label.valid & (label.value > 0)).any(axis=frame, keepdims=True)
+        return Label(label.value, label.valid & somebody)
+
+    def inspect(self, path: Path, label: Label) -> dict[str, np.ndarray]:
+        """Nothing: a label without a valid pixel says that nobody is there."""
+        return {}
+
+    def read_numbered_prediction(self, path: str | Path, first_class: int) -> np.ndarray:
+        """:meth:`read_prediction`: 0 is the background, whatever number semantic classes have."""
+        return self.read_prediction(path)

@@ -10,31 +10,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from m2h_mm.registry import TASKS
+from m2h_mm.structures import Label
 from m2h_mm.tasks.base import Task
 from m2h_mm.tasks.files import read_array, require_dims
 
 # 8-bit storage keeps valid vectors within 0.02 of unit length and puts "missing" (grey) at 0.007.
 SHORTEST_VALID = 0.5
+UNIT_TOLERANCE = 0.1  # 8 bits change the length by 0.02 at most, JPEG by more
 
 
 @TASKS.register_module('normals')
 class Normals(Task):
     """Unit surface normals in the camera frame: x right, y up, z toward the camera.
 
-    Labels are unit vectors, (0, 0, 0) where missing. Outputs and predictions are unit vectors.
+    Labels, outputs and predictions are unit vectors; files hold grey, black or (0, 0, 0) where they
+    are missing.
     """
 
-    name = 'normals'
-    gt_field = 'gt_normal_map'
-    pred_field = 'pred_normal_map'
-    folder = 'normals'
     channels = 3
     label_channels = 3
     metric = 'mean'
     error_unit = 'degrees'
     meaning = 'unit vector, x right, y up, z toward the camera'
 
-    def read(self, path: str | Path) -> np.ndarray:
+    def read(self, path: str | Path) -> Label:
         """``(H, W, 3)`` float32: ``.npy`` holds vectors; ``.png`` and ``.jpg`` hold (n + 1) / 2 *
         255, missing pixels grey or black.
         """
@@ -51,17 +50,29 @@ class Normals(Task):
         planes /= length
         normals = cv2.merge(list(planes))
         normals[~valid] = 0
-        return normals
+        return Label(normals, valid)
 
-    def flip(self, label: np.ndarray) -> np.ndarray:
-        flipped = cv2.flip(label, 1)
+    def flip(self, label: Label) -> Label:
+        flipped = cv2.flip(label.value, 1)
         flipped[..., 0] *= -1
-        return flipped
+        return Label(flipped, label.flip().valid)
 
-    def valid(self, label: Tensor) -> Tensor:
-        # Of the squares: on a CPU torch takes the norm along a strided dimension many times more
-        # slowly.
-        return label.square().sum(dim=1, keepdim=True) > SHORTEST_VALID**2
+    def inspect(self, path: Path, label: Label) -> dict[str, np.ndarray]:
+        stored = read_array(path)
+        vectors = stored.astype(np.float64)
+        if np.issubdtype(stored.dtype, np.integer):
+            vectors = vectors * (2 / np.iinfo(stored.dtype).max) - 1
+        length = np.linalg.norm(vectors, axis=2)
+        away = label.valid & (label.value[..., 2] < 0)
+        return {
+            'NaN or infinity, which counts as missing': ~np.isfinite(length),
+            'not unit vectors, which they are made when read': (np.abs(length - 1) > UNIT_TOLERANCE)
+            & (length > UNIT_TOLERANCE)
+            & np.isfinite(length),
+            'most point away from the camera: another convention?': away
+            & (away.sum() > label.valid.sum() / 2),
+            **super().inspect(path, label),
+        }
 
     def resize_output(self, output: Tensor, size: tuple[int, int]) -> Tensor:
         return F.normalize(super().resize_output(output, size), dim=1)
@@ -78,10 +89,10 @@ class Normals(Task):
         """(n + 1) / 2 * 255."""
         return np.clip(np.rint((prediction + 1) * 127.5), 0, 255).astype(np.uint8)
 
-    def error(self, prediction: np.ndarray, label: np.ndarray) -> np.ndarray:
+    def error(self, prediction: np.ndarray, label: Label) -> np.ndarray:
         """Angle between the two, degrees; 90 where the prediction is zero."""
-        cosine = (prediction * label).sum(axis=2, dtype=np.float64)
-        sine = np.linalg.norm(np.cross(prediction.astype(np.float64), label), axis=2)
+        cosine = (prediction * label.value).sum(axis=2, dtype=np.float64)
+        sine = np.linalg.norm(np.cross(prediction.astype(np.float64), label.value), axis=2)
         angle = np.degrees(np.arctan2(sine, cosine))
         angle[~prediction.any(axis=2)] = 90
-        return np.where(self.valid_pixels(label), angle, np.nan).astype(np.float32)
+        return self.where_counted(angle, label)

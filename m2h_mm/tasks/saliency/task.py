@@ -8,32 +8,32 @@ import numpy as np
 from torch import Tensor
 
 from m2h_mm.registry import TASKS
+from m2h_mm.structures import Label
 from m2h_mm.tasks.base import Task
-from m2h_mm.tasks.files import probability_to_png, read_array, read_probability, require_dims
+from m2h_mm.tasks.files import (
+    odd_binary_values,
+    probability_to_png,
+    read_array,
+    read_probability,
+    require_dims,
+)
 
 
 @TASKS.register_module('saliency')
 class Saliency(Task):
     """Probability that a pixel belongs to what stands out.
 
-    Labels are 1 on what is salient, 0 elsewhere, 255 where void. Outputs are logits, predictions
-    probabilities.
+    Labels are 1 on what is salient, 0 elsewhere. Outputs are logits, predictions probabilities.
 
     Args:
         channels: of the output. 2, as in the multi-task literature: not salient and salient, under
             a softmax, trained with ``BalancedCrossEntropyLoss`` or ``CrossEntropyLoss``. 1: under a
-                sigmoid, trained with
-            ``BalancedBCELoss``.
+            sigmoid, trained with ``BalancedBCELoss``. Default: 2.
 
     Raises:
         ValueError: any other number of channels.
     """
 
-    name = 'saliency'
-    gt_field = 'gt_saliency_map'
-    pred_field = 'pred_saliency_map'
-    folder = 'saliency'
-    void = 255
     meaning = 'probability of being salient'
     prediction_suffix = '.png'
     metric = 'maxF'
@@ -46,15 +46,15 @@ class Saliency(Task):
             )
         self.channels = channels
 
-    def read(self, path: str | Path) -> np.ndarray:
-        """``(H, W)`` uint8, 0 or 1: ``.png`` of 8 bits is salient above 127, ``.npy`` and ``.mat``
-        hold 0 and 1.
+    def read(self, path: str | Path) -> Label:
+        """``(H, W)`` uint8, 0 or 1, known everywhere: ``.png`` of 8 bits is salient above 127,
+        ``.npy`` and ``.mat`` hold 0 and 1.
 
         Raises:
             ValueError: not ``(H, W)``, or a ``.npy`` or ``.mat`` with values outside 0..1.
         """
         if Path(path).suffix == '.png':
-            return (read_probability(path, self.name) > 0.5).astype(np.uint8)
+            return self._label(read_probability(path, self.name))
         stored = require_dims(read_array(path), 2, path, self.name)
         if stored.size and not 0 <= stored.min() <= stored.max() <= 1:
             raise ValueError(
@@ -62,10 +62,10 @@ class Saliency(Task):
                 '(salient), got values '
                 f'in {stored.min()}..{stored.max()}. Store 0..255 as an 8-bit .png.'
             )
-        return (stored > 0.5).astype(np.uint8)
+        return self._label(stored)
 
-    def valid(self, label: Tensor) -> Tensor:
-        return label != self.void
+    def inspect(self, path: Path, label: Label) -> dict[str, np.ndarray]:
+        return odd_binary_values(path) | super().inspect(path, label)
 
     def decode(self, output: Tensor) -> Tensor:
         """Logits ``(N, 2, H, W)`` or ``(N, 1, H, W)`` to probabilities ``(N, 1, H, W)``."""
@@ -81,3 +81,7 @@ class Saliency(Task):
 
     def to_png(self, prediction: np.ndarray) -> np.ndarray:
         return probability_to_png(prediction)
+
+    @staticmethod
+    def _label(probability: np.ndarray) -> Label:
+        return Label((probability > 0.5).astype(np.uint8), np.ones(probability.shape, bool))

@@ -1,3 +1,4 @@
+from .class_ids import ClassIds, class_table
 from .task import Semseg
 
-__all__ = ['Semseg']
+__all__ = ['ClassIds', 'Semseg', 'class_table']

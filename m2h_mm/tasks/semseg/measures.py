@@ -22,10 +22,9 @@ def confusion_matrix(pred: Tensor, target: Tensor, valid: Tensor, num_classes: i
     for what, ids in (('prediction', pred), ('label', target)):
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < num_classes:
             raise ValueError(
-                f'A segmentation {what} holds class ids '
-                f'{int(ids.min())}..{int(ids.max())}, expected '
-                f'0..{num_classes - 1}. Check num_classes and the void value of the '
-                'labels.'
+                f'A segmentation {what} holds class ids {int(ids.min())}..{int(ids.max())}, '
+                f"expected 0..{num_classes - 1}. Set the task's num_classes to the data set's "
+                'number of classes.'
             )
     counts = torch.bincount(target * num_classes + pred, minlength=num_classes**2)
     return counts.view(num_classes, num_classes)

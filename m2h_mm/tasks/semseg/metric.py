@@ -1,4 +1,4 @@
-"""Segmentation metric."""
+"""The metric of semantic segmentation."""
 
 from __future__ import annotations
 
@@ -8,45 +8,46 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from m2h_mm.registry import METRICS
-from m2h_mm.tasks import Semseg
+from m2h_mm.structures import Label
 from m2h_mm.tasks.pooled_metric import PooledMetric, Statistics
 from m2h_mm.tasks.semseg.measures import confusion_matrix, segmentation_measures
+from m2h_mm.tasks.semseg.task import Semseg
 
 
-@METRICS.register_module()
+@METRICS.register_module('semseg')
 class SemSegMetric(PooledMetric):
     """Mean intersection over union, from counts over the data set.
 
-    Keys: ``semseg/mIoU``, ``semseg/mAcc`` (mean over classes of the share of their pixels found)
-    and ``semseg/aAcc`` (share of all pixels), in percent, not rounded.
+    Keys: ``<task>/mIoU``, ``<task>/mAcc`` (mean over classes of the share of their pixels found)
+    and ``<task>/aAcc`` (share of all pixels), in percent, not rounded.
 
     Args:
-        num_classes: number of classes.
+        task: whose labels and predictions are compared; it knows how many classes there are.
         absent: what mIoU does with classes that occur neither in truth nor prediction: 'exclude'
             leaves them out of the mean, 'zero' counts them as 0, as the InvPT family does.
-        per_class: also log a table of all classes, with the data set's names.
-        prefix: prefix of the keys. Default: 'semseg'.
-    """
+        per_class: also log a table of all classes, with their names.
+        prefix: prefix of the keys. Default: the task's name.
 
-    default_prefix = 'semseg'
+    Raises:
+        ValueError: another word for ``absent``.
+    """
 
     def __init__(
         self,
-        num_classes: int,
+        task: Semseg,
         absent: str = 'exclude',
         per_class: bool = True,
         prefix: str | None = None,
     ) -> None:
-        super().__init__(Semseg(num_classes), prefix)
+        super().__init__(task, prefix)
         if absent not in ('exclude', 'zero'):
             raise ValueError(f"SemSegMetric.absent: expected 'exclude' or 'zero', got {absent!r}.")
-        self.num_classes = num_classes
         self.absent = absent
         self.per_class = per_class
 
-    def statistics(self, pred: Tensor, label: Tensor) -> Statistics:
-        valid = self.task.valid(label[None])[0]
-        return dict(confusion=confusion_matrix(pred, label, valid, self.num_classes))
+    def statistics(self, pred: Tensor, label: Label) -> Statistics:
+        counts = confusion_matrix(pred, label.value, label.valid, self.task.num_classes)
+        return dict(confusion=counts)
 
     def num_pixels(self, statistics: Statistics) -> float:
         return float(statistics['confusion'].sum())
@@ -75,9 +76,7 @@ class SemSegMetric(PooledMetric):
         }
 
     def _table(self, iou: list[float], accuracy: list[float]) -> str:
-        names = (self.dataset_meta or {}).get('classes') or ()
-        if len(names) != self.num_classes:
-            names = [str(index) for index in range(self.num_classes)]
+        names = self.task.class_names(self.dataset_meta or {})
         width = max(map(len, ('class', *names)))
         rows = [
             f'{name:<{width}}  {i:6.2f}  {a:6.2f}'

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from label_fields import plain
 from PIL import Image
 
 from m2h_mm.datasets import MultiTaskCityscapesDataset
@@ -69,7 +70,7 @@ def read(path: Path) -> np.ndarray:
 def samples(out: Path, split: str = 'train', num_classes: int = 19) -> dict:
     tasks = dict(semseg=dict(num_classes=num_classes), depth=dict(), disparity=dict(), edge=dict())
     return {
-        sample['frame_id']: sample
+        sample['frame_id']: plain(sample)
         for sample in MultiTaskCityscapesDataset(
             out, split, tasks, pipeline=LOAD, serialize_data=False
         )
@@ -97,13 +98,13 @@ def test_a_sample_is_what_the_official_files_say(source, tmp_path, size):
             y, x = int((row + 0.5) * steps[0]), int((column + 0.5) * steps[1])
             label, p = labels[y, x], stored[y, x]
             ids[row, column] = instances[y, x]
-            assert sample['gt_sem_seg'][row, column] == (
+            assert sample['gt_semseg'][row, column] == (
                 names.index(label) if label in names else 255
             )
             disparity = (p - 1) / 256 if p else 0
-            assert sample['gt_disparity_map'][row, column] == disparity
+            assert sample['gt_disparity'][row, column] == disparity
             depth = BASELINE * FX / disparity if disparity >= 1 and label != 23 else 0
-            assert sample['gt_depth_map'][row, column] == pytest.approx(depth, rel=1e-6)
+            assert sample['gt_depth'][row, column] == pytest.approx(depth, rel=1e-6)
             if size != (16, 24):
                 top, left = int(row * steps[0]), int(column * steps[1])
                 block = image[top : top + int(steps[0]), left : left + int(steps[1])]
@@ -120,7 +121,7 @@ def test_a_sample_is_what_the_official_files_say(source, tmp_path, size):
             around = ids[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
             near_strip[row, column] = ((around == 2) | (around == 3)).any()
     assert near_strip.any() and (marks & near_strip).any()
-    np.testing.assert_array_equal(sample['gt_edge_map'], thin(marks) & ~near_strip)
+    np.testing.assert_array_equal(sample['gt_edge'], thin(marks) & ~near_strip)
     fx, fy = FX / steps[1], FY / steps[0]
     expected = [
         [fx, 0, (U0 + 0.5) / steps[1] - 0.5],
@@ -143,9 +144,9 @@ def test_no_depth_is_infinite(source, tmp_path):
     for sample in samples(tmp_path / 'out').values():
         stored = read(official(source, 'disparity', 'disparity.png', sample['frame_id']))
         assert {0, 1, 2, 256, 257} <= set(stored.ravel())
-        depth = sample['gt_depth_map']
+        depth = sample['gt_depth']
         assert 0 < depth.max() <= math.ceil(BASELINE * FX) and (depth[stored <= 256] == 0).all()
-        assert (sample['gt_disparity_map'] == 0).sum() == (stored <= 1).sum()
+        assert (sample['gt_disparity'] == 0).sum() == (stored <= 1).sum()
 
 
 def test_splits_and_the_test_split_is_left_out(source, tmp_path):
@@ -211,7 +212,7 @@ def test_a_file_that_is_cut_off_is_named_and_the_other_frames_are_kept(
     path.write_bytes(content)
     convert(source, tmp_path / 'out', size)
     sample = samples(tmp_path / 'out')[FIRST]
-    assert 'cam2img' in sample and 'gt_depth_map' in sample
+    assert 'cam2img' in sample and 'gt_depth' in sample
 
 
 @pytest.mark.parametrize(
@@ -246,10 +247,10 @@ def test_a_file_with_something_else_in_it_is_named(source, kind, content, said):
 @pytest.mark.parametrize(
     ('kind', 'gone'),
     [
-        ('labels', {'gt_sem_seg'}),
-        ('instances', {'gt_edge_map'}),
-        ('disparity', {'gt_disparity_map', 'gt_depth_map'}),
-        ('camera', {'gt_depth_map', 'cam2img'}),
+        ('labels', {'gt_semseg'}),
+        ('instances', {'gt_edge'}),
+        ('disparity', {'gt_disparity', 'gt_depth'}),
+        ('camera', {'gt_depth', 'cam2img'}),
     ],
 )
 def test_a_frame_without_a_file_lacks_what_is_made_of_it(source, tmp_path, capsys, kind, gone):
@@ -309,5 +310,5 @@ def test_the_command_line(source, tmp_path, run):
     convert('--size', 12, 24, '--classes', 7, '--num-workers', 0)
     sample = samples(tmp_path / 'data' / 'CityscapesMT', num_classes=7)[FIRST]
     labels = read(official(source, 'gtFine', 'gtFine_labelIds.png'))[1::2, 1::2]
-    np.testing.assert_array_equal(sample['gt_sem_seg'], class_table(7)[labels])
+    np.testing.assert_array_equal(sample['gt_semseg'], class_table(7)[labels])
     assert 'error: --size' in convert('--size', 0, 24, status=1)

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from label_fields import plain
 
 from m2h_mm.datasets import HypersimDataset
 from m2h_mm.datasets.converters.hypersim import CAMERA_CSV, SPLIT_CSV, convert_frame, list_frames
@@ -221,26 +222,26 @@ def test_what_the_loader_reads_is_what_the_download_says(make_hypersim, convert,
     scene, camera, number, _, split = ROWS[index]
     maps = noise(index)
     dataset = HypersimDataset(out, split=split, pipeline=LOAD)
-    frame = dataset[FRAMES[split].index(f'{scene}_{camera}_{number:04d}')]
+    frame = plain(dataset[FRAMES[split].index(f'{scene}_{camera}_{number:04d}')])
 
     assert np.abs(frame['img'] - expect_image(maps)).max() <= 0.501
     stored = maps['semantic']
     written = read_array(out / 'segmentation' / f'{frame["frame_id"]}.png')
     np.testing.assert_array_equal(written, np.where(stored == -1, 0, stored))
-    np.testing.assert_array_equal(frame['gt_sem_seg'], np.where(stored == -1, 255, stored - 1))
+    np.testing.assert_array_equal(frame['gt_semseg'], np.where(stored == -1, 255, stored - 1))
     depth, normals = expect_geometry(maps, CAMERAS[scene])
-    np.testing.assert_array_equal(frame['gt_depth_map'] > 0, depth > 0)
-    assert not frame['gt_depth_map'][:3].any() and not frame['gt_normal_map'][:3].any()
-    np.testing.assert_allclose(frame['gt_depth_map'], depth, rtol=2**-10)
-    assert frame['gt_depth_map'].max() > 65.6  # more than millimetres in 16 bits can say
-    np.testing.assert_array_equal(frame['gt_normal_map'].any(axis=2), normals.any(axis=2))
-    np.testing.assert_allclose(frame['gt_normal_map'], normals, atol=0.01)
+    np.testing.assert_array_equal(frame['gt_depth'] > 0, depth > 0)
+    assert not frame['gt_depth'][:3].any() and not frame['gt_normals'][:3].any()
+    np.testing.assert_allclose(frame['gt_depth'], depth, rtol=2**-10)
+    assert frame['gt_depth'].max() > 65.6  # more than millimetres in 16 bits can say
+    np.testing.assert_array_equal(frame['gt_normals'].any(axis=2), normals.any(axis=2))
+    np.testing.assert_allclose(frame['gt_normals'], normals, atol=0.01)
 
     edges = np.zeros(SIZE, np.uint8)
     edges[:, 9] = 1
     edges[13, 10:] = 1
     edges[13, 9] = 0  # thinning leaves the lines of a T connected by their corners
-    difference = frame['gt_edge_map'] != edges
+    difference = frame['gt_edge'] != edges
     assert not difference.any(), np.argwhere(difference)
 
 
@@ -307,17 +308,15 @@ def test_untilted_depth_normals_and_intrinsics_describe_one_wall(make_hypersim, 
     normal = np.array([0.3, -0.2, 0.9]) / np.linalg.norm([0.3, -0.2, 0.9])
     out, _ = convert(make_hypersim(lambda _, matrix: plane(matrix, normal)), '--untilt')
     for split, frames in FRAMES.items():
-        for frame in HypersimDataset(out, split=split, pipeline=LOAD):
+        for frame in map(plain, HypersimDataset(out, split=split, pipeline=LOAD)):
             assert frame['frame_id'] in frames
-            depth, camera = (
-                torch.from_numpy(frame[key])[None] for key in ('gt_depth_map', 'cam2img')
-            )
+            depth, camera = (torch.from_numpy(frame[key])[None] for key in ('gt_depth', 'cam2img'))
             derived = normals_from_depth(depth[None], camera)[0].permute(1, 2, 0).numpy()
             angles = np.degrees(
-                np.arccos(np.clip((derived * frame['gt_normal_map']).sum(axis=2), -1, 1))
+                np.arccos(np.clip((derived * frame['gt_normals']).sum(axis=2), -1, 1))
             )
             assert np.median(angles) < 1  # what float16 leaves
-            turned = np.degrees(np.arccos(frame['gt_normal_map'][0, 0] @ normal))
+            turned = np.degrees(np.arccos(frame['gt_normals'][0, 0] @ normal))
             assert (turned > 10) if split == 'test' else (turned < 1)
 
 

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+from label_fields import plain
 
 from m2h_mm.datasets import NYUDDataset
 from m2h_mm.datasets.converters.nyud import CROPS, NYU40_TO_NYU13, convert_nyud
@@ -108,7 +109,7 @@ def download(tmp_path, matlab, mapping) -> Path:
 
 def load(out: Path, split: str = 'train', **options) -> list[dict]:
     dataset = NYUDDataset(out, split, pipeline=LOAD, **options)
-    return [dataset[index] for index in range(len(dataset))]
+    return [plain(dataset[index]) for index in range(len(dataset))]
 
 
 def degrees(found, expected):
@@ -130,16 +131,16 @@ def test_all_labels_pixel_for_pixel(tmp_path, download, matlab, mapping, crop):
                 for name, array in matlab.items()
             }
             np.testing.assert_array_equal(frame['img'], cut['images'])
-            np.testing.assert_array_equal(frame['gt_depth_map'], cut['depths'])
+            np.testing.assert_array_equal(frame['gt_depth'], cut['depths'])
             classes = np.full(cut['labels'].shape, 255)
             for label in np.unique(cut['labels'][cut['labels'] > 0]):
                 classes[cut['labels'] == label] = mapping[0, label - 1] - 1
-            np.testing.assert_array_equal(frame['gt_sem_seg'], classes)
+            np.testing.assert_array_equal(frame['gt_semseg'], classes)
             unique = cut['labels'].astype(int) * 64 + cut['instances']
             marked = np.zeros(unique.shape, bool)
             marked[:, :-1] = np.diff(unique, axis=1) != 0
             marked[:-1] |= np.diff(unique, axis=0) != 0
-            np.testing.assert_array_equal(frame['gt_edge_map'], thin(marked))
+            np.testing.assert_array_equal(frame['gt_edge'], thin(marked))
             np.testing.assert_allclose(
                 frame['cam2img'], [[FX, 0, CX - left], [0, FY, CY - top], [0, 0, 1]], atol=1e-4
             )
@@ -147,7 +148,7 @@ def test_all_labels_pixel_for_pixel(tmp_path, download, matlab, mapping, crop):
 
 def test_normals_come_from_the_raw_depth(tmp_path, download):
     convert_nyud(download, tmp_path / 'out', num_workers=0)
-    normals = load(tmp_path / 'out')[0]['gt_normal_map']
+    normals = load(tmp_path / 'out')[0]['gt_normals']
     expected = scene()[1][44:469, 40:600]
     known = normals.any(axis=2)
     assert degrees(normals, expected)[known].max() < 0.5  # 8 bits
@@ -162,14 +163,14 @@ def test_13_classes_and_raw_depth(tmp_path, download, matlab, mapping):
     )
     tasks = dict(semseg=dict(num_classes=13), depth=dict())
     frame = load(tmp_path / 'out', tasks=tasks)[0]
-    np.testing.assert_array_equal(frame['gt_depth_map'], matlab['rawDepths'][..., 1])
-    assert not frame['gt_depth_map'][HOLE].any()
+    np.testing.assert_array_equal(frame['gt_depth'], matlab['rawDepths'][..., 1])
+    assert not frame['gt_depth'][HOLE].any()
     labels = matlab['labels'][..., 1]
     for label in np.unique(labels[labels > 0]):
         assert (
-            frame['gt_sem_seg'][labels == label] == NYU40_TO_NYU13[mapping[0, label - 1] - 1] - 1
+            frame['gt_semseg'][labels == label] == NYU40_TO_NYU13[mapping[0, label - 1] - 1] - 1
         ).all()
-    assert (frame['gt_sem_seg'][labels == 0] == 255).all()
+    assert (frame['gt_semseg'][labels == 0] == 255).all()
     dataset = NYUDDataset(tmp_path / 'out', tasks=tasks)
     assert dataset.metainfo['classes'] == NYU13_CLASSES and len(dataset.metainfo['palette']) == 13
     assert NYUDDataset(tmp_path / 'out', tasks=['depth']).metainfo['classes'] == NYU40_CLASSES
@@ -222,11 +223,11 @@ def test_official_normals_in_any_convention(tmp_path, download, convention, chan
         num_workers=0,
     )
     (with_normals,), (_, without) = load(tmp_path / 'out'), load(tmp_path / 'out', 'val')
-    normals = with_normals['gt_normal_map']
+    normals = with_normals['gt_normals']
     known = normals.any(axis=2)
     assert degrees(normals, expected[44:469, 40:600])[known].max() < 1
     assert np.argwhere(~known).min(axis=0).tolist() == [6, 10] and (~known).sum() == 100
-    assert 'gt_normal_map' not in without and 'gt_depth_map' in without
+    assert 'gt_normals' not in without and 'gt_depth' in without
 
 
 def test_a_wrong_convention_is_refused_by_the_loader(tmp_path, download):

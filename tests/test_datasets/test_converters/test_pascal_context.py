@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
+from label_fields import plain
 from PIL import Image
 
 from m2h_mm.datasets import PASCALContextMTDataset
@@ -137,7 +138,8 @@ def release(tmp_path) -> tuple[Path, dict[str, dict[str, np.ndarray]]]:
 
 def load(root: Path, split: str = 'train') -> dict[str, dict]:
     return {
-        frame['frame_id']: frame for frame in PASCALContextMTDataset(root, split, pipeline=LOAD)
+        frame['frame_id']: plain(frame)
+        for frame in PASCALContextMTDataset(root, split, pipeline=LOAD)
     }
 
 
@@ -183,12 +185,10 @@ def test_every_label_is_what_a_slow_computation_finds(release, tmp_path, num_wor
             folder / f'{frame_id}.jpg' for folder in (out / 'images', root / 'JPEGImages')
         )
         assert copied.read_bytes() == original.read_bytes()
-        np.testing.assert_array_equal(frame['gt_sem_seg'], arrays['semseg'])
+        np.testing.assert_array_equal(frame['gt_semseg'], arrays['semseg'])
         np.testing.assert_array_equal(frame['gt_human_parts'], slow_parts(OBJECTS[frame_id]))
-        np.testing.assert_array_equal(frame['gt_saliency_map'], arrays['saliency'] > 127)
-        np.testing.assert_array_equal(
-            frame['gt_edge_map'], thin(slow_laplacian(arrays['label_map']))
-        )
+        np.testing.assert_array_equal(frame['gt_saliency'], arrays['saliency'] > 127)
+        np.testing.assert_array_equal(frame['gt_edge'], thin(slow_laplacian(arrays['label_map'])))
         for place in np.ndindex(*SIZE):
             vector = arrays['normals'][place] * (2 / 255) - 1
             length = np.linalg.norm(vector)
@@ -197,7 +197,7 @@ def test_every_label_is_what_a_slow_computation_finds(release, tmp_path, num_wor
             )
             masked += not known
             expected = vector / length if known and length > 0.5 else np.zeros(3)
-            np.testing.assert_allclose(frame['gt_normal_map'][place], expected, atol=1e-5)
+            np.testing.assert_allclose(frame['gt_normals'][place], expected, atol=1e-5)
         assert 'cam2img' not in frame
     assert 0.2 < masked / (5 * SIZE[0] * SIZE[1]) < 0.8
     assert (frames[TRAIN[1]]['gt_human_parts'] == 255).all() and (
@@ -221,7 +221,7 @@ def test_normals_of_every_class_and_in_another_convention(release, tmp_path):
         lengths = np.linalg.norm(vectors, axis=2, keepdims=True)
         expected = vectors / lengths * (1, -1, -1)  # y down, z forward
         expected[(lengths[..., 0] < 0.5) | ~stored[frame_id]['normals'].any(axis=2)] = 0
-        np.testing.assert_allclose(frame['gt_normal_map'], expected, atol=1e-5)
+        np.testing.assert_allclose(frame['gt_normals'], expected, atol=1e-5)
 
 
 def test_a_laplacian_of_zero_is_no_edge_though_classes_meet():
@@ -238,8 +238,8 @@ def test_segmentation_of_voc_goes_first(release, tmp_path):
     Image.fromarray(other).save(root / 'semseg' / 'VOC12' / f'{TRAIN[1]}.png')
     convert_pascal_context(root, tmp_path / 'out', num_workers=0)
     frames = load(tmp_path / 'out')
-    assert (frames[TRAIN[1]]['gt_sem_seg'] == 7).all() and not (
-        frames[TRAIN[0]]['gt_sem_seg'] == 7
+    assert (frames[TRAIN[1]]['gt_semseg'] == 7).all() and not (
+        frames[TRAIN[0]]['gt_semseg'] == 7
     ).all()
 
 
@@ -255,9 +255,9 @@ def test_a_frame_may_lack_any_label(release, tmp_path, capsys):
         {key for key in frame if key.startswith('gt_')} for frame in load(tmp_path / 'out').values()
     ]
     assert fields == [
-        {'gt_sem_seg', 'gt_normal_map', 'gt_edge_map'},
-        {'gt_sem_seg', 'gt_human_parts', 'gt_saliency_map'},
-        {'gt_sem_seg', 'gt_human_parts', 'gt_saliency_map', 'gt_normal_map', 'gt_edge_map'},
+        {'gt_semseg', 'gt_normals', 'gt_edge'},
+        {'gt_semseg', 'gt_human_parts', 'gt_saliency'},
+        {'gt_semseg', 'gt_human_parts', 'gt_saliency', 'gt_normals', 'gt_edge'},
     ]
 
 
