@@ -61,7 +61,7 @@ def extend(tmp_path, monkeypatch, rooms) -> Callable[[str, str, str], SimpleName
 
     Returns:
         ``model``, ``trained`` (what of its state changed), ``logged`` (a dict per iteration),
-        ``scores`` of the validation, and
+        ``scores`` of the validation, ``train_set``, and
         ``files_touched`` beside the config.
     """
 
@@ -92,6 +92,7 @@ def extend(tmp_path, monkeypatch, rooms) -> Callable[[str, str, str], SimpleName
             },
             logged=recorder.logged,
             scores=recorder.scores,
+            train_set=runner.train_dataloader.dataset,
             files_touched=len(files),
         )
 

@@ -183,7 +183,10 @@ def test_the_preprocessor_pads_to_what_a_sample_asks_for():
     data['data_samples'][0].set_metainfo(dict(pad_to=(42, 40)))
     out = preprocess(data)
     assert out['inputs'].shape == (2, 3, 42, 42)
-    assert [sample.framing.padding for sample in out['data_samples']] == [(3, 4, 10, 11), (6, 6, 7, 7)]
+    assert [sample.framing.padding for sample in out['data_samples']] == [
+        (3, 4, 10, 11),
+        (6, 6, 7, 7),
+    ]
 
 
 def test_pixels_that_are_not_valid_do_not_matter():

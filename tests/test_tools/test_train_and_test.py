@@ -137,6 +137,7 @@ import torch
 from torch import nn
 
 from m2h_mm.registry import MODELS, TASKS
+from m2h_mm.structures import Label
 from m2h_mm.tasks import Task
 
 
@@ -144,13 +145,11 @@ from m2h_mm.tasks import Task
 class Brightness(Task):
     """How bright a pixel is, 0..1."""
 
-    gt_field, pred_field, folder, metric = 'gt_brightness', 'pred_brightness', 'images', 'l1'
+    folder = 'images'
 
     def read(self, path):
-        return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype('float32') / 255
-
-    def valid(self, label):
-        return torch.ones_like(label, dtype=torch.bool)
+        grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE).astype('float32') / 255
+        return Label(grey, grey >= 0)
 
     def decode(self, output):
         return output.clamp(0, 1)
