@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from m2h_mm.tasks.view import Map, View
+from m2h_mm.tasks.shown import Map
+from m2h_mm.tasks.view import View
 
 
 class PositiveView(View):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from m2h_mm.tasks.keys import KeyBlock, Scale, Tiles
-from m2h_mm.tasks.view import ErrorStyle, Shown, View
+from m2h_mm.tasks.shown import Shown
+from m2h_mm.tasks.view import ErrorStyle, View
 
 
 class ProbabilityView(View):

@@ -10,47 +10,13 @@ import numpy as np
 
 from m2h_mm.registry import VIEWS
 from m2h_mm.tasks.keys import RGB, KeyBlock, Scale, Tiles, round_numbers
+from m2h_mm.tasks.shown import Map, Shown
 
 if TYPE_CHECKING:
     from m2h_mm.tasks.base import Task
 
 NO_VALUE: RGB = (112, 112, 112)
 """Colour of a pixel without a value."""
-
-
-@dataclass(frozen=True)
-class Map:
-    """A label or a prediction that is to be drawn.
-
-    Attributes:
-        value: ``(H, W)`` or ``(H, W, 3)``, finite also where it is not valid.
-        valid: ``(H, W)`` bool, True where there is a value.
-    """
-
-    value: np.ndarray
-    valid: np.ndarray
-
-    @property
-    def values(self) -> np.ndarray:
-        """The valid values, ``(N,)`` or ``(N, 3)``."""
-        return self.value[self.valid]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """The maps of one task that share their colours and the key to them.
-
-    Attributes:
-        truth, prediction: None where there is no such map.
-    """
-
-    truth: Map | None = None
-    prediction: Map | None = None
-
-    @property
-    def maps(self) -> tuple[Map, ...]:
-        """Those that there are, the truth first."""
-        return tuple(map for map in (self.truth, self.prediction) if map is not None)
 
 
 @dataclass(frozen=True)
@@ -93,16 +59,25 @@ class View:
         colormap: of Matplotlib, from the smallest number to the largest.
         number_format: of the two ends of a colour scale.
         wide_key: the key may be wider than a column where there is room, as names of classes are.
+        heading: the task in words. Default: its name.
         palette: ``(N, 3)`` uint8 RGB, the colours of the ids of a task with classes; else None.
     """
 
     colormap: str = 'viridis'
     number_format: str = '.3g'
     wide_key: bool = False
+    heading: str = ''
     palette: np.ndarray | None = None
 
     def __init__(self, task: Task) -> None:
         self.task = task
+
+    @property
+    def title(self) -> str:
+        """The task in words; one that is not called like its kind goes by its own name."""
+        if self.heading and self.task.name == self.task.kind:
+            return self.heading
+        return self.task.name.replace('_', ' ').capitalize()
 
     # ---- colours
 

@@ -9,7 +9,8 @@ from PIL import Image, ImageOps
 
 from m2h_mm.structures import Label
 from m2h_mm.tasks import Task
-from m2h_mm.tasks.view import Map, Shown, View, build_view
+from m2h_mm.tasks.shown import Map, Shown
+from m2h_mm.tasks.view import View, build_view
 
 from .drawing import (
     WHITE,

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from m2h_mm.tasks.keys import Figure, KeyBlock, Scale, Tiles
-from m2h_mm.tasks.view import Shown, View
+from m2h_mm.tasks.shown import Shown
+from m2h_mm.tasks.view import View
 
 from .drawing import INK, WHITE, hatch, load_font, outlined, stack, text_width
 

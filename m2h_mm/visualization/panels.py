@@ -7,7 +7,8 @@ import torch
 
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.structures.label import read_label
-from m2h_mm.tasks.view import Map, Shown, View
+from m2h_mm.tasks.shown import Map, Shown
+from m2h_mm.tasks.view import View
 
 from .drawing import hatch, notice_panel, rescale
 

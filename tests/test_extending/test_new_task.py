@@ -2,8 +2,16 @@
 
 import numpy as np
 import torch
+from mmengine.structures import PixelData
 
 from m2h_mm.structures import Label
+from m2h_mm.tasks.keys import Scale, Tiles
+from m2h_mm.tasks.shown import Map, Shown
+from m2h_mm.tasks.view import View, build_view
+from m2h_mm.visualization import MultiTaskVisualizer
+from m2h_mm.visualization.comparison import draw_comparison
+from m2h_mm.visualization.drawing import HATCH_DARK, HATCH_LIGHT
+from m2h_mm.visualization.error_maps import paint
 
 FILES_TOUCHED = 1
 MAX_CONFIG_LINES = 12
@@ -82,3 +90,42 @@ def test_a_task_of_ones_own(extend):
     label = Label(zeros, np.ones((4, 5), bool))
     error = task.error(zeros + np.float32([0.3, 0, 0]), label)
     np.testing.assert_allclose(error, np.full((4, 5), 0.1), rtol=1e-6)
+
+    check_pictures(task, samples[0])
+
+
+def check_pictures(task, sample):
+    """The default view draws label and prediction with a key, and what is wrong."""
+    view = build_view(task)
+    assert type(view) is View
+    size = sample.gt_albedo.data.shape[1:]
+    label = np.ones((*size, 3), np.float32)
+    label[4:] = 0
+    known = np.ones(size, bool)
+    known[0] = False
+    channels, scale = view.key(Shown(truth=Map(label, known)))
+    assert isinstance(channels, Tiles) and isinstance(scale, Scale)
+    sample.gt_albedo = PixelData(
+        data=torch.from_numpy(label).permute(2, 0, 1), valid=torch.from_numpy(known)[None]
+    )
+    sample.pred_albedo = PixelData(data=torch.full((3, *size), 0.5))
+
+    def count(picture, colour):
+        return int((picture == np.asarray(colour, np.uint8)).all(axis=-1).sum())
+
+    image = np.full((*size, 3), 77, np.uint8)
+    picture = MultiTaskVisualizer(panel_size=64).draw_frame(image, sample, {'albedo': task})
+    pixels = size[0] * size[1] * (64 // max(size)) ** 2
+    row = pixels // size[0]
+    # Black is drawn as black; only the row that is not known is hatched.
+    assert count(picture, (0, 0, 0)) >= pixels - 4 * row
+    assert count(picture, (128, 128, 128)) >= pixels
+    assert row <= count(picture, HATCH_DARK) + count(picture, HATCH_LIGHT) < 2 * row + 400
+
+    runs = {'right': {'albedo': label}, 'grey': {'albedo': np.full_like(label, 0.5)}}
+    truth = Label(label, known)
+    assert np.nanmax(task.error(runs['right']['albedo'], truth)) == 0
+    picture = draw_comparison(image, {'albedo': task}, {'albedo': truth}, runs, panel_size=64)
+    errors = paint(np.array([0.0, 0.5]), 0.5)
+    for colour in errors:
+        assert count(picture, colour[:3]) >= pixels - row

@@ -9,7 +9,8 @@ import pytest
 from m2h_mm.registry import TASK_FOLDERS, TASKS, VIEWS
 from m2h_mm.tasks import Semseg, Task, build_tasks
 from m2h_mm.tasks.keys import Figure, Scale, Tiles, round_numbers
-from m2h_mm.tasks.view import NO_VALUE, Map, Shown, View, build_view, names_of_classes
+from m2h_mm.tasks.shown import Map, Shown
+from m2h_mm.tasks.view import NO_VALUE, View, build_view, names_of_classes
 
 SIZE = (6, 9)
 RNG = np.random.default_rng(0)

@@ -7,7 +7,6 @@ import html
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 from m2h_mm.cli.model_arguments import parse_size
@@ -16,12 +15,12 @@ from m2h_mm.cli.web.results import (
     MAX_UPLOAD_PIXELS,
     UploadError,
     predict_upload,
-    title,
 )
 from m2h_mm.experiments.timing import is_out_of_memory
 from m2h_mm.inference import M2HInferencer
 from m2h_mm.models.pipeline import FIT, NATIVE, TEST
 from m2h_mm.system import environment
+from m2h_mm.tasks.view import build_view
 
 try:
     import gradio as gr
@@ -80,12 +79,15 @@ def build_page(models: Mapping[str, M2HInferencer]) -> gr.Blocks:
             with gr.Column(scale=3, min_width=400):
                 note = gr.HTML(hint(), elem_id='note')
                 with gr.Row(elem_id='maps'):
-                    for name in dict.fromkeys(
-                        chain.from_iterable(inferencer.tasks for inferencer in models.values())
-                    ):
+                    task_of = {
+                        name: task
+                        for inferencer in models.values()
+                        for name, task in inferencer.tasks.items()
+                    }
+                    for name, task in task_of.items():
                         panels[name] = gr.Image(
                             show_label=False,
-                            alt_text=title(name),
+                            alt_text=build_view(task).title,
                             format='png',
                             visible=False,
                             interactive=False,
@@ -231,7 +233,8 @@ def serving(
 def task_choices(inferencer: M2HInferencer) -> dict[str, Any]:
     """Choices and value of the check boxes of a model's tasks: all."""
     return dict(
-        choices=[(title(name), name) for name in inferencer.tasks], value=list(inferencer.tasks)
+        choices=[(build_view(task).title, name) for name, task in inferencer.tasks.items()],
+        value=list(inferencer.tasks),
     )
 
 

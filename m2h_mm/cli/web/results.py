@@ -34,7 +34,6 @@ MAX_PADDED_PIXELS = MAX_INPUT_PIXELS * 5 // 4
 MAX_MESH_POINTS = 2**17
 """A file of 6 megabytes; the browser is sent it with every prediction."""
 PANEL_SIZE = 960
-TITLES = dict(semseg='Semantic segmentation', normals='Surface normals', edge='Edges')
 
 
 class UploadError(ValueError):
@@ -207,14 +206,9 @@ def draw_map(inferencer: M2HInferencer, prediction: Prediction, name: str) -> np
     )
     names = inferencer.classes.get(name, ())
     key = draw_key(view, shown, names, max(width + 2, text * 11), text)
-    heading = text_block([title(name)], text, bold=True)
+    heading = text_block([view.title], text, bold=True)
     card = stack([heading, outlined(panel), key], text // 2)
     return np.asarray(ImageOps.expand(card, text // 2, WHITE))
-
-
-def title(name: str) -> str:
-    """A task in words."""
-    return TITLES.get(name, name.replace('_', ' ').capitalize())
 
 
 def describe_sizes(prediction: Prediction, seconds: float) -> str:

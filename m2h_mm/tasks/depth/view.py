@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from m2h_mm.registry import VIEWS
 from m2h_mm.tasks.positive_view import PositiveView
-from m2h_mm.tasks.view import Map
+from m2h_mm.tasks.shown import Map
 
 
 @VIEWS.register_module('depth')

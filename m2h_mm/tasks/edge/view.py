@@ -12,6 +12,7 @@ from m2h_mm.tasks.probability_view import ProbabilityView
 class EdgeView(ProbabilityView):
     """Dark lines on white."""
 
+    heading = 'Edges'
     yes, no, scale = 'edge', 'no edge', 'probability of an edge'
 
     def colours(self, value: np.ndarray, limits: None) -> np.ndarray:

@@ -15,6 +15,8 @@ BACKGROUND_COLOUR = (226, 226, 226)
 class HumanPartsView(SemsegView):
     """A colour per part, the background light grey."""
 
+    heading = 'Human parts'
+
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         self.palette[0] = BACKGROUND_COLOUR

@@ -8,7 +8,8 @@ import numpy as np
 
 from m2h_mm.registry import VIEWS
 from m2h_mm.tasks.keys import Figure, KeyBlock, Tiles
-from m2h_mm.tasks.view import ErrorStyle, Shown, View
+from m2h_mm.tasks.shown import Shown
+from m2h_mm.tasks.view import ErrorStyle, View
 
 AXES = {
     (1, 0, 0): '+x: faces right',
@@ -20,6 +21,8 @@ AXES = {
 @VIEWS.register_module('normals')
 class NormalsView(View):
     """x, y and z in -1..1 as red, green and blue in 0..255."""
+
+    heading = 'Surface normals'
 
     def colours(self, value: np.ndarray, limits: None) -> np.ndarray:
         return np.clip(np.rint((value + 1) * 127.5), 0, 255).astype(np.uint8)

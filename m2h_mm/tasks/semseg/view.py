@@ -10,13 +10,15 @@ from m2h_mm.registry import VIEWS
 from m2h_mm.tasks.base import Task
 from m2h_mm.tasks.keys import KeyBlock, Tiles
 from m2h_mm.tasks.semseg.colours import class_colours
-from m2h_mm.tasks.view import ErrorStyle, Shown, View
+from m2h_mm.tasks.shown import Shown
+from m2h_mm.tasks.view import ErrorStyle, View
 
 
 @VIEWS.register_module('semseg')
 class SemsegView(View):
     """A colour per class."""
 
+    heading = 'Semantic segmentation'
     wide_key = True
 
     def __init__(self, task: Task) -> None:
