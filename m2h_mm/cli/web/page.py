@@ -26,7 +26,7 @@ try:
     import gradio as gr
 except ModuleNotFoundError as error:
     raise ImportError(
-        f'The page in the browser needs Gradio ({error}): pip install 'm2h_mm[web]''
+        f'The page in the browser needs Gradio ({error}): pip install m2h_mm[web]'
     ) from error
 
 SWEEP_SECONDS, KEEP_SECONDS = 300, 1800
