@@ -45,7 +45,8 @@ train_dataloader = dict(dataset=rooms)
 val_dataloader = dict(dataset=rooms)
 test_dataloader = dict(dataset=rooms)
 train_cfg = dict(max_iters={iters}, val_interval=8)
-default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=4), visualization=dict(num_frames=0))
+default_hooks = dict(
+    logger=dict(interval=1), checkpoint=dict(interval=4), visualization=dict(num_frames=0))
 """
 
 

@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from m2h_mm.evaluation.report import versions, write_report
 from m2h_mm.experiments.timing import peak_memory, time_calls
+from m2h_mm.models.optimize import optimize
 from m2h_mm.registry import MODELS
 
 TASKS = ('semseg', 'depth', 'normals', 'edge')
@@ -67,11 +68,13 @@ def count_flops(interaction: torch.nn.Module, maps: dict[str, torch.Tensor]) -> 
 
 @torch.inference_mode()
 def measure(args: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
-    """By interaction and cost, one value per side; times are medians in seconds, memory in bytes."""
+    """By interaction and cost, one value per side: medians in seconds, operations, bytes."""
     interactions = {
-        name: MODELS.build(dict(cfg, channels=args.channels, tasks=TASKS)).eval().to(args.device)
+        name: optimize(MODELS.build(dict(cfg, channels=args.channels, tasks=TASKS)).eval())
         for name, cfg in INTERACTIONS.items()
     }
+    for interaction in interactions.values():
+        interaction.to(args.device)
     costs = {name: {cost: [] for cost in COSTS} for name in interactions}
     for side in args.sides:
         maps = {
@@ -89,7 +92,7 @@ def measure(args: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
 
 
 def exponent(areas: np.ndarray, values: list[float]) -> float:
-    """p of values ~ areas^p over the upper half of the areas, by least squares of the logarithms."""
+    """p of values ~ areas^p over the upper half of the areas: least squares of the logarithms."""
     upper = slice(len(areas) // 2, None)
     return float(np.polyfit(np.log(areas[upper]), np.log(values[upper]), 1)[0])
 

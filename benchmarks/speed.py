@@ -1,16 +1,17 @@
-"""The yardstick for speed: ours against the plain network, ``python benchmarks/speed.py``.
+"""The yardstick for speed: a model against its optimised form, ``python benchmarks/speed.py``.
 
-The plain network (``benchmarks/plain``) is M2H as its description has it. Both have the same
-weights, images, labels and losses, and are called in turn (A B A B ...): of the times on a machine
-that does other things too, the ratios within rounds hold. Every cell (variant, backbone, size,
-batch, dtype, device, action) is written to --out as soon as it is measured, and skipped when the
-command is given again.
+The plain model is what the modules' forwards say; ``m2h_mm.models.optimize`` makes the other one.
+Both have the same weights, images, labels and losses, and are called in turn (A B A B ...): of the
+times on a machine that does other things too, the ratios within rounds hold. Every cell (variant,
+backbone, size, batch, dtype, device, action) is written to --out as soon as it is measured, and
+skipped when the command is given again.
 
-    python benchmarks/speed.py --variants m2h_tiny --repeats 3                     # a look, in a
-    minute python benchmarks/speed.py --actions train --only small --again                # some
-    cells anew python benchmarks/speed.py --contenders plain ours ours+channels_last ours+compile
-    plain+compile python benchmarks/speed.py --profile --contenders ours                         #
-    where the time goes
+    # M2H, M2H-small and M2H-fast, forward and training step: time and peak memory, and their ratios
+    python benchmarks/speed.py
+    python benchmarks/speed.py --variants m2h_tiny --repeats 3      # a look, in a minute
+    python benchmarks/speed.py --actions train --only small --again # some cells anew
+    python benchmarks/speed.py --contenders plain plain+channels_last optimized optimized+compile
+    python benchmarks/speed.py --profile --contenders optimized     # where the time goes
 """
 
 import argparse
@@ -33,6 +34,7 @@ from speed_costs import contender_memory, count_bytes, count_flops, machine_limi
 from speed_models import (
     ACTIONS,
     DTYPES,
+    NETWORKS,
     PREPARATIONS,
     VARIANTS,
     Cell,
@@ -53,7 +55,10 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        '--variants', nargs='+', choices=VARIANTS, default=['m2h_vits', 'm2h_small_vits']
+        '--variants',
+        nargs='+',
+        choices=VARIANTS,
+        default=['m2h_vits', 'm2h_small_vits', 'm2h_fast_vits'],
     )
     parser.add_argument(
         '--backbones', nargs='+', choices=('frozen', 'trainable'), default=['frozen']
@@ -78,10 +83,9 @@ def parse_args() -> argparse.Namespace:
         '--contenders',
         nargs='+',
         type=parse_contender,
-        default=['plain', 'ours'],
-        help='plain or ours, and what is done to it, such as '
-        'ours+channels_last+compile; known are '
-        f'{", ".join(PREPARATIONS)}. Speed-ups are against the first (plain ours)',
+        default=list(NETWORKS),
+        help=f'{" or ".join(NETWORKS)}, and what is done to it, such as plain+channels_last; known '
+        f'are {", ".join(PREPARATIONS)}. Ratios are against the first (plain optimized)',
     )
     parser.add_argument(
         '--only', metavar='REGEX', help='cells whose name it is found in, such as small.*train'
@@ -130,9 +134,9 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def parse_contender(text: str) -> str:
     network, *preparations = text.split('+')
-    if network not in ('plain', 'ours') or not set(preparations) <= set(PREPARATIONS):
+    if network not in NETWORKS or not set(preparations) <= set(PREPARATIONS):
         raise argparse.ArgumentTypeError(
-            f'expected plain or ours and any of {sorted(PREPARATIONS)} behind a +, got {text!r}'
+            f'expected one of {NETWORKS} and any of {sorted(PREPARATIONS)} behind a +, got {text!r}'
         )
     return text
 
@@ -184,6 +188,7 @@ def measure(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
     )
     best = {name: amount / min(times[name]) for name, (_, amount) in limits.items()}
     peaks = dict(flops_per_s=best['product'], bytes_per_s=best['copy'])
+    reference = costs[args.contenders[0]]
     for contender, cost in costs.items():
         values = times[contender]
         median = float(np.median(values))
@@ -193,6 +198,8 @@ def measure(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
             speed_up=quartiles(np.divide(times[args.contenders[0]], values)),
             compute_share=cost['flops'] / peaks['flops_per_s'] / median,
         )
+        if 'peak_memory_bytes' in cost:
+            cost['memory_ratio'] = cost['peak_memory_bytes'] / reference['peak_memory_bytes']
         if 'traffic_bytes' in cost:
             cost['memory_share'] = cost['traffic_bytes'] / peaks['bytes_per_s'] / median
     return dict(
@@ -228,6 +235,7 @@ def print_rows(rows: Mapping[str, Mapping[str, Any]]) -> None:
         'time (ms)',
         'speed-up',
         'peak memory (MiB)',
+        'ratio',
         'GFLOPs',
         'of peak',
         'traffic (GB)',
@@ -239,9 +247,7 @@ def print_rows(rows: Mapping[str, Mapping[str, Any]]) -> None:
         table.add_section()
         table.add_row(
             f'[bold]{name}',
-            '',
-            '',
-            '',
+            *[''] * 4,
             f'{row["peaks"]["flops_per_s"] / GIGA:.0f}/s',
             '',
             f'{row["peaks"]["bytes_per_s"] / GIGA:.1f}/s',
@@ -255,6 +261,7 @@ def print_rows(rows: Mapping[str, Mapping[str, Any]]) -> None:
                 spread(cost['seconds'], 1e3, 0),
                 spread(cost['speed_up'], 1, 2),
                 '' if memory is None else f'{memory / MIB:.0f}',
+                '' if memory is None else f'{cost["memory_ratio"]:.2f}',
                 f'{cost["flops"] / GIGA:.1f}',
                 f'{cost["compute_share"]:.0%}',
                 '' if traffic is None else f'{traffic / GIGA:.2f}',

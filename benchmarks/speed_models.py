@@ -1,25 +1,21 @@
-"""What ``speed.py`` compares: the plain network and ours with the same weights, and what is done
-with either.
-"""
+"""What ``speed.py`` compares: a model and its optimised form, and what is done with either."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isqrt
 from typing import Any
 
 import numpy as np
-import plain
 import torch
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2h_mm.engine.config import CONFIGS, load_config
-from m2h_mm.methods.m2h.checkpoint import fit_official_m2h
+from m2h_mm.models.optimize import optimize
 from m2h_mm.registry import MODELS
-from m2h_mm.structures import Features, MultiTaskDataSample, TaskFeatures
+from m2h_mm.structures import MultiTaskDataSample
 
 # Config, and what is changed in it. The tiny ones are for a look at the script itself.
 _TINY = {
@@ -32,12 +28,12 @@ _TINY = {
 VARIANTS = {
     'm2h_vits': ('m2h/m2h_vits_nyud.py', {}),
     'm2h_small_vits': ('m2h/m2h_small_vits_nyud.py', {}),
+    'm2h_fast_vits': ('m2h/m2h_fast_vits_nyud.py', {}),
     'm2h_tiny': ('m2h/m2h_vits_nyud.py', _TINY),
     'm2h_small_tiny': ('m2h/m2h_small_vits_nyud.py', _TINY),
+    'm2h_fast_tiny': ('m2h/m2h_fast_vits_nyud.py', _TINY),
 }
-OUTPUTS = dict(
-    semseg='seg', depth='depth', normals='normals', edge='edges'
-)  # our name: the plain network's
+NETWORKS = ('plain', 'optimized')
 DTYPES = dict(fp32=torch.float32, bf16=torch.bfloat16)
 ACTIONS = ('forward', 'predict', 'train')
 
@@ -50,6 +46,7 @@ def compile_parts(model: nn.Module) -> None:
 
 def channels_last(model: nn.Module) -> None:
     model.to(memory_format=torch.channels_last)
+    model.channels_last = True
 
 
 # What a contender may have done to its network, in place, in eval or training mode: one line for a
@@ -98,64 +95,20 @@ class Cell:
         )
 
 
-class Image(nn.Module):
-    """Stands in for the backbone: hands the image on."""
-
-    def forward(self, image: Tensor) -> Features:
-        return Features(maps=(image,))
-
-
-class PlainDecoder(nn.Module):
-    """Stands in for the decoder: the whole plain network, its outputs under our names."""
-
-    def __init__(self, network: plain.M2H) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, features: Features, tasks: Any = None) -> TaskFeatures:
-        outputs = self.network.run(features.maps[0])
-        return TaskFeatures(maps={ours: outputs[theirs] for ours, theirs in OUTPUTS.items()})
-
-
-def plain_network(model: nn.Module, variant: str) -> plain.M2H:
-    """The plain network that a model of ours is the fast one of, with random weights."""
-    backbone = model.backbone
-    network = (plain.M2HSmall if 'small' in variant else plain.M2H)(
-        plain.DINOv2(
-            backbone.out_channels[0],
-            len(backbone.blocks),
-            backbone.blocks[0].attn.num_heads,
-            14 * isqrt(backbone.pos_embed.shape[1] - 1),
-            backbone.out_indices,
-        ),
-        frozen=model.freeze_backbone,
-        embed_dim=backbone.out_channels[0],
-        channels=model.decoder.out_channels['semseg'],
-        num_classes=model.tasks['semseg'].channels,
-    )
-    nn.init.constant_(
-        network.mlt_head.conv_depth.final_conv.bias, 2.5
-    )  # else its ReLU may be closed
-    return network
-
-
 def build_model(cell: Cell, contender: str) -> nn.Module:
     """A contender, ready to be called.
 
     Args:
         cell: what for.
-        contender: ``'plain'`` or ``'ours'``, and any of ``PREPARATIONS`` behind a ``+`` each.
+        contender: ``'plain'`` or ``'optimized'``, and any of ``PREPARATIONS`` behind a ``+`` each.
 
     Returns:
-        A ``MultiTaskModel`` of the variant's config. All contenders of a cell have the same
-        weights, and the same
-        losses: for ``'plain'`` backbone, neck, decoder and heads are replaced by the plain network.
-
-    Raises:
-        ValueError: ours has parameters that the plain network has not, or the other way round.
+        A ``MultiTaskModel`` of the variant's config. All contenders of a cell have the same random
+        weights and the same losses. The plain one is in the memory format that torch starts from.
     """
-    network_name, *preparations = contender.split('+')
+    network, *preparations = contender.split('+')
     path, options = VARIANTS[cell.variant]
+    train = cell.action == 'train'
     cfg = load_config(
         str(CONFIGS / path),
         {
@@ -164,24 +117,14 @@ def build_model(cell: Cell, contender: str) -> nn.Module:
             'model.backbone.init_cfg': None,
         },
     )
+    if network == 'plain':
+        cfg.model.channels_last = False
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
-    network = plain_network(model, cell.variant)
-    if network_name == 'plain':
-        model.backbone, model.neck, model.decoder = Image(), None, PlainDecoder(network)
-        model.heads = nn.ModuleDict({task: nn.Identity() for task in model.heads})
-    else:
-        fitted = fit_official_m2h(network.state_dict(), model.state_dict())
-        if fitted.unused or fitted.missing:
-            raise ValueError(
-                f'{path}: expected the parameters of the plain network, got a model '
-                'without places for '
-                f'{fitted.unused[:4]} and with {fitted.missing[:4]} besides. Let the '
-                'config be M2H, or '
-                'teach m2h_mm/methods/m2h/checkpoint.py the new names.'
-            )
-        model.load_state_dict(fitted.state_dict, strict=False)
-    model.to(cell.device).train(cell.action == 'train')
+    nn.init.constant_(model.heads.depth.final.bias, 2.5)  # else its ReLU may be closed
+    model.to(cell.device).train(train)
+    if network == 'optimized':
+        optimize(model, training=train)
     for preparation in preparations:
         PREPARATIONS[preparation](model)
     return model

@@ -23,6 +23,7 @@ from m2h_mm.engine.config import load_config
 from m2h_mm.engine.hooks.activation_checkpointing_hook import called_modules, checkpointed
 from m2h_mm.evaluation.report import versions, write_report
 from m2h_mm.experiments.timing import peak_memory, time_calls
+from m2h_mm.models.optimize import optimize
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import MultiTaskDataSample
 
@@ -91,7 +92,7 @@ def build_step(args: argparse.Namespace, name: str) -> Callable[[], dict]:
     cfg = load_config(args.config)
     cfg.merge_from_dict({'model.backbone.init_cfg': None, **options})
     torch.manual_seed(0)
-    model = MODELS.build(cfg.model).to(args.device).train()
+    model = optimize(MODELS.build(cfg.model).to(args.device).train(), training=True)
     known = dict(model.named_modules())
     for module in [part for key in modules for part in called_modules(known[key])]:
         module.forward = checkpointed(module)

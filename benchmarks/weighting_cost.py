@@ -21,6 +21,7 @@ from m2h_mm.engine import NonFiniteGuardHook
 from m2h_mm.engine.config import load_config
 from m2h_mm.evaluation.report import versions, write_report
 from m2h_mm.experiments.timing import peak_memory, time_calls
+from m2h_mm.models.optimize import optimize
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import MultiTaskDataSample
 
@@ -60,6 +61,7 @@ def build_step(cfg: Config, weighting: str, args: argparse.Namespace) -> SimpleN
     of them labelled.
     """
     model = MODELS.build(dict(cfg.model, weighting=dict(type=weighting))).to(args.device).train()
+    optimize(model, training=True)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     camera = [[100.0, 0, args.size[1] / 2], [0, 100.0, args.size[0] / 2], [0, 0, 1]]
     samples = [MultiTaskDataSample(metainfo=dict(cam2img=camera)) for _ in range(args.batch_size)]

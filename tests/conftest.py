@@ -1,8 +1,6 @@
 """Fixtures that every test may use."""
 
 import contextlib
-import functools
-import gc
 import io
 import os
 import random
@@ -17,10 +15,8 @@ import pytest
 import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope, Registry, init_default_scope
-from mmengine.runner import runner as mmengine_runner
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
-from yapf.yapflib import yapf_api
 
 from m2h_mm import registry as registries
 from m2h_mm.cli.main import main
@@ -28,6 +24,7 @@ from m2h_mm.engine import installed
 from m2h_mm.engine.config import load_config
 from m2h_mm.engine.model_description import META_KEY, describe_model
 from m2h_mm.methods.m2h.checkpoint import convert_official_m2h
+from m2h_mm.models.optimize import optimize
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 from m2h_mm.visualization import MultiTaskVisualizer
@@ -47,29 +44,6 @@ def patched_mmengine():
     """mmengine is as in our programs during a test, and as it was behind it."""
     with installed():
         yield
-
-
-@pytest.fixture(autouse=True, scope='session')
-def computed_once() -> Iterator[None]:
-    """What takes mmengine a second for every training, though nothing changes: the layout of the
-    config's text, which it asks for with every checkpoint, and the description of the machine.
-    """
-    layout, environment = yapf_api.FormatCode, mmengine_runner.collect_env
-    texts: dict[str, tuple[str, bool]] = {}
-
-    def format_once(text: str, *arguments, **options) -> tuple[str, bool]:
-        if text not in texts:
-            texts[text] = layout(text, *arguments, **options)
-        return texts[text]
-
-    described = functools.cache(environment)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yapf_api, 'FormatCode', format_once)
-        patch.setattr(mmengine_runner, 'collect_env', lambda: dict(described()))
-        # mmengine collects garbage for every data set: what is there by now is none.
-        gc.freeze()
-        yield
-    gc.unfreeze()
 
 
 @contextlib.contextmanager
@@ -312,11 +286,13 @@ def tiny_m2h(vectors) -> Callable[[str], nn.Module]:
     return build
 
 
-@pytest.fixture(params=['full', 'small'])
+@pytest.fixture(params=['full', 'small', 'full-optimized', 'small-optimized'])
 def official(request, vectors, tiny_m2h) -> SimpleNamespace:
-    """The official model's variant, our model with its weights, its vectors."""
+    """The official model's variant, our model with its weights, plain or optimised, its vectors."""
+    variant, _, optimized = request.param.partition('-')
+    model = tiny_m2h(variant)
     return SimpleNamespace(
-        variant=request.param,
-        model=tiny_m2h(request.param),
-        vectors=vectors(f'm2h_{request.param}_tiny'),
+        variant=variant,
+        model=optimize(model) if optimized else model,
+        vectors=vectors(f'm2h_{variant}_tiny'),
     )

@@ -16,7 +16,7 @@ from mmengine.optim import build_optim_wrapper
 from m2h_mm.engine.config import CONFIGS, ablation_names, apply_ablation, load_config, share_tasks
 from m2h_mm.engine.config_check import check_config, class_arguments
 from m2h_mm.experiments.complexity import fit_size
-from m2h_mm.methods.m2h.checkpoint import DEAD_KEYS, translate_key
+from m2h_mm.methods.m2h.checkpoint import DEAD_KEYS, translate_m2h_key
 from m2h_mm.registry import EVALUATOR, MODELS
 from m2h_mm.structures import MultiTaskDataSample
 
@@ -209,7 +209,7 @@ def test_official_configs_have_the_official_parameters(name, official, reference
     ]
     model = build(load(name))
     assert sum(parameter.numel() for parameter in model.parameters()) == listed['total_params']
-    expected = {translate_key(key): tuple(shape) for key, shape in listed['keys']}
+    expected = {translate_m2h_key(key): tuple(shape) for key, shape in listed['keys']}
     assert expected.keys() >= DEAD_KEYS
     ours = {
         key: tuple(value.shape)

@@ -43,6 +43,8 @@ default_hooks = dict(
             'normals/median',
         ],
     ),
+    # Fast forms of the model's modules, see docs/performance.md.
+    optimize=dict(type='OptimizeHook'),
     random_state=dict(type='RandomStateHook'),
     guard=dict(type='NonFiniteGuardHook'),
     bad_samples=dict(type='BadSamplesHook'),

@@ -32,6 +32,9 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-val_evaluator = dict(type='MixedEvaluator')
-test_evaluator = dict(type='MixedEvaluator')
+evaluated = dict(
+    rooms=dict(), depth_rooms=dict(tasks=['depth']), class_rooms=dict(tasks=['semseg'])
+)
+val_evaluator = dict(type='MixedEvaluator', datasets=evaluated)
+test_evaluator = dict(type='MixedEvaluator', datasets=evaluated)
 default_hooks = dict(checkpoint=dict(save_best='rooms/semseg/mIoU'))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from m2h_mm.experiments.timing import is_out_of_memory, peak_memory, time_calls
 from m2h_mm.models.building import require_tasks
+from m2h_mm.models.optimize import optimize
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import MultiTaskDataSample
 
@@ -23,8 +24,9 @@ Size = tuple[int, int]
 
 
 def build_model(path: str, cfg: Config, args: argparse.Namespace) -> nn.Module:
-    """A config's model with random weights (``init_cfg`` is not read)."""
+    """A config's model in its fast form, with random weights (``init_cfg`` is not read)."""
     model = MODELS.build(cfg.model).to(args.device).train(args.train)
+    optimize(model, training=args.train)
     if args.tasks:
         require_tasks(f'--tasks ({path})', args.tasks, tuple(model.tasks))
     if args.compile:

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from m2h_mm.models.optimize import optimize
 from m2h_mm.registry import MODELS
 
 PARTS = ('backbone', 'neck', 'decoder', 'heads')
@@ -21,8 +22,8 @@ _NOT_ON_META = (NotImplementedError, RuntimeError)
 
 
 def build_without_weights(cfg: Config) -> nn.Module:
-    """The model of a config, in eval mode; ``init_cfg`` is not read, so no file of weights is
-    needed.
+    """The model of a config, in eval mode and in its fast form, as it is deployed; ``init_cfg`` is
+    not read, so no file of weights is needed.
 
     It is built on the meta device, where a model of any size takes no memory and no time, or on the
     CPU with random weights if one of its parts looks at a value while it is built.
@@ -36,7 +37,7 @@ def build_without_weights(cfg: Config) -> nn.Module:
             model = MODELS.build(cfg.model)
     except _NOT_ON_META:
         model = MODELS.build(cfg.model)
-    return model.eval()
+    return optimize(model.eval())
 
 
 def count_flops(

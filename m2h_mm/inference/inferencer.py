@@ -17,6 +17,7 @@ from m2h_mm.inference.images import list_images, read_image
 from m2h_mm.inference.loading import load_model
 from m2h_mm.inference.prediction import Prediction, as_map
 from m2h_mm.models.building import require_tasks
+from m2h_mm.models.optimize import optimize
 from m2h_mm.models.pipeline import TEST, ImagePipeline, Size, check_size
 from m2h_mm.registry import INFERENCERS
 from m2h_mm.structures import MultiTaskDataSample
@@ -70,8 +71,7 @@ class M2HInferencer(BaseInferencer):
         if device is None:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.model, self.description = load_model(weights, config, options)
-        self.model.to(device, memory_format=torch.channels_last)
-        self.model.channels_last = True
+        optimize(self.model.to(device))
         self.device = torch.device(device)
         if compile:
             self.model.run_network = torch.compile(

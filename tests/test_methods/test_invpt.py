@@ -13,6 +13,7 @@ from torch.testing import assert_close
 from m2h_mm.methods.invpt.checkpoint import convert_official_invpt
 from m2h_mm.methods.invpt.decoder import InvPTDecoder, continue_to_multiple
 from m2h_mm.methods.invpt.stage import upsample_logits
+from m2h_mm.models.optimize import optimize
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features, MultiTaskDataSample
 
@@ -70,9 +71,11 @@ def vectors(reference) -> dict[str, torch.Tensor]:
         return {key: torch.from_numpy(file[key]) for key in file.files}
 
 
-@pytest.fixture(scope='module')
-def official(vectors) -> nn.Module:
+@pytest.fixture(scope='module', params=['plain', 'optimized'])
+def official(request, vectors) -> nn.Module:
     model = build().eval()
+    if request.param == 'optimized':
+        optimize(model)
     weights = {
         key.removeprefix('weights/'): value
         for key, value in vectors.items()

@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from m2h_mm.methods.m2h.checkpoint import translate_key
+from m2h_mm.methods.m2h.checkpoint import translate_m2h_key
 from m2h_mm.methods.m2h.decoder import M2HDecoder
 from m2h_mm.models.layers.windows import WindowGrid
+from m2h_mm.models.optimize import optimize
 from m2h_mm.structures import Features
 
 OFFICIAL_NAMES = dict(edge='edges', normals='normals', semseg='sem_seg', depth='depth')
@@ -79,10 +80,13 @@ def test_float32_agrees(official, name):
         official.vectors.check(name, f'head_{theirs}', model.heads[task](maps[task]), 1e-4)
 
 
-def test_training_step_is_the_official_one(tiny_m2h, vectors):
+@pytest.mark.parametrize('optimized', [False, True])
+def test_training_step_is_the_official_one(tiny_m2h, vectors, optimized):
     """Outputs with batch statistics, gradients of all parameters, running statistics."""
     expected = vectors('m2h_full_train_grad').arrays
     model = tiny_m2h('full').train()
+    if optimized:
+        optimize(model, training=True)
     maps = model.decoder(model.neck(vectors('m2h_full_tiny').features('a', torch.float64))).maps
     loss = 0
     for task, theirs in HEAD_NAMES.items():
@@ -98,7 +102,7 @@ def test_training_step_is_the_official_one(tiny_m2h, vectors):
     compared = set()
     for key, value in expected.items():
         kind, _, official_key = key.removeprefix('output/').partition('/')
-        ours = translate_key(official_key)
+        ours = translate_m2h_key(official_key)
         if kind == 'grad':
             torch.testing.assert_close(parameters[ours].grad, value.double(), rtol=1e-5, atol=1e-5)
         elif kind == 'grad_l2':

@@ -71,7 +71,7 @@ def test_range_of_depth(options, lowest, highest):
 
 
 def test_init_depth_opens_the_relu():
-    """Officially the depth starts around the kink; with ``init_depth`` every pixel has a gradient."""
+    """Officially depth starts around the kink; with ``init_depth`` every pixel has a gradient."""
     torch.manual_seed(0)
     official = M2HDepthHead(8, **TINY).double()
     nn.init.zeros_(official.final.bias)

@@ -15,7 +15,7 @@ from m2h_mm.methods.invpt.checkpoint import (
     convert_official_invpt,
     is_dead,
     official_tasks,
-    translate_key,
+    translate_invpt_key,
     unwrap_state_dict,
 )
 from m2h_mm.models.backbones import ViT
@@ -156,15 +156,15 @@ def test_layers_are_numbered_by_the_checkpoints_own_order_of_tasks():
     assert tasks == ('semseg', 'saliency', 'human_parts')
     begin = 'multi_task_decoder.invpt.'
     assert (
-        translate_key(f'{begin}redu_chan.2.1.bias', tasks)
+        translate_invpt_key(f'{begin}redu_chan.2.1.bias', tasks)
         == 'decoder.stages.2.reduce.saliency.bias'
     )
     assert (
-        translate_key(f'{begin}mt_proj.sal.1.running_var', tasks)
+        translate_invpt_key(f'{begin}mt_proj.sal.1.running_var', tasks)
         == 'decoder.project.saliency.1.running_var'
     )
-    assert translate_key(f'{begin}redu_chan.2.3.bias', tasks) is None
-    assert translate_key('heads.depth.linear_pred.bias', tasks) is None
+    assert translate_invpt_key(f'{begin}redu_chan.2.3.bias', tasks) is None
+    assert translate_invpt_key('heads.depth.linear_pred.bias', tasks) is None
     with pytest.raises(ValueError, match='flow'):
         official_tasks({'multi_task_decoder.intermediate_head.flow.weight': 0})
 

@@ -17,7 +17,7 @@ from m2h_mm.methods.mti_net.checkpoint import (
     convert_official_mti_net,
     distillation_parts,
     official_tasks,
-    translate_key,
+    translate_mti_net_key,
     unwrap_state_dict,
 )
 from m2h_mm.registry import MODELS
@@ -112,7 +112,7 @@ def test_a_full_size_checkpoint_is_converted_and_loaded(
     total = 0.0
     for key, tensor in official.items():
         total += tensor.double().sum().item()
-        place = None if 'self_attention' in key else translate_key(key, main)
+        place = None if 'self_attention' in key else translate_mti_net_key(key, main)
         if place is not None and 'propagate' not in place:
             assert torch.equal(ours[place], tensor), key
     assert sum(x.double().sum().item() for x in ours.values()) == pytest.approx(total)
@@ -178,7 +178,7 @@ def toy() -> tuple[dict, dict]:
     generator = torch.Generator().manual_seed(0)
     official = {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
     expected = {
-        translate_key(key, main): value
+        translate_mti_net_key(key, main): value
         for key, value in official.items()
         if 'self_attention' not in key
     }

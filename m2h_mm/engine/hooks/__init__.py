@@ -5,6 +5,7 @@ from .checkpoint_hook import CheckpointHook
 from .compile_hook import CompileHook
 from .feature_cache_hook import FeatureCacheHook
 from .nonfinite_guard_hook import NonFiniteGuardHook
+from .optimize_hook import OptimizeHook
 from .random_state_hook import RandomStateHook
 from .save_predictions_hook import SavePredictionsHook
 from .visualization_hook import MultiTaskVisualizationHook
@@ -18,6 +19,7 @@ __all__ = [
     'FeatureCacheHook',
     'MultiTaskVisualizationHook',
     'NonFiniteGuardHook',
+    'OptimizeHook',
     'RandomStateHook',
     'SavePredictionsHook',
 ]

@@ -1,4 +1,4 @@
-"""Activation checkpointing: less memory for a second forward pass."""
+"""Activations that are computed twice instead of kept."""
 
 from __future__ import annotations
 

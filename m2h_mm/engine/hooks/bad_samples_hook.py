@@ -1,4 +1,4 @@
-"""A log of the samples that data sets skipped because they could not be read."""
+"""Which samples a training went on without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training with the network compiled by torch.compile."""
+"""The network as compiled kernels."""
 
 from __future__ import annotations
 

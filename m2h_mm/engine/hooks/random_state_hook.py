@@ -1,4 +1,4 @@
-"""The state of the random number generators, kept in checkpoints."""
+"""Random numbers of the network across interruptions."""
 
 from __future__ import annotations
 

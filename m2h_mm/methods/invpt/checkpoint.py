@@ -115,7 +115,7 @@ def official_tasks(state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
     return tuple(OFFICIAL_TASKS[name] for name in names)
 
 
-def translate_key(key: str, tasks: Sequence[str]) -> str | None:
+def translate_invpt_key(key: str, tasks: Sequence[str]) -> str | None:
     """Our name of an official parameter or buffer that is not dead; None if it is unknown.
 
     Args:
@@ -185,7 +185,7 @@ def convert_official_invpt(
             f'{list(tasks)}. Name the same '
             'tasks in the same order in model.tasks.'
         )
-    names = {key: translate_key(key, theirs) for key in official if not is_dead(key)}
+    names = {key: translate_invpt_key(key, theirs) for key in official if not is_dead(key)}
     converted = {ours: official[key] for key, ours in names.items() if ours in expected}
     problems = {
         'of the checkpoint have no place in the model': [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -49,11 +50,6 @@ class ASPP(nn.Module):
         self.norm = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Each branch is convolved by itself: joined, all of them would be in memory twice. The
-        # pooled one is the same everywhere and broadcast.
-        pooled = self.pool(x.mean((2, 3), keepdim=True))
-        *weights, pooled_weight = self.fuse.weight.split(pooled.shape[1], dim=1)
-        fused = F.conv2d(pooled, pooled_weight)
-        for branch, weight in zip(self.branches, weights, strict=True):
-            fused = fused + F.conv2d(branch(x), weight)
-        return F.relu(self.norm(fused), inplace=True)
+        pooled = self.pool(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
+        joined = torch.cat([*(branch(x) for branch in self.branches), pooled], dim=1)
+        return F.relu(self.norm(self.fuse(joined)), inplace=True)

@@ -137,7 +137,7 @@ _PARTS: tuple[tuple[str, str, Mapping[str, str]], ...] = (
 )
 
 
-def translate_key(key: str) -> str | None:
+def translate_m2h_key(key: str) -> str | None:
     """Our name of an official parameter or buffer, such as ``mlt_head.convs.0.conv.weight``; None
     if it is unknown.
     """
@@ -167,7 +167,7 @@ def convert_official_m2h(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Returns:
         Our key to tensor. The dead keys of the backbone (:data:`DEAD_KEYS`) are among them.
     """
-    names = {key: translate_key(key) for key in state_dict}
+    names = {key: translate_m2h_key(key) for key in state_dict}
     return {ours: state_dict[key] for key, ours in names.items() if ours is not None}
 
 
@@ -229,7 +229,7 @@ def fit_official_m2h(official: Mapping[str, Tensor], expected: Mapping[str, Tens
     Raises:
         ValueError: tensors of another shape than the model's, or nothing in common.
     """
-    names = {key: translate_key(key) for key in official}
+    names = {key: translate_m2h_key(key) for key in official}
     converted = {ours: official[key] for key, ours in names.items() if ours in expected}
     shapes = [
         f'{key} is {tuple(tensor.shape)}, the model wants {tuple(expected[key].shape)}'

@@ -54,11 +54,12 @@ class PlainHead(nn.Module):
         )
         self.final = nn.Conv2d(widths[-1], out_channels, 1)
 
+    def trunk(self, x: Tensor) -> Tensor:
+        """The last convolution's output, ``(N, K, 4 H, 4 W)``."""
+        return self.final(self.upsample(x))
+
     def forward(self, x: Tensor) -> Tensor:
-        *blocks, last = self.upsample
-        for block in blocks:
-            x = block(x)
-        return last(x, self.final)
+        return self.trunk(x)
 
 
 class ContextHead(nn.Module):
@@ -227,7 +228,7 @@ class M2HNormalsHead(PlainHead):
         super().__init__(in_channels, 3, hidden_channels, separable)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(super().forward(x).tanh(), dim=1)
+        return F.normalize(self.trunk(x).tanh(), dim=1)
 
 
 @MODELS.register_module()

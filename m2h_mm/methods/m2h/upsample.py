@@ -26,9 +26,8 @@ class UpsampleBlock(nn.Module):
     """Two 3x3 convolutions, upsampling by 2 and a channel gate, beside a bilinearly upsampled
     shortcut.
 
-    The gate's mean over the upsampled map is taken before the upsampling, from which it follows.
-    What is linear commutes: a 1x1 convolution that follows the block runs before it too, and
-    M2H-small's two upsamplings are one.
+    ``y * gate(mean(y)) + conv1(upsample(x))`` with ``y = expand(body(x))``; the body is twice a 3x3
+    convolution, batch norm and ReLU, and ``expand`` doubles the resolution.
 
     Args:
         in_channels, out_channels: channels C and D.
@@ -77,49 +76,7 @@ class UpsampleBlock(nn.Module):
         )
         self.gate = ChannelGate(out_channels)
 
-    def forward(self, x: Tensor, final: nn.Conv2d | None = None) -> Tensor:
-        """
-        Args:
-            x: the map.
-            final: a 1x1 convolution to K channels that follows the block.
-
-        Returns:
-            ``(N, D, 2 H, 2 W)``, with ``final`` ``(N, K, 2 H, 2 W)``.
-        """
-        shortcut, y = self.shortcut(x), self.body(x)
-        if self.separable:
-            y = self.expand(y)
-            y = torch.addcmul(shortcut, y, self.gate(mean_after_upsampling(y)))
-            return upsample2(y if final is None else final(y))
-        weight, bias = self.expand.weight, self.expand.bias
-        # Each pixel becomes 2x2 of its own, so the mean passes the transposed convolution.
-        gate = self.gate(F.linear(y.mean((2, 3)), weight.mean((2, 3)).t(), bias))
-        if final is None:
-            return torch.addcmul(upsample2(shortcut), self.expand(y), gate)
-        # Gate and 1x1 convolution go into the weights of the transposed one, of each image its own.
-        gated = final.weight.flatten(1) * gate.flatten(1)[:, None]  # (N, K, D)
-        kernel = (gated @ weight.flatten(2).permute(2, 1, 0)[:, None]).permute(
-            1, 2, 0, 3
-        )  # (N, K, 2 * 2, D)
-        expanded = (kernel.flatten(1, 2) @ y.flatten(2)).unflatten(2, y.shape[2:])
-        return upsample2(final(shortcut) + (gated @ bias)[..., None, None]) + F.pixel_shuffle(
-            expanded, 2
-        )
-
-
-def mean_after_upsampling(x: Tensor) -> Tensor:
-    """The mean ``(N, C)`` of :func:`~m2h_mm.models.layers.resize.upsample2` of a map ``(N, C, H,
-    W)``.
-    """
-    rows, columns = (_mean_weights(length, x.device) for length in x.shape[2:])
-    weights = torch.outer(rows, columns).flatten().to(x.dtype)
-    return (x.flatten(2) @ weights.expand(x.shape[0], 1, -1).transpose(1, 2)).flatten(1)
-
-
-def _mean_weights(length: int, device: torch.device) -> Tensor:
-    """What each of ``length`` samples contributes to the mean of them upsampled by 2 with aligned
-    corners.
-    """
-    positions = torch.arange(2 * length, device=device) * ((length - 1) / (2 * length - 1))
-    distances = (positions - torch.arange(length, device=device)[:, None]).abs()
-    return (1 - distances).clamp(min=0).mean(1)
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.body(x)
+        y = self.expand(upsample2(y) if self.separable else y)
+        return torch.addcmul(self.shortcut(upsample2(x)), y, self.gate(y.mean((2, 3))))

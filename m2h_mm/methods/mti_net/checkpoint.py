@@ -86,7 +86,7 @@ def official_tasks(state_dict: Mapping[str, Tensor]) -> tuple[tuple[str, ...], t
     return found[0], found[1]
 
 
-def translate_key(key: str, main_tasks: Sequence[str]) -> str | None:
+def translate_mti_net_key(key: str, main_tasks: Sequence[str]) -> str | None:
     """Our name of an official parameter or buffer outside the distillation; None if it is unknown.
 
     Args:
@@ -157,7 +157,9 @@ def convert_official_mti_net(
             f'{list(tasks)}. Name the same '
             'tasks in model.tasks.'
         )
-    names = {key: translate_key(key, main) for key in official if not _DISTILLATION.match(key)}
+    names = {
+        key: translate_mti_net_key(key, main) for key in official if not _DISTILLATION.match(key)
+    }
     converted = {
         ours: _reorder(ours, official[key], theirs, tasks)
         for key, ours in names.items()

@@ -1,4 +1,4 @@
-"""Multi-modal distillation: each task adds what it takes, through a gate, from each of the others."""
+"""Multi-modal distillation: each task adds what a gate lets through of each of the others."""
 
 from __future__ import annotations
 

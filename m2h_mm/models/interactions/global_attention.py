@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2h_mm.models.layers.conv import require_divisible
-from m2h_mm.models.layers.feed_forward import gelu_linear
+from m2h_mm.models.layers.feed_forward import FeedForward
 from m2h_mm.models.layers.resize import resize
 from m2h_mm.models.layers.task_tokens import stack_tasks, unstack_tasks
 from m2h_mm.registry import MODELS
@@ -16,8 +16,8 @@ from m2h_mm.registry import MODELS
 
 @MODELS.register_module()
 class GlobalCrossTaskAttention(nn.Module):
-    """Attention among all tasks and all positions, after InvPT (Ye and Xu, ECCV 2022, arXiv
-    2203.07997).
+    """Attention among all tasks and all positions, after InvPT (Ye and Xu, ECCV 2022,
+    arXiv 2203.07997).
 
     The counterpart of window attention: every position of every task sees the whole image of all
     tasks, at a lower resolution. With T tasks there are T H W / 4 queries and T H W / p^2 keys, p
@@ -110,13 +110,11 @@ class GlobalCrossTaskLayer(nn.Module):
         self.key_value = nn.Linear(channels, 2 * channels)
         self.proj = nn.Linear(channels, channels)
         self.norm2 = nn.LayerNorm(channels)
-        self.mlp = nn.Sequential(
-            nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels)
-        )
+        self.mlp = FeedForward(channels, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
-        return x + gelu_linear(self.mlp[0](self.norm2(x)), self.mlp[2])
+        return x + self.mlp(self.norm2(x))
 
     def attention(self, x: Tensor) -> Tensor:
         height, width, tasks, channels = x.shape[1:]
@@ -131,7 +129,7 @@ class GlobalCrossTaskLayer(nn.Module):
         key_value = self.key_value(pooled).flatten(1, 3).unflatten(2, (2, self.num_heads, -1))
         key, value = key_value.permute(2, 0, 3, 1, 4).unbind(0)
         out = F.scaled_dot_product_attention(query, key, value, scale=channels**-0.5)
-        # The projection runs before the upsampling, with which it commutes.
+        # As in InvPT the projection comes before the upsampling.
         out = self.proj(out.transpose(1, 2).flatten(2)).reshape(*shrunk.shape[:3], tasks * channels)
         out = resize(out.permute(0, 3, 1, 2), (height, width))
         return out.permute(0, 2, 3, 1).unflatten(3, (tasks, channels))

@@ -12,8 +12,8 @@ from m2h_mm.registry import MODELS
 
 @MODELS.register_module()
 class NDDR(nn.Module):
-    """Neural discriminative dimensionality reduction (Gao et al., NDDR-CNN, CVPR 2019, arXiv
-    1801.08297).
+    """Neural discriminative dimensionality reduction (Gao et al., NDDR-CNN, CVPR 2019,
+    arXiv 1801.08297).
 
     Each task takes what it needs from all tasks' channels: ``y_t = ReLU(BN(conv1_t([x_1; ...;
     x_T])))``, a 1x1 convolution without bias from T C to C channels. The T convolutions are one

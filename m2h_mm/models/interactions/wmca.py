@@ -10,15 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2h_mm.models.layers.conv import require_divisible
-from m2h_mm.models.layers.feed_forward import gelu_linear
+from m2h_mm.models.layers.feed_forward import FeedForward
 from m2h_mm.models.layers.resize import resize
 from m2h_mm.models.layers.task_tokens import stack_tasks, unstack_tasks
 from m2h_mm.models.layers.windows import WindowGrid
 from m2h_mm.registry import MODELS
 
 MAX_WINDOWS = 65535  # CUDA's attention kernels count them in 16 bits
-# On a CPU and without gradients: the layer's widest maps then stay in the cache.
-WINDOWS_AT_ONCE = 32
 
 
 @MODELS.register_module()
@@ -134,10 +132,10 @@ class WMCA(nn.Module):
     def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         size = tuple(maps[self.tasks[0]].shape[-2:])
         attended = self.attend(self.reduce(maps))
-        if self.post_project is not None:
-            # Before the upsampling, with which it commutes.
-            attended = {task: self.post_project[task](x) for task, x in attended.items()}
-        return {task: resize(x, size, align_corners=True) for task, x in attended.items()}
+        attended = {task: resize(x, size, align_corners=True) for task, x in attended.items()}
+        if self.post_project is None:
+            return attended
+        return {task: self.post_project[task](x) for task, x in attended.items()}
 
     def reduce(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         """The maps that the layers see: ``(N, C / reduction, H / pooling, W / pooling)``."""
@@ -148,30 +146,25 @@ class WMCA(nn.Module):
         return maps
 
     def attend(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The layers. Windows are cut anew only where a layer's differ from those of the layer
-        before.
-        """
+        """The layers, one after the other, each on windows of its own."""
         first = maps[self.tasks[0]]
-        num, _, height, width = first.shape
         x = stack_tasks(maps, self.tasks)
-        grid = valid = mask = None
-        for layer, *options in zip(
-            self.layers, self.window_sizes, self.dilations, self.shift_sizes, strict=True
-        ):
-            wanted = WindowGrid(height, width, *options)
-            if wanted != grid:
-                x = wanted.cut(x if grid is None else grid.merge(x, num))
-                grid = wanted
-                valid = grid.valid(len(self.tasks), x.device) if grid.padded else None
-                mask = grid.mask(len(self.tasks), x.device, self.mask_padding)
-                if mask is not None:
-                    mask = mask.expand(num, -1, -1, -1).flatten(0, 1)[:, None]
-            elif valid is not None:
-                # Padding is zero at the start of every layer, whatever the last one made of it.
-                x = x * valid.repeat(num, 1)[..., None]
-            x = layer(x, mask)
-        x = grid.merge(x, num)
+        for layer, grid in zip(self.layers, self.grids(*first.shape[2:]), strict=True):
+            mask = self.mask(grid, len(first), first.device)
+            x = grid.merge(layer(grid.cut(x), mask), len(first))
         return unstack_tasks(x, self.tasks, first)
+
+    def grids(self, height: int, width: int) -> list[WindowGrid]:
+        """How each layer cuts a map of H x W pixels into windows."""
+        options = zip(self.window_sizes, self.dilations, self.shift_sizes, strict=True)
+        return [WindowGrid(height, width, *layer_options) for layer_options in options]
+
+    def mask(self, grid: WindowGrid, num: int, device: torch.device) -> Tensor | None:
+        """The attention mask ``(N * windows, 1, L, L)`` of N = ``num`` maps; None: nothing is
+        hidden.
+        """
+        mask = grid.mask(len(self.tasks), device, self.mask_padding)
+        return None if mask is None else mask.expand(num, -1, -1, -1).flatten(0, 1)[:, None]
 
 
 class CrossTaskLayer(nn.Module):
@@ -197,9 +190,7 @@ class CrossTaskLayer(nn.Module):
         self.norm1 = TaskLayerNorm(channels, tasks)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
-        self.ffn = nn.Sequential(
-            nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels)
-        )
+        self.ffn = FeedForward(channels, hidden)
         self.norm2 = TaskLayerNorm(channels, tasks)
         # As in nn.MultiheadAttention, which the official code starts from.
         nn.init.xavier_uniform_(self.qkv.weight)
@@ -207,33 +198,37 @@ class CrossTaskLayer(nn.Module):
         nn.init.zeros_(self.proj.bias)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        at_once = self._windows_at_once(x)
-        if at_once is None or x.shape[0] <= at_once:
-            return self._layer(x, mask)
-        # No window sees another one, so they need not be in memory together.
-        masks = repeat(None) if mask is None else mask.split(at_once)
-        return torch.cat(
-            [self._layer(*part) for part in zip(x.split(at_once), masks, strict=False)]
-        )
-
-    @staticmethod
-    def _windows_at_once(x: Tensor) -> int | None:
-        if x.is_cuda:
-            return MAX_WINDOWS
-        if x.device.type != 'cpu' or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return None
-        return WINDOWS_AT_ONCE
-
-    def _layer(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        # (B, L, 3 C) to queries, keys and values (3, B, heads, L, C / heads)
         x = self.norm1(x)
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask)
-        x = x + self.proj(attended.transpose(1, 2).flatten(2))
-        return self.norm2(x + gelu_linear(self.ffn[0](x), self.ffn[2]))
+        x = x + self.proj(attend_in_windows(qkv, mask).transpose(1, 2).flatten(2))
+        return self.norm2(x + self.ffn(x))
+
+
+def attend_in_windows(qkv: Tensor, mask: Tensor | None) -> Tensor:
+    """Attention within each of B windows, in one kernel for as many windows as the device allows.
+
+    Args:
+        qkv: queries, keys and values ``(3, B, heads, L, D)``.
+        mask: ``(B, 1, L, L)`` bool, see :class:`CrossTaskLayer`.
+
+    Returns:
+        ``(B, heads, L, D)``.
+    """
+    # Lengths are compared on a GPU only: in an export for several sizes they are not known.
+    if not qkv.is_cuda or qkv.shape[1] <= MAX_WINDOWS:
+        return F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask)
+    masks = repeat(None) if mask is None else mask.split(MAX_WINDOWS)
+    parts = zip(qkv.split(MAX_WINDOWS, dim=1), masks, strict=False)
+    return torch.cat([F.scaled_dot_product_attention(*x, attn_mask=part) for x, part in parts])
 
 
 class TaskLayerNorm(nn.ModuleDict):
-    """One layer norm per task, applied to all of them at once.
+    """One layer norm per task.
+
+    Args:
+        channels: C.
+        tasks: names of the T tasks, in the order of a pixel's tokens.
 
     Shapes: ``(B, pixels * T, C)`` kept, the T tokens of a pixel side by side.
     """
@@ -242,10 +237,9 @@ class TaskLayerNorm(nn.ModuleDict):
         super().__init__({task: nn.LayerNorm(channels) for task in tasks})
 
     def forward(self, x: Tensor) -> Tensor:
-        weight = torch.stack([norm.weight for norm in self.values()])
-        bias = torch.stack([norm.bias for norm in self.values()])
-        normed = F.layer_norm(x, x.shape[-1:]).unflatten(1, (-1, len(self)))
-        return torch.addcmul(bias, normed, weight).flatten(1, 2)
+        by_task = x.unflatten(1, (-1, len(self))).unbind(2)
+        normed = [norm(tokens) for norm, tokens in zip(self.values(), by_task, strict=True)]
+        return torch.stack(normed, dim=2).flatten(1, 2)
 
 
 def _per_layer(

@@ -5,7 +5,7 @@ May import structures, geometry and registry.
 
 from .conv import GROUPS, SeparableConv2d, conv_layer, require_divisible
 from .distillation import MultiModalDistillationUnit, choose_main_tasks
-from .feed_forward import MLP, gelu_linear
+from .feed_forward import MLP, FeedForward
 from .fusion import FusionBlock, PyramidFusion, ResidualUnit, SeparableResidualUnit
 from .residual import BasicBlock, Bottleneck
 from .resize import resize, upsample2
@@ -17,6 +17,7 @@ __all__ = [
     'MLP',
     'BasicBlock',
     'Bottleneck',
+    'FeedForward',
     'FusionBlock',
     'MultiModalDistillationUnit',
     'PyramidFusion',
@@ -26,7 +27,6 @@ __all__ = [
     'SeparableResidualUnit',
     'choose_main_tasks',
     'conv_layer',
-    'gelu_linear',
     'require_divisible',
     'require_fine_to_coarse',
     'resize',

@@ -67,15 +67,12 @@ class MultiModalDistillationUnit(nn.Module):
         distilled = {task: maps[task] for task in wanted}
         for source, conv in self.convs.items():
             partners = self.partners[source]
-            rows = [index for index, task in enumerate(partners) if task in distilled]
-            if not rows:
+            if not any(task in distilled for task in partners):
                 continue
-            weight = conv.weight
-            if len(rows) < len(partners):
-                weight = weight.unflatten(0, (2, len(partners), -1))[:, rows].flatten(0, 2)
-            given = F.glu(F.conv2d(maps[source], weight, padding=1), dim=1).chunk(len(rows), dim=1)
-            for index, x in zip(rows, given, strict=True):
-                distilled[partners[index]] = distilled[partners[index]] + x
+            given = F.glu(conv(maps[source]), dim=1).chunk(len(partners), dim=1)
+            for task, x in zip(partners, given, strict=True):
+                if task in distilled:
+                    distilled[task] = distilled[task] + x
         return distilled
 
 

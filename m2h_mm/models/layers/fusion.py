@@ -37,8 +37,8 @@ class SeparableResidualUnit(nn.Module):
 class FusionBlock(nn.Module):
     """Adds a finer level to what comes from the coarser ones and doubles the resolution.
 
-    ``x + lateral_unit(resize(lateral))``, then a residual unit, a 1x1 convolution and bilinear
-    upsampling.
+    ``x + lateral_unit(resize(lateral))``, then a residual unit, bilinear upsampling and a 1x1
+    convolution.
 
     Args:
         channels: C of input and output.
@@ -67,8 +67,8 @@ class FusionBlock(nn.Module):
         if lateral is not None:
             unit = self.unit if self.lateral_unit is None else self.lateral_unit
             x = x + unit(resize(lateral, x.shape[-2:]))
-        x = self.project(self.unit(x))
-        return upsample2(x) if self.upsample else x
+        x = self.unit(x)
+        return self.project(upsample2(x) if self.upsample else x)
 
 
 class PyramidFusion(nn.Module):

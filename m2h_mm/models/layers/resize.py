@@ -18,9 +18,5 @@ def resize(x: Tensor, size: tuple[int, int], align_corners: bool = False) -> Ten
 
 
 def upsample2(x: Tensor) -> Tensor:
-    """Bilinear ``(N, C, H, W)`` to ``(N, C, 2 H, 2 W)`` with aligned corners.
-
-    A 1x1 convolution after it commutes with it (the weights of a bilinear sample sum to 1, so the
-    bias does too) and is a quarter of the work before it.
-    """
+    """Bilinear ``(N, C, H, W)`` to ``(N, C, 2 H, 2 W)`` with aligned corners."""
     return F.interpolate(x, scale_factor=2, mode='bilinear', align_corners=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -148,10 +149,9 @@ class ReassembleLevel(nn.Module):
     def reassemble(self, x: Tensor, cls_token: Tensor | None) -> Tensor:
         """The resampled map, before the last convolution."""
         if self.readout is not None:
-            # The class token's share is the same at every position: computed once and broadcast.
-            map_weight, token_weight = self.readout.weight.chunk(2, dim=1)
-            token = F.linear(cls_token, token_weight, self.readout.bias)
-            x = F.gelu(F.conv2d(x, map_weight[:, :, None, None]) + token[:, :, None, None])
+            # Every position sees its own token beside the class token.
+            x = torch.cat([x, cls_token[:, :, None, None].expand_as(x)], dim=1)
+            x = F.gelu(self.readout(x.permute(0, 2, 3, 1))).permute(0, 3, 1, 2)
         return self.resample(self.project(x))
 
     def forward(self, x: Tensor, cls_token: Tensor | None = None) -> Tensor:

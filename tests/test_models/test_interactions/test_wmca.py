@@ -3,6 +3,8 @@ import torch
 from torch import nn
 
 from m2h_mm.models.interactions import WMCA, NoInteraction, wmca
+from m2h_mm.models.optimize import optimize
+from m2h_mm.models.optimize import wmca as fast
 
 TASKS = ('semseg', 'depth', 'normals')
 
@@ -158,16 +160,33 @@ def test_windows_kept_between_layers_equal_windows_cut_anew():
 
 @pytest.mark.parametrize('mask_padding', [False, True])
 def test_windows_that_are_not_in_memory_together(mask_padding, monkeypatch):
-    monkeypatch.setattr(wmca, 'WINDOWS_AT_ONCE', 3)
+    monkeypatch.setattr(fast, 'WINDOWS_AT_ONCE', 3)
     model, maps = build(mask_padding=mask_padding), random_maps((6, 7), num=2)
     counts = []
     model.layers[0].norm1.register_forward_hook(lambda _, inputs, __: counts.append(len(inputs[0])))
-    whole = model(maps)
+    whole = optimize(model)(maps)
     with torch.no_grad():
         parts = model(maps)
     assert counts == [8, 3, 3, 2]
     for task, x in parts.items():
         torch.testing.assert_close(x, whole[task])
+
+
+@pytest.mark.parametrize('masked', [False, True])
+def test_windows_beyond_what_a_kernel_counts(masked, monkeypatch):
+    """On a GPU; here a tensor that says it is on one."""
+
+    class OnGPU(torch.Tensor):
+        is_cuda = True
+
+    monkeypatch.setattr(wmca, 'MAX_WINDOWS', 3)
+    generator = torch.Generator().manual_seed(0)
+    qkv = torch.randn(3, 8, 2, 5, 4, generator=generator).double()
+    mask = torch.rand(8, 1, 5, 5, generator=generator) > 0.5 if masked else None
+    if masked:
+        mask |= torch.eye(5, dtype=torch.bool)
+    parts = wmca.attend_in_windows(qkv.as_subclass(OnGPU), mask)
+    torch.testing.assert_close(torch.Tensor(parts), torch.Tensor(wmca.attend_in_windows(qkv, mask)))
 
 
 def test_memory_format_is_kept():
@@ -178,7 +197,7 @@ def test_memory_format_is_kept():
     assert all(x.is_contiguous(memory_format=torch.channels_last) for x in out.values())
 
 
-def test_projection_commutes_with_upsampling():
+def test_projection_comes_after_the_upsampling():
     model = build(reduction=2, pooling=2)
     maps = random_maps((8, 12))
     for task, x in model.attend(model.reduce(maps)).items():

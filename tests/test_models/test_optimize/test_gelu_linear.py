@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from m2h_mm.models.layers.feed_forward import gelu_linear
+from m2h_mm.models.optimize.feed_forward import gelu_linear
 
 
 def gradients(function, *tensors):
