@@ -8,7 +8,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP   := $(BIN)/python -m pip install -q --disable-pip-version-check -c requirements/constraints.txt
 
-.PHONY: train test lint clean setup
+.PHONY: train test wheel-check lint clean setup
 
 train: setup  ## train CONFIG (go on with it, if it was interrupted), evaluate it and draw its predictions
 	$(BIN)/python tools/train.py $(CONFIG) --work-dir $(WORK_DIR) --resume
@@ -17,6 +17,9 @@ train: setup  ## train CONFIG (go on with it, if it was interrupted), evaluate i
 
 test: setup  ## run the tests with coverage
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
+
+wheel-check:  ## build the wheel and use it in a new environment, without this folder
+	PYTHON=$(PYTHON) TORCH="$$(grep ^torch== requirements/constraints.txt)" tests/wheel.sh
 
 lint: setup  ## style, line width, and the arrows between the rooms of the package
 	$(BIN)/ruff check .

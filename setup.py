@@ -1,9 +1,41 @@
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+# Where OpenMMLab's `mim` looks in an installed package.
+SHIPPED = Path('m2h_mm') / '.mim'
+
+
+class BuildWithConfigs(build_py):
+    """Put configs and tools, which stand beside the package in a checkout, into it.
+
+    An editable installation uses those of the checkout.
+    """
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        for source in self.shipped_files():
+            target = Path(self.build_lib) / SHIPPED / source
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / source, target)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        shipped = [str(Path(self.build_lib) / SHIPPED / source) for source in self.shipped_files()]
+        return super().get_outputs(include_bytecode) + ([] if self.editable_mode else shipped)
+
+    @staticmethod
+    def shipped_files() -> list[Path]:
+        return [
+            path.relative_to(ROOT)
+            for pattern in ('configs/**/*.py', 'tools/**/*.py', 'tools/*.sh')
+            for path in sorted(ROOT.glob(pattern))
+        ]
 
 
 def requirements(name: str) -> list[str]:
@@ -20,8 +52,10 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['m2h_mm', 'm2h_mm.*']),
+    cmdclass={'build_py': BuildWithConfigs},
+    entry_points={'console_scripts': ['m2h-mm = m2h_mm.cli.main:main']},
     python_requires='>=3.10',
-    install_requires=['torch>=2.6', *requirements('runtime')],
+    install_requires=['torch>=2.4', *requirements('runtime')],
     extras_require={
         # Two families of distributions provide the import names mmengine, mmcv and mmseg: install
         # one of them.

@@ -1,6 +1,8 @@
 """Fixtures that every test may use."""
 
 import contextlib
+import functools
+import gc
 import io
 import os
 import random
@@ -15,8 +17,10 @@ import pytest
 import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope, Registry, init_default_scope
+from mmengine.runner import runner as mmengine_runner
 from mmengine.visualization import Visualizer
 from torch import Tensor, nn
+from yapf.yapflib import yapf_api
 
 from m2h_mm import registry as registries
 from m2h_mm.cli.main import main
@@ -44,6 +48,29 @@ def patched_mmengine():
     """mmengine is as in our programs during a test, and as it was behind it."""
     with installed():
         yield
+
+
+@pytest.fixture(autouse=True, scope='session')
+def computed_once() -> Iterator[None]:
+    """What takes mmengine a second for every training, though nothing changes: the layout of the
+    config's text, which it asks for with every checkpoint, and the description of the machine.
+    """
+    layout, environment = yapf_api.FormatCode, mmengine_runner.collect_env
+    texts: dict[str, tuple[str, bool]] = {}
+
+    def format_once(text: str, *arguments, **options) -> tuple[str, bool]:
+        if text not in texts:
+            texts[text] = layout(text, *arguments, **options)
+        return texts[text]
+
+    described = functools.cache(environment)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yapf_api, 'FormatCode', format_once)
+        patch.setattr(mmengine_runner, 'collect_env', lambda: dict(described()))
+        # mmengine collects garbage for every data set: what is there by now is none.
+        gc.freeze()
+        yield
+    gc.unfreeze()
 
 
 @contextlib.contextmanager

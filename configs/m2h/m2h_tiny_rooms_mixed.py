@@ -32,9 +32,6 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 
-evaluated = dict(
-    rooms=dict(), depth_rooms=dict(tasks=['depth']), class_rooms=dict(tasks=['semseg'])
-)
-val_evaluator = dict(type='MixedEvaluator', datasets=evaluated)
-test_evaluator = dict(type='MixedEvaluator', datasets=evaluated)
+val_evaluator = dict(type='MixedEvaluator')
+test_evaluator = dict(type='MixedEvaluator')
 default_hooks = dict(checkpoint=dict(save_best='rooms/semseg/mIoU'))

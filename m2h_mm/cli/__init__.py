@@ -1,4 +1,4 @@
-"""The commands, one module each: ``main(argv)`` reads the arguments before anything heavy is imported.
+"""The commands, one module each, which read their arguments before anything heavy is imported.
 
 May import everything.
 """

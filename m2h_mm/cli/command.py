@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2h_mm.cli.errors import plain_errors
@@ -45,10 +47,19 @@ def run_command(work: Callable[[argparse.Namespace], int | None], args: argparse
     from m2h_mm.engine import install
 
     with plain_errors():
+        keep_compiled_functions_apart()
         install()
         if hasattr(args, 'cfg_options'):
             args.cfg_options = read_cfg_options(args.cfg_options)
         return work(args) or 0
+
+
+def keep_compiled_functions_apart() -> None:
+    """Let numba keep what it compiles in the user's cache: beside the installed files, uninstalling
+    would leave it behind.
+    """
+    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+    os.environ.setdefault('NUMBA_CACHE_DIR', str(cache / 'm2h_mm' / 'numba'))
 
 
 def add_cfg_options(

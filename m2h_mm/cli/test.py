@@ -139,7 +139,7 @@ def choose_checkpoint(path: str) -> str | Path:
     Raises:
         ValueError: a work dir whose last checkpoint is damaged, or that has none.
     """
-    from m2h_mm.engine.checkpoint_search import describe, find_checkpoint
+    from m2h_mm.engine.checkpoint_search import describe_skipped, find_checkpoint
 
     if not Path(path).is_dir():
         return path
@@ -147,7 +147,7 @@ def choose_checkpoint(path: str) -> str | Path:
     if damaged or checkpoint is None:
         example = f', such as {checkpoint}' if checkpoint else ''
         raise ValueError(
-            f'{path} has no whole checkpoint that is its last:\n{describe(damaged)}\n'
+            f'{path} has no whole checkpoint that is its last:\n{describe_skipped(damaged)}\n'
             f'Name the one to be tested{example}.'
         )
     return checkpoint

@@ -1,3 +1,8 @@
+"""Where frames come from: data sets, transforms, samplers, converters.
+
+May import tasks, rooms, geometry, structures, registry and system.
+"""
+
 from .cityscapes import MultiTaskCityscapesDataset
 from .hypersim import HypersimDataset
 from .mixed import MixedDataset

@@ -1,4 +1,4 @@
-"""Which checkpoint of a work dir a training goes on from."""
+"""The search for the newest checkpoint from which a training can go on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def find_checkpoint(work_dir: str | Path) -> tuple[Path | None, dict[Path, str]]
     Args:
         work_dir: of the training. ``last_checkpoint`` in it, which is written after each
             checkpoint, may be missing, damaged, or behind: it is followed unless there is a later
-                checkpoint.
+            checkpoint.
 
     Returns:
         The checkpoint, None if none is valid; those that are newer, each with what is wrong with
@@ -59,7 +59,7 @@ def find_problem(path: str | Path) -> str | None:
     return None
 
 
-def describe(skipped: Mapping[Path, str]) -> str:
+def describe_skipped(skipped: Mapping[Path, str]) -> str:
     """One line for each file that :func:`find_checkpoint` skipped."""
     return '\n'.join(f'  {path}: {problem}' for path, problem in skipped.items())
 

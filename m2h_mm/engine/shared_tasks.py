@@ -27,7 +27,8 @@ def share_tasks(cfg: Config) -> Config:
     - every data set, also inside ``MixedDataset``, ``ConcatDataset`` and ``RepeatDataset``. A data
       set that has fewer labels, or other ones, states its own. It may name them alone,
       ``tasks=['depth']``: their arguments are then those of the declaration;
-    - the evaluators, unless they state their own.
+    - the evaluators, unless they state their own. A ``MixedEvaluator`` that names no data sets gets
+      the members of its dataloader's ``MixedDataset``, each with that member's tasks.
 
     A part whose class takes no argument ``tasks`` is left alone. A second call changes nothing.
     A config without a model and without ``tasks``, such as one of data alone, is left as it is.
@@ -46,18 +47,21 @@ def share_tasks(cfg: Config) -> Config:
         return cfg
     cfg.tasks = tasks
     model = cfg.get('model')
-    if model and _asks_for_tasks(MODELS, model):
+    if model and _asks_for(MODELS, model):
         model['tasks'] = copy.deepcopy(tasks)
     for key in DATALOADERS:
         for dataset in leaf_datasets((cfg.get(key) or {}).get('dataset')):
-            if _asks_for_tasks(DATASETS, dataset):
+            if _asks_for(DATASETS, dataset):
                 dataset['tasks'] = _complete(dataset.get('tasks'), tasks)
     for key in EVALUATORS:
         evaluator = cfg.get(key)
-        if isinstance(evaluator, Mapping) and _asks_for_tasks(EVALUATOR, evaluator):
+        if isinstance(evaluator, Mapping) and _asks_for(EVALUATOR, evaluator):
             evaluator['tasks'] = _complete(evaluator.get('tasks'), tasks)
             # Without this key mmengine takes the evaluator for a metric.
             evaluator.setdefault('metrics', {})
+            members = _members((cfg.get(key.replace('evaluator', 'dataloader')) or {}), tasks)
+            if members and _asks_for(EVALUATOR, evaluator, 'datasets'):
+                evaluator.setdefault('datasets', members)
     return cfg
 
 
@@ -70,7 +74,7 @@ def declared_tasks(cfg: Mapping) -> dict[str, dict] | None:
     model = cfg.get('model') or {}
     stated = [_by_name(part['tasks']) for part in (cfg, model) if part.get('tasks')]
     if not stated:
-        if model and _asks_for_tasks(MODELS, model):
+        if model and _asks_for(MODELS, model):
             raise ValueError(
                 'tasks: expected what the model is to learn, at the top of the config, such as '
                 'tasks = dict(semseg=dict(num_classes=40), depth=dict()), got none.'
@@ -96,10 +100,25 @@ def leaf_datasets(dataset: Mapping | None) -> Iterator[Mapping]:
         yield from leaf_datasets(part)
 
 
-def _asks_for_tasks(registry: Registry, part: Mapping) -> bool:
+def _asks_for(registry: Registry, part: Mapping, argument: str = 'tasks') -> bool:
     kind = part.get('type')
     cls = registry.get(kind) if isinstance(kind, str) else kind
-    return cls is not None and 'tasks' in class_arguments(cls)[0]
+    return cls is not None and argument in class_arguments(cls)[0]
+
+
+def _members(dataloader: Mapping, declared: Mapping[str, dict]) -> dict[str, dict]:
+    """Of a ``MixedDataset``, by member: which of the declared tasks it has labels of."""
+    datasets = (dataloader.get('dataset') or {}).get('datasets')
+    if not isinstance(datasets, Mapping):
+        return {}
+    labelled = {
+        name: {task for leaf in leaf_datasets(member) for task in leaf.get('tasks', declared)}
+        for name, member in datasets.items()
+    }
+    return {
+        name: dict(tasks=[task for task in declared if task in tasks])
+        for name, tasks in labelled.items()
+    }
 
 
 def _complete(stated: Any, declared: Mapping[str, dict]) -> dict[str, dict]:

@@ -82,7 +82,8 @@ def _without(value: Any, gone: set[str]) -> Any:
 def _restrict_model(cfg: Config, gone: set[str]) -> None:
     model = dict(cfg.model)
     for key in BY_TASK:
-        model[key] = _without(model[key], gone)
+        if key in model:
+            model[key] = _without(model[key], gone)
     weighting = model.get('weighting') or {}
     for key, value in weighting.items():
         if isinstance(value, Mapping):
@@ -93,8 +94,10 @@ def _restrict_model(cfg: Config, gone: set[str]) -> None:
         if gone.isdisjoint(getattr(MODELS.get(loss['type']), 'tasks', ()))
     ]
     cfg.model = _restrict_part(model, gone)
-    decoder = cfg.model.decoder
-    if len(cfg.tasks) == 1 and 'interaction' in class_arguments(MODELS.get(decoder['type']))[0]:
+    decoder = cfg.model.get('decoder')
+    if not decoder or len(cfg.tasks) > 1:
+        return
+    if 'interaction' in class_arguments(MODELS.get(decoder['type']))[0]:
         decoder.interaction = dict(type='NoInteraction')
 
 

@@ -18,8 +18,9 @@ class ConsistencyContext:
     Attributes:
         outputs: ``{task: (N, K, H, W)}`` in each task's own space (logits, metres, unit vectors),
             at the size of the input.
-        labels: what each task's own loss was compared with, by task name: ``value (N, C, H, W)``
-            and ``valid (N, 1, H, W)``. A task without a label in the batch is nowhere valid.
+        labels: what each task's own loss was compared with, by task name, ``value`` ``(N, C, H,
+            W)`` and ``valid`` ``(N, 1, H, W)``. A task without a label in the batch is nowhere
+            valid.
         features: what the decoder saw; its ``source`` is what the backbone yielded, where there is
             a neck. None where the model is not in training mode.
         intrinsics: ``cam2img`` ``(N, 3, 3)`` in pixels of the outputs; the identity where the

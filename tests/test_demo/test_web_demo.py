@@ -24,7 +24,8 @@ SPREAD = """image => {
   canvas.width = canvas.height = size;
   const context = canvas.getContext('2d');
   context.drawImage(image, 0, 0, size, size);
-  const pixels = context.getImageData(0, 0, size, size / 2).data.filter((_, index) => index % 4 < 3);
+  const data = context.getImageData(0, 0, size, size / 2).data;
+  const pixels = data.filter((_, index) => index % 4 < 3);
   return [image.naturalWidth, Math.max(...pixels) - Math.min(...pixels)];
 }"""
 
@@ -46,7 +47,7 @@ def test_a_model_that_cannot_be_loaded_is_one_message(run, tiny, tmp_path):
 
 @pytest.fixture
 def address(tiny, tmp_path):
-    """Of the page, served by the program as a user starts it; ended as a service manager ends it."""
+    """Of the page, served as a user starts it and ended as a service manager ends it."""
     pytest.importorskip(
         'gradio', reason='Gradio is not installed: pip install -r requirements/web.txt'
     )

@@ -21,7 +21,10 @@ def test_weights_fit_or_are_refused_by_name(tmp_path):
     assert model.weight.sum() == 6
 
     torch.save({'weight': torch.zeros(2, 5), 'scale': torch.zeros(1)}, tmp_path / 'b.pth')
-    differences = r'1 missing .*bias.* 1 not in the model .*scale.* 1 of another shape .*weight \(2, 5\) for \(2, 3\)'
+    differences = (
+        r'1 missing .*bias.* 1 not in the model .*scale.* '
+        r'1 of another shape .*weight \(2, 5\) for \(2, 3\)'
+    )
     with pytest.raises(ValueError, match=differences):
         load_weights(model, tmp_path / 'b.pth')
     assert model.weight.sum() == 6

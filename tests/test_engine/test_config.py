@@ -124,6 +124,18 @@ def test_tasks_reach_the_model_and_every_data_set():
     assert share_tasks(cfg).to_dict() == before, 'a second time'
 
 
+def test_members_of_a_mixture_are_evaluated_on_their_own_tasks():
+    cfg = load_config('m2h_tiny_rooms_mixed')
+    all_tasks = dict(tasks=list(cfg.tasks))
+    found = dict(
+        rooms=all_tasks, depth_rooms=dict(tasks=['depth']), class_rooms=dict(tasks=['semseg'])
+    )
+    assert cfg.val_evaluator.datasets == cfg.test_evaluator.datasets == found
+    own = dict(type='MixedEvaluator', datasets=dict(rooms=dict()))
+    cfg = share_tasks(declare(val_dataloader=cfg.val_dataloader, val_evaluator=own))
+    assert cfg.val_evaluator.datasets == own['datasets']
+
+
 def test_what_takes_no_tasks_is_left_alone():
     @DATASETS.register_module(force=True)
     class WithoutTasks:

@@ -260,7 +260,7 @@ def test_averages_go_on_where_they_were(train, tmp_path):
 
 
 def test_a_compiled_training_gives_the_same_numbers(train):
-    """With the running statistics of batch norms, also where activations are checkpointed."""
+    """Running statistics of batch normalisation too, also with checkpointed activations."""
     checkpointed = {
         'default_hooks.checkpointing': dict(
             type='ActivationCheckpointingHook', modules=['backbone']

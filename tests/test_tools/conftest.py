@@ -12,12 +12,15 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TOY = """
 _base_ = '{repository}/tests/data/toy_m2h.py'
 rooms = dict(data_root='{data}', num_train=6, num_val=3, size=(30, 44), num_workers=0)
-model = dict(backbone=dict(), decoder=dict(), heads=dict(semseg=dict(), depth=dict()), weighting=dict(interval=2))
+model = dict(
+    backbone=dict(), decoder=dict(), heads=dict(semseg=dict(), depth=dict()),
+    weighting=dict(interval=2))
 train_dataloader = dict(batch_size=2, dataset=rooms)
 val_dataloader = dict(dataset=rooms)
 test_dataloader = dict(dataset=rooms)
 train_cfg = dict(max_iters=6, val_interval=6)
-default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=3), visualization=dict(num_frames=1))
+default_hooks = dict(
+    logger=dict(interval=1), checkpoint=dict(interval=3), visualization=dict(num_frames=1))
 """
 
 

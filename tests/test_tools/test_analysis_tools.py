@@ -26,7 +26,6 @@ def read(path: Path) -> dict:
 
 
 # ---- flops
-# -----------------------------------------------------------------------------------------------------
 def test_complexity_of_two_configs(run, configs, tmp_path):
     said = run('flops', *configs, '--out', tmp_path / 'out.json')
     toy, none = read(tmp_path / 'out.json')['configs']
@@ -68,7 +67,6 @@ def test_what_flops_refuses(run, configs, tmp_path):
 
 
 # ---- benchmark
-# -----------------------------------------------------------------------------------------------------
 def test_benchmark(run, configs, tmp_path):
     said = run(
         'benchmark',
@@ -192,7 +190,6 @@ def test_the_exponent_of_a_power_law(power):
 
 
 # ---- logs
-# --------------------------------------------------------------------------------------------------
 def log(run: Path, slope: float, begin: int = 0, stamp: str = '1') -> Path:
     """A log, written as mmengine writes it."""
     backend = LocalVisBackend(str(run / stamp / 'vis_data'))

@@ -9,8 +9,9 @@ import pytest
 from m2h_mm.tasks.files import write_array
 
 CONFIG = """
-test_dataloader = dict(dataset=dict(type='MultiTaskDataset', data_root={root!r}, split='val',
-                                    tasks=dict(semseg=dict(num_classes=3), depth=dict(), edge=dict())))
+test_dataloader = dict(dataset=dict(
+    type='MultiTaskDataset', data_root={root!r}, split='val',
+    tasks=dict(semseg=dict(num_classes=3), depth=dict(), edge=dict())))
 """
 
 

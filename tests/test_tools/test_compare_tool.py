@@ -86,7 +86,6 @@ def compare(tool, root, tmp_path):
 
 
 # ---- which frames
-# --------------------------------------------------------------------------------------------------
 def test_all_frames_are_drawn_and_tasks_without_predictions_left_out(compare, runs, tmp_path):
     said, pictures = compare(runs)
     assert pictures == FRAMES
@@ -142,7 +141,6 @@ def test_a_config_names_the_data_set(tool, runs, root, tmp_path):
 
 
 # ---- files
-# ---------------------------------------------------------------------------------------------------------
 def test_classes_may_be_counted_from_1_in_some_runs(compare, runs, tmp_path):
     for frame in FRAMES:
         TASKS['semseg'].write_prediction(np.full(SIZE, 4), runs['B'] / 'semseg' / f'{frame}.png')
@@ -181,7 +179,6 @@ def test_a_long_list_of_damaged_files_is_cut(compare, runs):
 
 
 # ---- mistakes
-# ------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ('item', 'message'),
     [

@@ -31,11 +31,12 @@ model = dict(
     decoder=dict(type='M2HDecoder', channels={channels}, separable={small},
                  interaction=dict(type='WMCA', reduction={reduction}, pooling={pooling}),
                  merger=dict(type='GGFM', tasks=('semseg', 'depth'), separable={small})),
-    heads=dict(semseg=dict(type='M2HSemsegHead', separable={small}), depth=dict(type='M2HDepthHead', separable={small}),
+    heads=dict(semseg=dict(type='M2HSemsegHead', separable={small}),
+               depth=dict(type='M2HDepthHead', separable={small}),
                normals=dict(type='M2HNormalsHead', separable={small}),
                edge=dict(type='M2HEdgeHead', separable={small})),
-    losses=dict(semseg=dict(type='CrossEntropyLoss'), depth=dict(type='L1Loss'), normals=dict(type='CosineLoss'),
-                edge=dict(type='BalancedBCELoss')))
+    losses=dict(semseg=dict(type='CrossEntropyLoss'), depth=dict(type='L1Loss'),
+                normals=dict(type='CosineLoss'), edge=dict(type='BalancedBCELoss')))
 """
 OUTPUTS = dict(depth='depth', semseg='seg', normals='normals', edge='edges')
 

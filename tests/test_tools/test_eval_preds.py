@@ -65,7 +65,6 @@ def preds(tmp_path) -> Path:
 
 
 # ---- the numbers
-# ---------------------------------------------------------------------------------------------------
 def test_files_of_a_test_give_the_metrics_of_the_test(toy_config, run, evaluate, tmp_path):
     config = toy_config()
     torch.manual_seed(0)
@@ -162,7 +161,6 @@ def test_classes_from_one_need_the_flag(frames, evaluate, tmp_path):
 
 
 # ---- what is not there
-# ---------------------------------------------------------------------------------------------
 def test_what_is_left_out_and_what_is_too_much_is_said(frames, preds, evaluate):
     (preds / 'depth' / 'other.npy').write_bytes(b'')
     (preds / 'normals').mkdir()
@@ -237,7 +235,6 @@ def test_nothing_to_score_is_an_error(frames, preds, evaluate):
 
 
 # ---- interruptions
-# -------------------------------------------------------------------------------------------------
 def test_a_run_goes_on_after_a_damaged_file_was_mended(frames, preds, evaluate, tmp_path):
     arguments = (preds, frames, '--dataset', 'nyud', '--out', tmp_path / 'out.json')
     evaluate(*arguments)
@@ -281,7 +278,6 @@ def test_a_changed_file_or_flag_starts_afresh(frames, preds, evaluate, tmp_path)
 
 
 # ---- arguments
-# -----------------------------------------------------------------------------------------------------
 def test_the_gain_over_single_task_models(frames, preds, evaluate, tmp_path):
     reference = {'semseg/mIoU': 1.0, 'depth/rmse': 2.0}
     (tmp_path / 'single.json').write_text(json.dumps(dict(metrics=reference)))

@@ -68,7 +68,7 @@ class Stranger:
         return path
 
     def data(self, **labels):
-        """A data set in the layout of NYUD of one frame, whose labels are such files; its folder."""
+        """The folder of a data set like NYUD, of one frame, whose labels are such files."""
         root = self.folder / 'data'
         for split in ('train', 'val'):
             (root / 'gt_sets').mkdir(parents=True, exist_ok=True)

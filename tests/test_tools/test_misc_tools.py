@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 BASE = """
-pipeline = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'), dict(type='PackMultiTaskInputs')]
+pipeline = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'),
+            dict(type='PackMultiTaskInputs')]
 tasks = dict(semseg=dict(num_classes=40), depth=dict())
 val_dataloader = dict(
     dataset=dict(type='NYUDDataset', data_root={root!r}, split='train', pipeline=pipeline))
@@ -17,8 +18,8 @@ CONFIG = """
 _base_ = 'base.py'
 train_dataloader = dict(dataset=dict(
     type='NYUDDataset', data_root={root!r}, split='train',
-    pipeline=[dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'), dict(type='RandomFlip', prob=1.0),
-              dict(type='PackMultiTaskInputs')]))
+    pipeline=[dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'),
+              dict(type='RandomFlip', prob=1.0), dict(type='PackMultiTaskInputs')]))
 """
 
 

@@ -28,7 +28,8 @@ datasets = dict(
     depth_rooms=dict(**rooms, num_train=4, num_val=3),
     class_rooms=dict(**rooms, num_train=2, num_val=2))
 model = dict(
-    backbone=dict(arch=dict(_delete_=True, embed_dims=24, depth=4, num_heads=3), out_indices=(0, 1, 2, 3)),
+    backbone=dict(arch=dict(_delete_=True, embed_dims=24, depth=4, num_heads=3),
+                  out_indices=(0, 1, 2, 3)),
     neck=dict(out_channels=8, mid_channels=None),
     decoder=dict(channels=8, interaction=dict(window_size=3)),
     heads=dict(semseg=dict(hidden_channels=(8,)), depth=dict(hidden_channels=(8,)),
@@ -42,7 +43,8 @@ param_scheduler = [dict(type='ConstantLR', factor=1.0, by_epoch=False)]
 train_cfg = dict(max_iters={iterations}, val_interval={iterations})
 log_processor = dict(window_size=1)
 default_hooks = dict(
-    checkpoint=dict(interval={iterations}, save_best='depth_rooms/depth/rmse'), logger=dict(interval=1),
+    checkpoint=dict(interval={iterations}, save_best='depth_rooms/depth/rmse'),
+    logger=dict(interval=1),
     visualization=dict(num_frames=9))
 """
 

@@ -1,4 +1,4 @@
-"""Convert a checkpoint of MTI-Net and PAD-Net: the same as ``m2h-mm convert-checkpoint mti_net``."""
+"""Convert MTI-Net or PAD-Net: the same as ``m2h-mm convert-checkpoint mti_net``."""
 
 import sys
 

@@ -1,8 +1,8 @@
 """Show a page in the browser that predicts the maps of an image.
 
 Drop an image, see its maps and its surface in space, download them. Several models, to choose among
-on the page, are given one after the other. The page is seen from this machine alone unless --host says
-otherwise, and works without internet.
+on the page, are given one after the other. The page is seen from this machine alone unless --host
+says otherwise, and works without internet.
 """
 
 from __future__ import annotations

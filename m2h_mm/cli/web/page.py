@@ -26,14 +26,16 @@ try:
     import gradio as gr
 except ModuleNotFoundError as error:
     raise ImportError(
-        f'The page in the browser needs Gradio ({error}): pip install -r requirements/web.txt'
+        f'The page in the browser needs Gradio ({error}): pip install m2h_mm[web]'
     ) from error
 
 SWEEP_SECONDS, KEEP_SECONDS = 300, 1800
 CSS = """
-#maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr)); align-items: start; }
+#maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr));
+        align-items: start; }
 .note { padding: 2px 4px; }
-.problem { padding: 10px 14px; border-radius: 8px; border: 1px solid #dc2626; border-left-width: 6px; }
+.problem { padding: 10px 14px; border-radius: 8px; border: 1px solid #dc2626;
+           border-left-width: 6px; }
 """
 
 

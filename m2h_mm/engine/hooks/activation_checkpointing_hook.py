@@ -1,4 +1,4 @@
-"""Activations that are computed twice instead of kept."""
+"""Activation checkpointing: less memory for a second forward pass."""
 
 from __future__ import annotations
 

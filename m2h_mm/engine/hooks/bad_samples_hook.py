@@ -1,4 +1,4 @@
-"""Which samples a training went on without."""
+"""A log of the samples that data sets skipped because they could not be read."""
 
 from __future__ import annotations
 

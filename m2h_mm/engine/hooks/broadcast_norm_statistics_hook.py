@@ -1,4 +1,4 @@
-"""One model for all processes of a validation."""
+"""The first process's statistics of batch normalisation, given to all before a validation."""
 
 from __future__ import annotations
 

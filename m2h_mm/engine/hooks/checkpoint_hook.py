@@ -15,7 +15,12 @@ from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from m2h_mm.engine.checkpoint_search import POINTER, describe, find_checkpoint, find_problem
+from m2h_mm.engine.checkpoint_search import (
+    POINTER,
+    describe_skipped,
+    find_checkpoint,
+    find_problem,
+)
 from m2h_mm.engine.mmengine_patches import is_installed
 from m2h_mm.engine.model_description import META_KEY, describe_model
 from m2h_mm.registry import HOOKS
@@ -247,9 +252,9 @@ def _resumed_checkpoint(runner: Runner) -> str | None:
         raise ValueError(
             '--resume: no training can go on from any checkpoint in '
             f'{runner.work_dir}.\n'
-            f'{describe(skipped)}\nMove them elsewhere, or choose another --work-dir, '
+            f'{describe_skipped(skipped)}\nMove them elsewhere, or choose another --work-dir, '
             'to start afresh.'
         )
     if skipped:
-        runner.logger.warning(f'Skipped, though newer than {newest}:\n{describe(skipped)}')
+        runner.logger.warning(f'Skipped, though newer than {newest}:\n{describe_skipped(skipped)}')
     return None if newest is None else str(newest)

@@ -1,4 +1,4 @@
-"""The network as compiled kernels."""
+"""Training with the network compiled by torch.compile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No step from a loss or gradient that is not finite."""
+"""The guard against losses and gradients that are not finite."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class NonFiniteGuardHook(Hook):
             setattr(runner.optim_wrapper, name, method)
 
     def _check(self, wrapper: OptimWrapper) -> tuple[bool, bool]:
-        """Whether the losses since the last step, and the gradients, are finite: in all processes."""
+        """Whether losses since the last step and gradients are finite, in all processes."""
         gradients = [
             parameter.grad
             for group in wrapper.optimizer.param_groups

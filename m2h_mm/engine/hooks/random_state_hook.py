@@ -1,4 +1,4 @@
-"""Random numbers of the network across interruptions."""
+"""The state of the random number generators, kept in checkpoints."""
 
 from __future__ import annotations
 

@@ -57,12 +57,21 @@ def test_official_file_round_trip(weights, messages):
     assert messages(logging.WARNING) == []
 
 
-@pytest.mark.parametrize('wrap', [
-    lambda state: {'state_dict': {'backbone.' + k: v for k, v in state.items()} | {'neck.weight': torch.zeros(1)}},
-    lambda state: {'teacher': {'backbone.' + k: v for k, v in state.items()}, 'iteration': 3},
-    lambda state: {k.replace('blocks.0.', 'blocks.0.0.').replace('blocks.1.', 'blocks.1.1.'): v
-                   for k, v in state.items()},
-], ids=['multi-task checkpoint', 'DINOv2 training', 'chunked blocks'])  # fmt: skip
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda state: {
+            'state_dict': {'backbone.' + k: v for k, v in state.items()}
+            | {'neck.weight': torch.zeros(1)}
+        },
+        lambda state: {'teacher': {'backbone.' + k: v for k, v in state.items()}, 'iteration': 3},
+        lambda state: {
+            k.replace('blocks.0.', 'blocks.0.0.').replace('blocks.1.', 'blocks.1.1.'): v
+            for k, v in state.items()
+        },
+    ],
+    ids=['multi-task checkpoint', 'DINOv2 training', 'chunked blocks'],
+)
 def test_other_forms_of_the_same_weights(weights, wrap):
     path, state = weights
     torch.save(wrap(state), path)
@@ -109,14 +118,25 @@ def test_a_lacking_parameter_is_refused(weights):
         small_model(path).init_weights()
 
 
-@pytest.mark.parametrize('config, differs, key', [
-    (dict(embed_dims=48), r'file: .*embed_dims 24.*\n.*config: embed_dims 48', 'arch'),
-    (dict(depth=3), r'file: .*depth 2.*\n.*config: .*depth 3', 'arch'),
-    (dict(ffn='swiglu'), r'file: .*ffn mlp.*\n.*config: .*ffn swiglu', 'arch'),
-    (dict(num_registers=4), r'file: .*registers 0.*\n.*config: .*registers 4', 'num_registers'),
-    (dict(in_channels=4), r'file: .*image channels 3.*\n.*config: .*image channels 4', 'in_channels'),
-    (dict(img_size=56), r'file: .*native size \(px\) 28.*\n.*config: .*native size \(px\) 56', 'img_size'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'config, differs, key',
+    [
+        (dict(embed_dims=48), r'file: .*embed_dims 24.*\n.*config: embed_dims 48', 'arch'),
+        (dict(depth=3), r'file: .*depth 2.*\n.*config: .*depth 3', 'arch'),
+        (dict(ffn='swiglu'), r'file: .*ffn mlp.*\n.*config: .*ffn swiglu', 'arch'),
+        (dict(num_registers=4), r'file: .*registers 0.*\n.*config: .*registers 4', 'num_registers'),
+        (
+            dict(in_channels=4),
+            r'file: .*image channels 3.*\n.*config: .*image channels 4',
+            'in_channels',
+        ),
+        (
+            dict(img_size=56),
+            r'file: .*native size \(px\) 28.*\n.*config: .*native size \(px\) 56',
+            'img_size',
+        ),
+    ],
+)
 def test_another_architecture_names_both_sides(weights, config, differs, key):
     with pytest.raises(
         ValueError,
@@ -191,11 +211,14 @@ def test_url_is_downloaded_once(weights, hub):
     assert (hub / 'dinov2.pth').is_file()
 
 
-@pytest.mark.parametrize('failure', [
-    urllib.error.URLError(socket.gaierror(-3, 'Temporary failure in name resolution')),
-    urllib.error.HTTPError(URL, 404, 'Not Found', None, None),
-    TimeoutError('timed out'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'failure',
+    [
+        urllib.error.URLError(socket.gaierror(-3, 'Temporary failure in name resolution')),
+        urllib.error.HTTPError(URL, 404, 'Not Found', None, None),
+        TimeoutError('timed out'),
+    ],
+)
 def test_no_network_says_where_to_put_the_file(hub, monkeypatch, failure):
     seen = []
 

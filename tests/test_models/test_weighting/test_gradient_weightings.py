@@ -54,7 +54,8 @@ def gradients(module):
 
 
 # ---- PCGrad
-# ----------------------------------------------------------------------------------------------------------
+
+
 def test_pcgrad_of_two_conflicting_gradients_by_hand():
     """(1, 0) and (-1, 1): each loses what is against the other, 1/2 (1, 1) and (0, 1)."""
     parameter = nn.Parameter(torch.zeros(2))
@@ -139,7 +140,8 @@ def test_pcgrad_goes_on_after_resuming():
 
 
 # ---- GradNorm
-# --------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize('alpha', [0.0, 1.5])
 def test_gradnorm_follows_the_papers_equations(alpha):
     """Eq. 1 and 2 by autograd, the weights scaled to their number, while the model learns."""
@@ -239,7 +241,8 @@ def test_gradnorm_state_round_trip_and_averages_over_processes(monkeypatch):
 
 
 # ---- both
-# ------------------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize('cls', [GradNorm, PCGrad])
 def test_without_gradients_or_with_one_task_the_losses_are_only_weighted(cls):
     toy = Toy()
