@@ -5,7 +5,7 @@ from m2h_mm.engine.config import share_tasks
 from m2h_mm.engine.config_check import check_config, check_overrides
 from m2h_mm.engine.config_override import override
 from m2h_mm.experiments.schedule import shorten_schedule
-from m2h_mm.experiments.sweep import load_sweep
+from m2h_mm.experiments.sweep import find_sweep, load_sweep
 
 BASE = 'configs/m2h/m2h_tiny_rooms.py'
 
@@ -287,8 +287,42 @@ def test_epochs_cannot_be_shortened(base, overrides, message):
         shorten_schedule(override(base, overrides), 100)
 
 
+def test_variants_are_ablations_overrides_and_lists_of_both(spec, tmp_path):
+    (tmp_path / 'mine.py').write_text('model = dict(decoder=dict(merger=None))\n')
+    sweep = load_sweep(
+        spec("""
+base = 'm2h_tiny_rooms'
+variants = dict(
+    wmca=dict(),
+    none='interaction_none',
+    both=['window_5', {'model.decoder.interaction.shift_size': 2}, 'mine.py'],
+    shared='mtl_tiny_rooms',
+)
+""")
+    )
+    decoders = {name: cfg.model.decoder for name, cfg in sweep.variants.items()}
+    assert decoders['none'].interaction == dict(type='NoInteraction')
+    both = decoders['both'].interaction
+    assert (both.type, both.window_size, both.shift_size) == ('WMCA', 5, 2)
+    assert decoders['both'].merger is None and decoders['wmca'].merger is not None
+    assert decoders['shared'].type == 'SharedDecoder'
+
+
+def test_an_ablation_that_does_not_fit_names_the_variant(spec):
+    with pytest.raises(
+        ValueError, match="variant 'none': --ablation interaction_none on .*mti_net"
+    ):
+        load_sweep(spec("base = 'mti_net_tiny_rooms'\nvariants = dict(none='interaction_none')"))
+
+
+def test_specs_are_found_by_name_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = find_sweep('decoders_tiny_rooms')
+    assert found == find_sweep('configs/sweeps/decoders_tiny_rooms.py') and found.is_file()
+
+
 def test_the_specs_of_the_repository_can_be_run(request, monkeypatch):
     monkeypatch.chdir(request.config.rootpath)
-    for path in sorted((request.config.rootpath / 'configs' / 'sweeps').glob('*_tiny_*.py')):
+    for path in sorted((request.config.rootpath / 'configs' / 'sweeps').glob('*.py')):
         sweep = load_sweep(path)
         assert sweep.single_task and len(sweep.seeds) > 1
