@@ -204,10 +204,8 @@ def test_files_are_removed_after_a_while_and_at_the_end(models, photo, monkeypat
         archive = Path(visitor.predict(file)['download']['value']['path'])
         folder = archive.parents[1]
         assert archive.is_file() and Path(file['path']).is_file()
-        deadline = time.monotonic() + 15
-        while any(path.is_file() for path in folder.rglob('*')) and time.monotonic() < deadline:
+        while any(path.is_file() for path in folder.rglob('*')):
             time.sleep(0.2)
-        assert not [path for path in folder.rglob('*') if path.is_file()]
         assert 'no longer on the server' in visitor.predict(file)['note']
     assert not folder.exists() and 'GRADIO_TEMP_DIR' not in os.environ
 

