@@ -165,7 +165,8 @@ def test_dataset(rooms):
     assert len(dataset.metainfo['classes']) == 40
     sample = dataset[0]
     assert sample['frame_id'] == cache.frame_id(cache.VAL_START) and sample['ori_shape'] == SIZE
-    assert set(sample['label_paths']) == set(TASK_NAMES) and sample['reduce_zero_label']
+    assert set(sample['label_paths']) == set(TASK_NAMES)
+    assert dataset.class_ids.first == 1
     np.testing.assert_allclose(sample['cam2img'], render_frame(2, cache.VAL_START, *SIZE).cam2img)
 
 
