@@ -1,6 +1,7 @@
 """From a checkpoint to an exported file, and from the file to maps without this package."""
 
 import ast
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -11,9 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from m2h_mm.inference.deployed_model import DeployedModel
+from m2h_mm.inference.export import example, export_metadata
 from m2h_mm.inference.inferencer import M2HInferencer
+from m2h_mm.inference.loading import load_model
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'deployment'
 TASKS = ('semseg', 'depth', 'normals', 'edge')
@@ -66,6 +71,30 @@ def test_the_runner_needs_neither_the_package_nor_torch():
     modules += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     imported = {module.split('.')[0] for module in modules}
     assert imported - set(sys.stdlib_module_names) == {'numpy', 'onnxruntime', 'PIL'}
+
+
+def load_runner():
+    spec = importlib.util.spec_from_file_location('run_onnx', TOOLS / 'run_onnx.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize('size', [None, (84, 112)])
+@pytest.mark.parametrize('shape', [(84, 112), (90, 119), (301, 222), (30, 200), (1500, 2000)])
+def test_the_runner_shows_a_model_for_any_size_what_the_inferencer_does(tiny, shape, size):
+    """Resized and padded outside of the file, an image is the network's input of the test loop."""
+    pytest.importorskip('onnxruntime')
+    model, _ = load_model(tiny[1], options={'model.data_preprocessor.size': size})
+    metadata = export_metadata(DeployedModel(model, dynamic=True), (84, 112))
+    pixels = example(shape)[0].round().byte()
+    image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    batch, (left, top, right, bottom) = load_runner().prepare(image, metadata)
+    found = (torch.from_numpy(batch) - model.pipeline.mean) / model.pipeline.std
+    expected, (framing,) = model.pipeline.prepare([pixels])
+    assert (bottom - top, right - left) == framing.seen
+    assert (left, top) == framing.padding[::2]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_a_file_that_differs_takes_nobodys_place(export, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
-from .dinov2_checkpoint import load_weights, read_checkpoint, resolve_checkpoint
+from .dinov2_checkpoint import load_backbone_weights, read_backbone_checkpoint, resolve_checkpoint
 from .position_embedding import interpolate_position_embedding, sincos_position_embedding
 from .transformer_backbone import TransformerBackbone
 from .vision_transformer import FEED_FORWARDS, LAYER_NORM_EPS, Block, PatchEmbedding
@@ -197,7 +197,7 @@ class DINOv2(TransformerBackbone):
                 self.init_cfg['checkpoint'], self.arch, self.num_registers
             )
             unused = ('mask_token',) if self.final_norm else ('mask_token', 'norm.')
-            load_weights(self, read_checkpoint(checkpoint), checkpoint, unused)
+            load_backbone_weights(self, read_backbone_checkpoint(checkpoint), checkpoint, unused)
         else:
             self.warn_of_random_frozen_stages()
             self._init_tokens()

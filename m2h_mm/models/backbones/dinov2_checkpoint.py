@@ -60,7 +60,7 @@ def resolve_checkpoint(checkpoint: str, arch: str | Mapping[str, Any], num_regis
     return PRETRAINED_URLS[name, num_registers]
 
 
-def read_checkpoint(checkpoint: str) -> dict[str, Tensor]:
+def read_backbone_checkpoint(checkpoint: str) -> dict[str, Tensor]:
     """State dict of a DINOv2 file at a path or URL, with the official keys of an unchunked model.
 
     Takes the official files, a training checkpoint of DINOv2 (``teacher``), and any checkpoint in
@@ -83,14 +83,14 @@ def read_checkpoint(checkpoint: str) -> dict[str, Tensor]:
     return _official_keys(content, checkpoint)
 
 
-def load_weights(
+def load_backbone_weights(
     model: nn.Module, state: dict[str, Tensor], checkpoint: str, unused: tuple[str, ...]
 ) -> None:
     """Copy ``state`` into ``model``, or say what does not fit.
 
     Args:
         model: the backbone.
-        state: what :func:`read_checkpoint` returned.
+        state: what :func:`read_backbone_checkpoint` returned.
         checkpoint: where it came from, for messages.
         unused: prefixes of parameters that no output depends on, which a file may lack.
 

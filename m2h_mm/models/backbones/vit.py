@@ -14,7 +14,7 @@ from m2h_mm.models.layers.feed_forward import MLP
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
-from .dinov2_checkpoint import CONFIG_KEY, load_weights, read_checkpoint
+from .dinov2_checkpoint import CONFIG_KEY, load_backbone_weights, read_backbone_checkpoint
 from .transformer_backbone import TransformerBackbone
 from .vision_transformer import LAYER_NORM_EPS, Attention, PatchEmbedding
 
@@ -142,7 +142,7 @@ class ViT(TransformerBackbone):
         """Load ``init_cfg.checkpoint``, or initialise from scratch where there is none."""
         if self.init_cfg:
             checkpoint = str(self.init_cfg['checkpoint'])
-            state = read_checkpoint(checkpoint)
+            state = read_backbone_checkpoint(checkpoint)
             count, native = state['pos_embed'].shape[1] - 1, isqrt(state['pos_embed'].shape[1] - 1)
             if native**2 == count:
                 state['pos_embed'] = resample_positions(
@@ -154,7 +154,7 @@ class ViT(TransformerBackbone):
                     f'which is no square and not the {self.grid[0]}x{self.grid[1]} of '
                     "model.backbone.img_size. Set img_size to the checkpoint's."
                 )
-            load_weights(self, state, checkpoint, unused=())
+            load_backbone_weights(self, state, checkpoint, unused=())
         else:
             self.warn_of_random_frozen_stages()
             self._init_tokens()
