@@ -89,9 +89,10 @@ def strings(value: object) -> Iterator[str]:
 
 @pytest.mark.parametrize('name', NAMES)
 def test_no_config_points_outside_the_repository(name):
-    # A slash at the beginning of a save_best key is none of a path.
     paths = [Path(text) for text in strings(load(name).to_dict()) if '/' in text]
-    assert [path for path in paths if '..' in path.parts or path.is_dir()] == []
+    # '/rmse' and its like are parts of metrics' names.
+    absolute = [path for path in paths if path.is_absolute() and len(path.parts) > 2]
+    assert absolute + [path for path in paths if '..' in path.parts] == []
 
 
 def test_tasks_are_said_once():
