@@ -42,7 +42,7 @@ TASKS = dict(semseg=dict(num_classes=19), depth=dict(max_depth=80.0), disparity=
 @DATASETS.register_module()
 class MultiTaskCityscapesDataset(MultiTaskDataset):
     """Cityscapes (Cordts et al., CVPR 2016): 2975 training and 500 validation frames with fine
-    annotations, as ``tools/dataset_converters/cityscapes.py`` writes them; see
+    annotations, as ``m2h-mm convert-data cityscapes`` writes them; see
     :class:`MultiTaskDataset` for the layout.
 
     Args:
@@ -61,7 +61,7 @@ class MultiTaskCityscapesDataset(MultiTaskDataset):
 
     METAINFO = dict(classes=CITYSCAPES_CLASSES[19], palette=class_colours(19).tolist())
     how_to_get = (
-        'Make it from the official download with tools/dataset_converters/cityscapes.py, see '
+        'Make it from the official download with m2h-mm convert-data cityscapes, see '
         'docs/datasets.md, or set '
         'data_root to where it is.\n'
         'To start without any download: configs/m2h/m2h_tiny_rooms.py'

@@ -16,7 +16,7 @@ class HypersimDataset(MultiTaskDataset):
     """Hypersim: 59543 training, 7386 validation and 7690 test frames of 457 rendered indoor scenes
     at 768x1024 (Roberts et al., ICCV 2021), with the classes of NYU40.
 
-    Made by ``tools/dataset_converters/hypersim.py``. Intrinsics come from ``cameras.json``; frames
+    Made by ``m2h-mm convert-data hypersim``. Intrinsics come from ``cameras.json``; frames
     taken with a tilted lens are not in it unless the converter untilted them, and have no
     ``cam2img``.
 
@@ -36,7 +36,7 @@ class HypersimDataset(MultiTaskDataset):
     how_to_get = (
         'Download Hypersim with the script of its repository, apple/ml-hypersim, and '
         'convert it: '
-        'tools/dataset_converters/hypersim.py. Or set data_root to where it is.'
+        'm2h-mm convert-data hypersim. Or set data_root to where it is.'
     )
 
     def __init__(

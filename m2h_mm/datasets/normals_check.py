@@ -11,7 +11,7 @@ from m2h_mm.geometry.normal_convention import Agreement, compare_conventions, pa
 from m2h_mm.tasks import Task
 
 DEPTH, NORMALS = 'depth', 'normals'
-TOOL = 'tools/dataset_converters/check_normals.py'
+COMMAND = 'm2h-mm check-normals'
 _FRAMES = 4
 
 
@@ -79,7 +79,7 @@ def require_our_normals(
             f'hold {agreement.best}, which is {best:.0f} degrees off the depth in the median of '
             f'{agreement.vectors} vectors; as x,y,z they are {ours:.0f} degrees off. Rewrite '
             'them:\n'
-            f'  python {TOOL} {root} --rewrite FOLDER\n'
+            f'  {COMMAND} {root} --rewrite FOLDER\n'
             'or, if it is the depth or the camera that is wrong, set check_normals=False in the '
             "config's data set."
         )

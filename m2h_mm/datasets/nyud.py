@@ -86,7 +86,7 @@ class NYUDDataset(MultiTaskDataset):
     480x640, 425x560 or any other size.
 
     With ``semseg=dict(num_classes=13)`` the segmentation has the 13 classes of Couprie et al.
-    (arXiv 1301.3572), as ``tools/dataset_converters/nyud.py --classes 13`` writes them.
+    (arXiv 1301.3572), as ``m2h-mm convert-data nyud --classes 13`` writes them.
 
     Intrinsics come from ``cameras.json``, else from the Kinect's colour camera: the full frame
     480x640; the tool kit's crop 427x561 and its 426x560 and 425x560 descendants with the principal
@@ -109,7 +109,7 @@ class NYUDDataset(MultiTaskDataset):
     how_to_get = (
         'Unpack an NYUD-MT archive there (the multi-task release of NYU Depth v2 that MTI-Net, '
         'ATRC and InvPT use), or '
-        'make one from nyu_depth_v2_labeled.mat with tools/dataset_converters/nyud.py, or set '
+        'make one from nyu_depth_v2_labeled.mat with m2h-mm convert-data nyud, or set '
         'data_root to where one '
         'is.\n'
         'To start without any download: configs/m2h/m2h_tiny_rooms.py'

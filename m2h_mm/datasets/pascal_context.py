@@ -51,7 +51,7 @@ class PASCALContextMTDataset(MultiTaskDataset):
     show nobody. Saliency and normals are the predictions of other networks. There is no depth, and
     no camera is known.
 
-    The files are made by ``tools/dataset_converters/pascal_context.py``; for the layout see
+    The files are made by ``m2h-mm convert-data pascal_context``; for the layout see
     :class:`MultiTaskDataset`.
 
     Args:
@@ -69,7 +69,7 @@ class PASCALContextMTDataset(MultiTaskDataset):
     how_to_get = (
         'Convert the multi-task release of PASCAL-Context (that of ASTMT, which MTI-Net, '
         'ATRC and InvPT use '
-        'too) with tools/dataset_converters/pascal_context.py, or set data_root to where '
+        'too) with m2h-mm convert-data pascal_context, or set data_root to where '
         'it is.'
     )
 

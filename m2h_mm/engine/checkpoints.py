@@ -38,7 +38,7 @@ def load_weights(model: nn.Module, path: str | Path, checkpoint: Any = None) -> 
             raise ValueError(
                 f'{path} has the layout of the official {method} code. Convert it '
                 'first: '
-                f'python tools/model_converters/{tool}.py {path} converted.pth '
+                f'm2h-mm convert-checkpoint {tool} {path} converted.pth '
                 '--config CONFIG'
             )
     target = unwrap(model)

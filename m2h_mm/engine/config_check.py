@@ -97,7 +97,7 @@ def check_overrides(overrides: Mapping, base: Mapping) -> None:
         raise ValueError(
             f'{unread[0]}: this is a variable of the config file, already put where it is used; '
             'another value here has no effect. Override the places that use it (see '
-            'tools/misc/print_config.py).'
+            'm2h-mm print-config).'
         )
     tasks = set(base.get('tasks') or base.get('model', {}).get('tasks') or ())
     _check_overrides(overrides, base, '', tasks)

@@ -43,7 +43,7 @@ class MultiTaskEvaluator(Evaluator):
             own, with its defaults.
         reference: what single-task models reach: a dict of ``'task/measure'`` to value; or a JSON
             file, or several, one per single-task model for instance. A file holds such a dict, or
-            is what ``tools/test.py --out`` writes. It must name the headline metric of every
+            is what ``m2h-mm test --out`` writes. It must name the headline metric of every
             evaluated task (``semseg/mIoU``, ``depth/rmse``, ``normals/mean``, ``edge/odsF``, ...),
             measured by the same protocol; what else it holds is ignored. Default: none.
 
@@ -171,7 +171,7 @@ def _merge(paths: Sequence[str | Path], headlines: Mapping[str, object]) -> dict
 def _read(path: Path) -> dict[str, float]:
     if not path.is_file():
         raise FileNotFoundError(
-            f'evaluator.reference: there is no file {path.absolute()}. tools/test.py --out writes '
+            f'evaluator.reference: there is no file {path.absolute()}. m2h-mm test --out writes '
             'one for each single-task model.'
         )
     try:
@@ -181,5 +181,5 @@ def _read(path: Path) -> dict[str, float]:
     except (ValueError, AttributeError) as error:
         raise ValueError(
             f'evaluator.reference: {path} is not of the form {{"semseg/mIoU": 43.2, ...}}, nor a '
-            f'file of tools/test.py --out ({error}).'
+            f'file of m2h-mm test --out ({error}).'
         ) from error

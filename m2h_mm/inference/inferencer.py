@@ -111,7 +111,7 @@ class M2HInferencer(BaseInferencer):
             dtype: ``'fp32'``, ``'bf16'`` or ``'fp16'``; the weights stay in float32.
             batch_size: images at a time; only images of one size go together.
             out_dir: folder for ``pictures/<name>.png``, all tasks side by side, and
-                ``<task>/<name>`` with the suffix of the task, as ``tools/test.py --save-preds``
+                ``<task>/<name>`` with the suffix of the task, as ``m2h-mm test --save-preds``
                 writes them. Default: none, nothing is written.
             return_vis: also return the pictures.
             return_datasamples: return :class:`MultiTaskDataSample` instead of dicts of arrays.

@@ -85,5 +85,5 @@ def test_the_pipeline_of_the_config(converted, loader):
 
 
 def test_no_data_is_said_with_what_to_do(tmp_path):
-    with pytest.raises(FileNotFoundError, match='tools/dataset_converters/cityscapes.py'):
+    with pytest.raises(FileNotFoundError, match='m2h-mm convert-data cityscapes'):
         MultiTaskCityscapesDataset(tmp_path)

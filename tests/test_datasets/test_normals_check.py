@@ -80,7 +80,7 @@ def test_other_conventions_are_refused_and_named(frames, channels, signs, axes):
         r'.*check_normals=False',
     ) as error:
         NYUDDataset(root)
-    assert f'check_normals.py {root} --rewrite' in str(error.value).replace('\n', ' ')
+    assert f'm2h-mm check-normals {root} --rewrite' in str(error.value).replace('\n', ' ')
     assert len(NYUDDataset(root, check_normals=False)) == 2
     assert len(NYUDDataset(root, tasks=('semseg', 'normals'))) == 2  # no depth to compare with
 

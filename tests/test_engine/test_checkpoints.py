@@ -36,5 +36,5 @@ def test_weights_fit_or_are_refused_by_name(tmp_path):
         ('multi_modal_distillation.x', 'mti_net'),
     ):
         torch.save({key: torch.zeros(1)}, tmp_path / 'official.pt')
-        with pytest.raises(ValueError, match=f'tools/model_converters/{tool}.py'):
+        with pytest.raises(ValueError, match=f'm2h-mm convert-checkpoint {tool}'):
             load_weights(model, tmp_path / 'official.pt')

@@ -1,4 +1,4 @@
-"""The hook behind ``tools/test.py --save-preds``. That its files give the same metrics: see
+"""The hook behind ``m2h-mm test --save-preds``. That its files give the same metrics: see
 test_eval_preds.py.
 """
 

@@ -32,7 +32,7 @@ class NonFiniteGuardHook(Hook):
     The step is withheld between the backward pass and clipping, before weights or the optimizer's
     state are touched; then the training stops, or goes on with the next batch. Either way the log
     names the tasks, the frames and the iteration, and ``<work_dir>/nonfinite_iter_<n>.pt`` holds
-    the batch, its losses, weights, optimizer and random state. ``tools/misc/replay_step.py`` takes
+    the batch, its losses, weights, optimizer and random state. ``m2h-mm replay-step`` takes
     the step again.
 
     - A skipped step also undoes what the forward pass changed: running statistics of BatchNorm and

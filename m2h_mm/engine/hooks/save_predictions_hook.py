@@ -26,8 +26,8 @@ class SavePredictionsHook(Hook):
     not.
 
     The model's tasks decide what a file holds (:meth:`Task.write_prediction`);
-    ``tools/analysis_tools/eval_preds.py`` reads them. Every process of a distributed test writes
-    its own share. Files are written in threads while the model goes on. Added by ``tools/test.py
+    ``m2h-mm eval-preds`` reads them. Every process of a distributed test writes
+    its own share. Files are written in threads while the model goes on. Added by ``m2h-mm test
     --save-preds``.
 
     Args:

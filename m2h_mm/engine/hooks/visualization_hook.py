@@ -31,7 +31,7 @@ class MultiTaskVisualizationHook(Hook):
         interval (int): draw in the first validation and in every ``interval``-th after it, default
             1.
         show_dir (str, optional): folder for ``<frame_id>.png`` of each tested frame; every process
-            of a distributed test draws its own share. Set by ``tools/test.py --show-dir``. Default:
+            of a distributed test draws its own share. Set by ``m2h-mm test --show-dir``. Default:
                 none, tests draw nothing.
 
     Raises:

@@ -33,7 +33,7 @@ class InvPTDecoder(nn.Module):
 
     This is what the published checkpoints hold; layers of the official code that no prediction
     depends on (the third map's embedding among them) are not built. Parameters:
-    ``tools/model_converters/invpt.py``.
+    ``m2h-mm convert-checkpoint invpt``.
 
     Maps whose sides are no multiples of 4 are continued by their last row and column and the
     outputs cropped, so any image size works; nothing is continued where the image's sides are

@@ -27,7 +27,7 @@ class MTINetDecoder(nn.Module):
     a 1x1 convolution, is the head of the model here: ``LinearHead``.
 
     This is what the published checkpoints hold; the mask of the propagation differs from the
-    paper's, see :class:`FeaturePropagation`. Parameters: ``tools/model_converters/mti_net.py``.
+    paper's, see :class:`FeaturePropagation`. Parameters: ``m2h-mm convert-checkpoint mti_net``.
 
     Auxiliary tasks: the tasks that ``main_tasks`` leaves out are supervised at every scale and
     distilled into the main ones, but not distilled themselves. Their map is the refined one of the

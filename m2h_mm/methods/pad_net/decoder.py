@@ -22,7 +22,7 @@ class PADNetDecoder(nn.Module):
     The pyramid is joined at its finest resolution, every task refines the result for itself and
     makes an initial prediction that is supervised (``aux``), and multi-modal distillation exchanges
     between the tasks. Its heads are ``PADNetHead``. Parameters:
-    ``tools/model_converters/mti_net.py``.
+    ``m2h-mm convert-checkpoint mti_net``.
 
     Auxiliary tasks: the tasks that ``main_tasks`` leaves out are distilled into the main ones, but
     not distilled themselves. Their map is the refined one, so that a ``LinearHead`` on it is the
