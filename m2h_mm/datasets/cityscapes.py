@@ -97,8 +97,7 @@ def _check_classes(num_classes: int, data_root: Path) -> None:
     converted = json.loads(settings.read_text()).get('num_classes') if settings.is_file() else None
     if converted not in (None, num_classes):
         raise ValueError(
-            f'tasks.semseg.num_classes is {num_classes}, but {data_root} was '
-            f'converted to {converted} '
-            f'classes. Set num_classes to {converted}, or convert again with '
-            f'--classes {num_classes}.'
+            f'tasks.semseg.num_classes is {num_classes}, but {data_root} was converted to '
+            f'{converted} classes. Set num_classes to {converted}, or convert again with --classes '
+            f'{num_classes}.'
         )

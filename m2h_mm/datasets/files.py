@@ -1,10 +1,10 @@
-"""Finding frames on disk and looking at their files without decoding them."""
+"""Finding the files of a data set, and reading their headers."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from m2h_mm.tasks.files import mat_shape
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 LABEL_SUFFIXES = ('.npy', '.png', '.mat', '.jpg')
+NAMED = 5
 
 # What an intact file ends with. Writers may append a few bytes, so it is looked for in the last
 # ones.
@@ -22,7 +23,7 @@ _TAIL_BYTES = 4096
 
 
 def index_folder(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Frame id to file, for the files in ``folder`` with one of the suffixes; earlier suffixes win."""
+    """Frame id to file, for the files in ``folder`` with one of the suffixes; earlier ones win."""
     found: dict[str, Path] = {}
     rank = {suffix: position for position, suffix in enumerate(suffixes)}
     with os.scandir(folder) as entries:
@@ -35,6 +36,39 @@ def index_folder(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
             if other is None or rank[suffix] < rank[other.suffix.lower()]:
                 found[path.stem] = path
     return found
+
+
+def read_split(root: Path, split: str) -> list[str]:
+    """The frame ids in ``<root>/gt_sets/<split>.txt``.
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ValueError: it is empty.
+    """
+    path = root / 'gt_sets' / f'{split}.txt'
+    if not path.is_file():
+        others = sorted(file.stem for file in path.parent.glob('*.txt'))
+        raise FileNotFoundError(
+            f'split={split!r}: there is no {path}, the list of frame ids, one per line. Splits '
+            f'that are there: {others or "none"}.'
+        )
+    frame_ids = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    if not frame_ids:
+        raise ValueError(f'split={split!r}: {path} is empty; expected one frame id per line.')
+    return frame_ids
+
+
+def require_images(
+    root: Path, split: str, frame_ids: Sequence[str], images: Mapping[str, Path]
+) -> None:
+    """Raise a FileNotFoundError that names the first frames of a split without an image."""
+    missing = [frame_id for frame_id in frame_ids if frame_id not in images]
+    if missing:
+        raise FileNotFoundError(
+            f'split={split!r}: {len(missing)} of {len(frame_ids)} frames have no image in '
+            f'{root / "images"}, such as {missing[:NAMED]}. The data is incomplete or the split '
+            'file belongs to another release.'
+        )
 
 
 def frame_size(path: Path) -> tuple[int, int]:
@@ -67,9 +101,8 @@ def frame_size(path: Path) -> tuple[int, int]:
         return height, width
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(
-            f'{path} cannot be read ({error}). Expected an intact {suffix} file: '
-            'restore it; a label file '
-            'may also be deleted, the frame is then used without that label.'
+            f'{path} cannot be read ({error}). Expected an intact {suffix} file: restore it; a '
+            'label file may also be deleted, the frame is then used without that label.'
         ) from error
 
 
@@ -91,8 +124,7 @@ def read_cameras(root: Path) -> dict[str, Sequence[float]]:
                 raise ValueError(f'frame {frame_id!r} has {camera}')
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(
-            f'{path}: expected {{"<id>": [fx, fy, cx, cy], ...}} in pixels, fx and fy '
-            'positive '
+            f'{path}: expected {{"<id>": [fx, fy, cx, cy], ...}} in pixels, fx and fy positive '
             f'({error}).'
         ) from error
     return cameras

@@ -34,8 +34,7 @@ class HypersimDataset(MultiTaskDataset):
 
     METAINFO = NYUDDataset.METAINFO
     how_to_get = (
-        'Download Hypersim with the script of its repository, apple/ml-hypersim, and '
-        'convert it: '
+        'Download Hypersim with the script of its repository, apple/ml-hypersim, and convert it: '
         'm2h-mm convert-data hypersim. Or set data_root to where it is.'
     )
 

@@ -1,4 +1,4 @@
-"""Looking at every file of a data set, for all that is wrong with it."""
+"""Inspection of all files of a data set."""
 
 from __future__ import annotations
 

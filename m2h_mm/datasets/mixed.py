@@ -52,9 +52,8 @@ class MixedDataset(ConcatDataset):
     ) -> None:
         if not datasets or any('/' in name for name in datasets):
             raise ValueError(
-                'MixedDataset.datasets: expected names without a slash to configs of '
-                'data sets, got '
-                f'{list(datasets)}.'
+                'MixedDataset.datasets: expected names without a slash to configs of data sets, '
+                f'got {list(datasets)}.'
             )
         shared = {
             name: value
@@ -95,10 +94,9 @@ class MixedDataset(ConcatDataset):
             classes = member.metainfo.get('classes')
             if expected is None or classes is None:
                 raise ValueError(
-                    f'datasets.{first if expected is None else name}: the classes of '
-                    'its segmentation are '
-                    'not known, and others are to be trained with it. Declare them by '
-                    "metainfo=dict(classes=[...]), or leave 'semseg' out of its tasks."
+                    f'datasets.{first if expected is None else name}: the classes of its '
+                    'segmentation are not known, and others are to be trained with it. Declare '
+                    "them by metainfo=dict(classes=[...]), or leave 'semseg' out of its tasks."
                 )
             for index, (own, other) in enumerate(zip_longest(classes, expected)):
                 if own != other:

@@ -16,14 +16,21 @@ from m2h_mm.registry import DATASETS, SCOPE, TRANSFORMS
 from m2h_mm.tasks import Task, build_tasks
 from m2h_mm.tasks.semseg import ClassIds, class_table
 
-from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, frame_size, index_folder, read_cameras
+from .files import (
+    IMAGE_SUFFIXES,
+    LABEL_SUFFIXES,
+    frame_size,
+    index_folder,
+    read_cameras,
+    read_split,
+    require_images,
+)
 from .normals_check import require_our_normals
 from .samplers import DrawIndex
 from .transforms.loading import LoadMultiTaskLabels, require_size
 
 # Headers are small: the time goes into waiting for the disk, which threads overlap.
 HEADER_THREADS = 8
-NAMED = 5
 
 
 @DATASETS.register_module()
@@ -32,7 +39,7 @@ class MultiTaskDataset(BaseDataset):
 
         <data_root>/
           images/<id>.jpg or .png
-          <task folder>/<id>.npy, .png, ...  segmentation, depth, normals, edge: see each task's ``read``
+          <task folder>/<id>.npy, .png, ...  segmentation, depth, ...: see each task's ``read``
           gt_sets/<split>.txt                one id per line
           cameras.json                       optional: {"<id>": [fx, fy, cx, cy]} in pixels
 
@@ -124,9 +131,8 @@ class MultiTaskDataset(BaseDataset):
         classes = getattr(other, 'METAINFO', {}).get('classes') if isinstance(space, str) else space
         if not classes or not class_map:
             raise ValueError(
-                'class_space, class_map: expected both, the first a data set with '
-                'classes or their names; '
-                f'got {space!r} and {class_map!r}.'
+                'class_space, class_map: expected both, the first a data set with classes or their '
+                f'names; got {space!r} and {class_map!r}.'
             )
         table = class_table(class_map, self._metainfo.get('classes', ()), classes)
         self.class_ids = replace(self.class_ids, table=table)
@@ -151,8 +157,8 @@ class MultiTaskDataset(BaseDataset):
         """
         root = Path(self.data_root)
         images = self._index_images(root)
-        frame_ids = self._read_split(root)
-        self._require_images(root, frame_ids, images)
+        frame_ids = read_split(root, self.split)
+        require_images(root, self.split, frame_ids, images)
         cameras = read_cameras(root)
         folders = {name: root / task.folder for name, task in self.tasks.items()}
         labels = {
@@ -218,32 +224,6 @@ class MultiTaskDataset(BaseDataset):
         return '\n'.join(
             [f'  {root}/', *(f'    {file:<34}{remark}'.rstrip() for file, remark in lines)]
         )
-
-    def _read_split(self, root: Path) -> list[str]:
-        path = root / 'gt_sets' / f'{self.split}.txt'
-        if not path.is_file():
-            others = sorted(file.stem for file in path.parent.glob('*.txt'))
-            raise FileNotFoundError(
-                f'split={self.split!r}: there is no {path}, the list of frame '
-                'ids, one per '
-                f'line. Splits that are there: {others or "none"}.'
-            )
-        frame_ids = [line.strip() for line in path.read_text().splitlines() if line.strip()]
-        if not frame_ids:
-            raise ValueError(
-                f'split={self.split!r}: {path} is empty; expected one frame id per line.'
-            )
-        return frame_ids
-
-    def _require_images(self, root: Path, frame_ids: list[str], images: dict[str, Path]) -> None:
-        missing = [frame_id for frame_id in frame_ids if frame_id not in images]
-        if missing:
-            raise FileNotFoundError(
-                f'split={self.split!r}: {len(missing)} of {len(frame_ids)} frames have no image in '
-                f'{root / "images"}, '
-                f'such as {missing[:NAMED]}. The data is incomplete or the split file belongs to '
-                'another release.'
-            )
 
     def _common_size(self, image: Path, labels: dict[str, Path]) -> tuple[int, int]:
         size = frame_size(image)
@@ -333,10 +313,8 @@ class MultiTaskDataset(BaseDataset):
                 skipped.append(str(error))
                 if len(skipped) > self.max_refetch:
                     raise ValueError(
-                        f'{type(self).__name__} {self.split}: {len(skipped)} frames '
-                        'in a row are bad, '
-                        'which is no accident (on_bad_sample, max_refetch). The last '
-                        'one: '
+                        f'{type(self).__name__} {self.split}: {len(skipped)} frames in a row are '
+                        'bad, which is no accident (on_bad_sample, max_refetch). The last one: '
                         f'{error}'
                     ) from error
             idx = int(rng.integers(len(self)))

@@ -1,4 +1,4 @@
-"""Which frame comes next, and with which random numbers it is augmented."""
+"""Samplers of training frames, seeded and resumable."""
 
 from __future__ import annotations
 
@@ -109,17 +109,15 @@ class BalancedSampler(SeededInfiniteSampler):
     ) -> None:
         if not hasattr(dataset, 'names'):
             raise TypeError(
-                'BalancedSampler: expected a MixedDataset, got '
-                f'{type(dataset).__name__}; a single data '
-                'set is drawn from by SeededInfiniteSampler.'
+                f'BalancedSampler: expected a MixedDataset, got {type(dataset).__name__}; a single '
+                'data set is drawn from by SeededInfiniteSampler.'
             )
         weights = dict(weights or {})
         numbers = np.array([weights.get(name, 1.0) for name in dataset.names])
         if not set(weights) <= set(dataset.names) or (numbers < 0).any() or not numbers.sum() > 0:
             raise ValueError(
-                'BalancedSampler.weights: expected numbers of at least 0, one of them '
-                'above, for names '
-                f'among {list(dataset.names)}, got {weights}.'
+                'BalancedSampler.weights: expected numbers of at least 0, one of them above, for '
+                f'names among {list(dataset.names)}, got {weights}.'
             )
         self.shares = numbers / numbers.sum()
         super().__init__(dataset, shuffle, seed)

@@ -143,16 +143,15 @@ class MultiTaskEvaluator(Evaluator):
                 )
         if not self.headlines:
             raise ValueError(
-                'evaluator.reference: no metric in '
-                f"{[type(m).__name__ for m in self.metrics]} yields a task's headline measure, so "
-                'that there is no gain. Remove the reference.'
+                f'evaluator.reference: no metric in {[type(m).__name__ for m in self.metrics]} '
+                "yields a task's headline measure, so that there is no gain. Remove the reference."
             )
         return {key: float(values[key]) for key in self.headlines}
 
 
 def _measures(metric: PooledMetric) -> set[str]:
     """What the metric yields, found out on an image of one pixel that does not count."""
-    return set(metric.summarise(metric.statistics_of_nothing((1, 1))))
+    return set(metric.summarise(metric.statistics_of_nothing()))
 
 
 def _merge(paths: Sequence[str | Path], headlines: Mapping[str, object]) -> dict[str, float]:

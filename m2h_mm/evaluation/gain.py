@@ -23,8 +23,7 @@ def task_gains(
     if not values or set(values) != set(reference) or set(values) - set(higher_is_better):
         raise ValueError(
             'Multi-task gain: expected the same tasks, at least one; got values for '
-            f'{sorted(values)}, '
-            f'references for {sorted(reference)}, directions for '
+            f'{sorted(values)}, references for {sorted(reference)}, directions for '
             f'{sorted(higher_is_better)}.'
         )
     zero = [task for task in values if reference[task] == 0]

@@ -123,8 +123,7 @@ def index_predictions(
             ' or '.join(f'{name}/' for name in folder_names(task)) for task in tasks.values()
         )
         raise FileNotFoundError(
-            f'{pred_dir} holds no predictions: looked for the folders '
-            f'{wanted}; it has '
+            f'{pred_dir} holds no predictions: looked for the folders {wanted}; it has '
             f'{sorted(path.name for path in pred_dir.iterdir())[:10] or "nothing"}.'
         )
     return found
@@ -140,9 +139,8 @@ def _index(folder: Path) -> dict[str, Path]:
             frame_id = path.relative_to(folder).with_suffix('').as_posix()
             if frame_id in files:
                 raise ValueError(
-                    f'Two files for frame {frame_id!r}: {files[frame_id]} and {path}. '
-                    'Keep one format per '
-                    'folder, move the other away.'
+                    f'Two files for frame {frame_id!r}: {files[frame_id]} and {path}. Keep one '
+                    'format per folder, move the other away.'
                 )
             files[frame_id] = path
     return files

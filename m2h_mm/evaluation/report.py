@@ -1,6 +1,4 @@
-"""What a ``results.json`` holds: the metrics, and all it takes to know what they are the metrics
-of.
-"""
+"""The content of a ``results.json``: the metrics, and what they are the metrics of."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scoring frames one by one, so that an interrupted run can go on where it was."""
+"""Scoring that goes on where it was interrupted."""
 
 from __future__ import annotations
 

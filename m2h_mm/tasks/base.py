@@ -110,8 +110,8 @@ class Task(ABC):
         """
 
     def with_class_ids(self, ids: ClassIds) -> Task:
-        """The task as it reads the files of a data set that numbers semantic classes in its own way,
-        see :class:`~m2h_mm.tasks.semseg.class_ids.ClassIds`. Here the task itself.
+        """The task as it reads a data set that numbers semantic classes in its own way, see
+        :class:`~m2h_mm.tasks.semseg.class_ids.ClassIds`. Here the task itself.
         """
         return self
 

@@ -47,8 +47,7 @@ def read_array(path: str | Path) -> np.ndarray:
             raise ValueError(f'unknown file type {path.suffix!r}')
     except (ValueError, EOFError, NotImplementedError, TypeError, IndexError, cv2.error) as error:
         raise ValueError(
-            f'File {path} cannot be read ({error}). Expected an intact .png, .npy, '
-            '.mat or .jpg: '
+            f'File {path} cannot be read ({error}). Expected an intact .png, .npy, .mat or .jpg: '
             'restore the file, or delete it to go on without it.'
         ) from error
     if array.ndim == 3 and array.shape[2] != 3 and 1 in (array.shape[0], array.shape[2]):
@@ -153,8 +152,7 @@ def read_probability(path: str | Path, task: str) -> np.ndarray:
     if stored.size and not (stored.min() >= 0 and stored.max() <= 1):
         raise ValueError(
             f'File {path} of task {task!r}: expected probabilities in 0..1, got '
-            f'{stored.min()}..'
-            f'{stored.max()}. Apply the sigmoid before saving.'
+            f'{stored.min()}..{stored.max()}. Apply the sigmoid before saving.'
         )
     return stored.astype(np.float32)
 

@@ -50,7 +50,7 @@ class PooledMetric(BaseMetric):
 
     @abstractmethod
     def statistics(self, pred: Tensor, label: Label) -> Statistics:
-        """Of one image; H and W may be 0.
+        """Of one image.
 
         Args:
             pred: ``(C, H, W)``.
@@ -109,7 +109,7 @@ class PooledMetric(BaseMetric):
         for statistics in results:
             total = add(total, statistics)
         if total is None:
-            total = self.statistics_of_nothing((0, 0))
+            total = self.statistics_of_nothing()
         if not self.num_pixels(total):
             print_log(
                 f'{type(self).__name__}: no valid pixel of {self.task.gt_field} in the whole data '
@@ -123,10 +123,10 @@ class PooledMetric(BaseMetric):
     def report(self, statistics: Statistics) -> None:
         """Log what is too long for measures; here nothing."""
 
-    def statistics_of_nothing(self, size: tuple[int, int]) -> Statistics:
-        """Of an image of ``size`` (H, W) in which no pixel counts."""
-        nothing = torch.zeros(self.task.label_channels, *size)
-        return self.statistics(nothing, Label(nothing, torch.zeros(1, *size, dtype=torch.bool)))
+    def statistics_of_nothing(self) -> Statistics:
+        """Of an image of one pixel, which does not count."""
+        nothing = torch.zeros(self.task.label_channels, 1, 1)
+        return self.statistics(nothing, Label(nothing, torch.zeros(1, 1, 1, dtype=torch.bool)))
 
     def _of_sample(self, sample: Mapping) -> Statistics | None:
         label = read_label(sample, self.task.gt_field)

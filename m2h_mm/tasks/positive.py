@@ -1,4 +1,4 @@
-"""What depth and disparity share."""
+"""The base class of depth and disparity."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ class PositiveTask(Task):
         """
         if not np.isfinite(read_array(path)).all():
             raise ValueError(
-                f'File {path} of task {self.name!r}: expected finite numbers '
-                f'({self.error_unit}), got NaN '
-                'or infinity.'
+                f'File {path} of task {self.name!r}: expected finite numbers ({self.error_unit}), '
+                'got NaN or infinity.'
             )
         return super().read_prediction(path)

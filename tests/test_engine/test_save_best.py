@@ -66,7 +66,7 @@ def test_a_measure_of_a_user_needs_a_rule(key):
 
 def keys():
     for metric in BUILT:
-        for name in metric.summarise(metric.statistics_of_nothing((0, 0))):
+        for name in metric.summarise(metric.statistics_of_nothing()):
             yield (
                 f'{metric.prefix}/{name}',
                 'less' if name.removesuffix('_image_mean') in LESS else 'greater',

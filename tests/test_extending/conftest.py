@@ -58,6 +58,7 @@ def extend(tmp_path, monkeypatch, rooms) -> Callable[[str, str, str], SimpleName
             what it registers stays registered.
         module: text of the Python file.
         config: text of the config, all that a user writes.
+        data: settings of its data sets that keep the test small. Default: those of rooms.
 
     Returns:
         ``model``, ``trained`` (what of its state changed), ``logged`` (a dict per iteration),
@@ -65,7 +66,7 @@ def extend(tmp_path, monkeypatch, rooms) -> Callable[[str, str, str], SimpleName
         ``files_touched`` beside the config.
     """
 
-    def extend(name: str, module: str, config: str) -> SimpleNamespace:
+    def extend(name: str, module: str, config: str, data: dict = rooms) -> SimpleNamespace:
         user = tmp_path / 'user'
         user.mkdir()
         (user / f'{name}.py').write_text(module)
@@ -75,7 +76,7 @@ def extend(tmp_path, monkeypatch, rooms) -> Callable[[str, str, str], SimpleName
         files = [file.name for file in user.glob('*.py') if file != path]
         loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
         options = {
-            f'{loader}.dataset.{key}': value for loader in loaders for key, value in rooms.items()
+            f'{loader}.dataset.{key}': value for loader in loaders for key, value in data.items()
         }
         cfg = load_config(path, {**SIZE, **options}, str(tmp_path / 'work'))
         cfg.experiment_name = name

@@ -36,12 +36,18 @@ def test_resize_of_channels_and_of_views(label):
     np.testing.assert_array_equal(resized.value[::2, ::2, 0], label.value[1:5, 6:0:-1])
 
 
-def test_flip_and_crop_are_views_that_move_the_mask(label):
-    for moved in (label.flip(), label.crop(slice(1, 4), slice(2, 7))):
-        assert moved_together(moved)
-        assert np.shares_memory(moved.value, label.value)
-        assert np.shares_memory(moved.valid, label.valid)
-    np.testing.assert_array_equal(label.flip().flip().value, label.value)
+def test_flip_and_crop_move_the_mask_and_a_crop_copies_nothing(label):
+    flipped, cropped = label.flip(), label.crop(slice(1, 4), slice(2, 7))
+    assert moved_together(flipped) and moved_together(cropped)
+    assert np.shares_memory(cropped.value, label.value)
+    assert np.shares_memory(cropped.valid, label.valid)
+    np.testing.assert_array_equal(flipped.value, label.value[:, ::-1])
+    np.testing.assert_array_equal(flipped.flip().value, label.value)
+
+
+def test_a_label_that_is_known_everywhere_stays_so():
+    resized = Label(np.zeros((4, 5), np.uint8), np.ones((4, 5), bool)).resize((7, 3))
+    assert resized.valid.shape == (7, 3) and resized.valid.dtype == bool and resized.valid.all()
 
 
 def test_labels_are_read_from_samples_and_from_their_dicts():

@@ -39,7 +39,6 @@ def numbered(arrays, name):
 
 
 # ---- thinning
-# --------------------------------------------------------------------------------------------------------
 def test_thinning_equals_the_reference(reference):
     arrays = load(reference / 'metrics' / 'thin.npz')
     inputs, outputs = numbered(arrays, 'input'), numbered(arrays, 'output')
@@ -62,7 +61,6 @@ def test_thinning_is_idempotent_and_keeps_the_components(shape):
 
 
 # ---- suppression
-# -----------------------------------------------------------------------------------------------------
 def test_suppression_equals_the_reference(reference):
     arrays = load(reference / 'metrics' / 'edge_nms.npz')
     for index, given in enumerate(numbered(arrays, 'input')):
@@ -92,7 +90,6 @@ def test_suppression_of_tiny_maps_is_finite(shape):
 
 
 # ---- matching
-# --------------------------------------------------------------------------------------------------------
 def candidate_pairs(pred, truth, radius):
     p, t = np.argwhere(pred), np.argwhere(truth)
     return ((p[:, None] - t[None]) ** 2).sum(axis=2) <= radius**2
@@ -151,7 +148,6 @@ def test_matching_refuses_maps_of_two_sizes():
 
 
 # ---- counts and measures
-# ---------------------------------------------------------------------------------------------
 TESTS = [
     f'{binarise}_{kind}_{distance}'
     for binarise in ('ge99', 'gt101')

@@ -137,6 +137,14 @@ def test_without_a_valid_pixel_it_is_nan():
     assert all(math.isnan(value) for value in measures.values())
 
 
+@pytest.mark.parametrize('preset', ['bsds', 'mtl', 'mtl-nms'])
+@pytest.mark.parametrize('truth', ['edges', 'contour'])
+def test_a_data_set_without_edges_has_all_keys(preset, truth):
+    measures = EdgeMetric(Edge(), preset, truth=truth).evaluate(3)
+    assert list(measures) == ['edge/odsF', 'edge/oisF', 'edge/AP']
+    assert all(math.isnan(value) for value in measures.values())
+
+
 def test_only_counts_are_kept(drawings):
     metric = EdgeMetric(Edge())
     sizes = []

@@ -1,1 +1,1 @@
-"""From the official downloads to the layout that :class:`m2h_mm.datasets.MultiTaskDataset` reads."""
+"""Converters of the official downloads to the layout that ``MultiTaskDataset`` reads."""

@@ -123,10 +123,8 @@ def _how_to_get(source_root: Path, split: str) -> str:
             f'  {source_root}/',
             *lines,
             'They are in leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip, '
-            'disparity_trainvaltest.zip and '
-            'camera_trainvaltest.zip, which the web site of Cityscapes offers after registration. '
-            'Unpack them in one '
-            'folder.',
+            'disparity_trainvaltest.zip and camera_trainvaltest.zip, which the web site of '
+            'Cityscapes offers after registration. Unpack them in one folder.',
         ]
     )
 
@@ -165,8 +163,7 @@ def read_camera(path: Path) -> dict[str, float]:
             raise ValueError(f'fx, fy and baseline are to be positive, got {camera}')
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f'{path} cannot be read ({error!r}). Expected JSON with intrinsic.fx, fy, '
-            'u0, v0 and '
+            f'{path} cannot be read ({error!r}). Expected JSON with intrinsic.fx, fy, u0, v0 and '
             'extrinsic.baseline.'
         ) from error
     return camera

@@ -61,7 +61,6 @@ class HypersimFrame:
 
 
 # ---- the frames there are
-# --------------------------------------------------------------------------------------------
 def list_frames(
     root: str | Path,
     split_csv: str | Path | None = None,
@@ -105,9 +104,8 @@ def list_frames(
     names = dict.fromkeys(row['scene_name'] for row in rows)
     if not names:
         raise ValueError(
-            f'No frame is in the splits {list(splits)} and the scenes {list(scenes)}. '
-            'Scenes are named '
-            "like ai_001_001, or by a pattern like 'ai_001_*'."
+            f'No frame is in the splits {list(splits)} and the scenes {list(scenes)}. Scenes are '
+            "named like ai_001_001, or by a pattern like 'ai_001_*'."
         )
     if not any((root / name).is_dir() for name in names):
         raise FileNotFoundError(
@@ -154,8 +152,7 @@ def read_cameras(path: Path) -> dict[str, np.ndarray]:
                 raise ValueError(f'M_cam_from_uv is {matrix.tolist()}')
         except (ValueError, TypeError) as error:
             raise ValueError(
-                f'{path}: scene {row["scene_name"]} has no usable camera ({error}). '
-                'Get the file '
+                f'{path}: scene {row["scene_name"]} has no usable camera ({error}). Get the file '
                 'again.'
             ) from error
         cameras[row['scene_name']] = matrix
@@ -174,9 +171,8 @@ def _read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         missing = [column for column in columns if column not in (table.fieldnames or ())]
         if missing:
             raise ValueError(
-                f'{path}: expected a table with the columns {list(columns)}, '
-                f'{missing} are not there. Get '
-                'the file again.'
+                f'{path}: expected a table with the columns {list(columns)}, {missing} are not '
+                'there. Get the file again.'
             )
         return list(table)
 
@@ -203,7 +199,6 @@ def _peek_size(path: Path) -> tuple[int, int]:
 
 
 # ---- one frame
-# -------------------------------------------------------------------------------------------------------
 def convert_frame(frame: HypersimFrame) -> Files:
     """The files of a frame.
 

@@ -92,9 +92,8 @@ def convert_frames(
         *out_dir.resolve().parents,
     ):
         raise ValueError(
-            f'--out-dir: {out_dir} lies in {source_root}, the official download, '
-            'which is only read. '
-            'Choose a folder outside it.'
+            f'--out-dir: {out_dir} lies in {source_root}, the official download, which is only '
+            'read. Choose a folder outside it.'
         )
     out_dir.mkdir(parents=True, exist_ok=True)
     with _hold(out_dir):
@@ -121,9 +120,8 @@ def convert_frames(
     if failed:
         print(f'{_list_failed(failed)}\nLeft out.')
     print(
-        f'{len(frames) - len(failed)} frames, {len(missing) - len(failed)} of them converted '
-        'now, in '
-        f'{out_dir.resolve()}'
+        f'{len(frames) - len(failed)} frames, {len(missing) - len(failed)} of them converted now, '
+        f'in {out_dir.resolve()}'
     )
 
 
@@ -159,9 +157,8 @@ def _check_settings(out_dir: Path, settings: dict) -> None:
     if not marker.is_file():
         if (out_dir / IMAGES).is_dir():
             raise ValueError(
-                f'--out-dir: {out_dir} has images already, and no {_MARKER}: it was '
-                'made by something '
-                'else. Choose another folder.'
+                f'--out-dir: {out_dir} has images already, and no {_MARKER}: it was made by '
+                'something else. Choose another folder.'
             )
         write_atomically(marker, json.dumps(settings, indent=2))
         return
@@ -173,9 +170,8 @@ def _check_settings(out_dir: Path, settings: dict) -> None:
     ]
     if differing:
         raise ValueError(
-            f'--out-dir: {out_dir} was converted with other settings '
-            f'({"; ".join(differing)}). Choose '
-            'another folder, or delete that one.'
+            f'--out-dir: {out_dir} was converted with other settings ({"; ".join(differing)}). '
+            'Choose another folder, or delete that one.'
         )
 
 
@@ -210,9 +206,8 @@ def _results(
         yield from pool.map(work, missing)
     except BrokenProcessPool as error:
         raise RuntimeError(
-            'A process that converted frames was ended from outside, as a rule '
-            'because memory ran out. '
-            'Finished frames are kept: try again, with fewer --num-workers.'
+            'A process that converted frames was ended from outside, as a rule because memory ran '
+            'out. Finished frames are kept: try again, with fewer --num-workers.'
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

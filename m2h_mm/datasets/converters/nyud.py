@@ -23,7 +23,7 @@ LAYOUT = f"""Expected:
   {{root}}/
     {ARCHIVE}   the labelled data set, from the page of the NYU Depth Dataset V2
     {SPLITS}                 the official split, from the same page
-    {CLASSES}         894 names to 40 classes (Gupta et al., CVPR 2013); also in nyuv2-meta-data on GitHub"""
+    {CLASSES}         894 names to 40 classes (Gupta et al., CVPR 2013)"""
 CROPS = {'full': FULL_SIZE, 'toolkit': (427, 561), 'eigen': (426, 560), 'mt': (425, 560)}
 DEPTHS = {'filled': 'depths', 'raw': 'rawDepths'}
 SPLIT_VARIABLES = {'train': 'trainNdxs', 'val': 'testNdxs'}
@@ -205,9 +205,8 @@ def _open(path: Path) -> h5py.File:
         return h5py.File(path, 'r')
     except OSError as error:
         raise ValueError(
-            f'{path} cannot be opened ({error}). Expected the HDF5 file of the '
-            'official download, whole: '
-            'get it again.'
+            f'{path} cannot be opened ({error}). Expected the HDF5 file of the official download, '
+            'whole: get it again.'
         ) from error
 
 
@@ -221,9 +220,8 @@ def _count_frames(path: Path, depth_name: str) -> int:
         found = archive[name].shape if name in archive else 'nothing of that name'
         if found != expected:
             raise ValueError(
-                f'{path}: expected {name} of shape {expected} (axes reversed, as HDF5 '
-                'stores those of '
-                f'MATLAB), found {found}. It is not {ARCHIVE}.'
+                f'{path}: expected {name} of shape {expected} (axes reversed, as HDF5 stores those '
+                f'of MATLAB), found {found}. It is not {ARCHIVE}.'
             )
     return count
 
@@ -233,9 +231,8 @@ def _load_variable(path: Path, name: str) -> np.ndarray:
         return scipy.io.loadmat(path, variable_names=[name])[name].ravel().astype(int)
     except Exception as error:  # SciPy raises nearly anything on damaged files
         raise ValueError(
-            f'{path}: the variable {name} cannot be read ({error!r}). Expected the '
-            'file of the official '
-            'download: get it again.'
+            f'{path}: the variable {name} cannot be read ({error!r}). Expected the file of the '
+            'official download: get it again.'
         ) from error
 
 
@@ -248,9 +245,8 @@ def _read_splits(path: Path, count: int) -> dict[str, list[int]]:
     numbers = [number for split in splits.values() for number in split]
     if len(set(numbers)) < len(numbers) or not numbers or min(numbers) < 1 or max(numbers) > count:
         raise ValueError(
-            f'{path}: expected trainNdxs and testNdxs with numbers 1..{count} of '
-            f'{ARCHIVE}, each once; '
-            f'got {len(numbers)} numbers, {len(set(numbers))} different ones, '
+            f'{path}: expected trainNdxs and testNdxs with numbers 1..{count} of {ARCHIVE}, each '
+            f'once; got {len(numbers)} numbers, {len(set(numbers))} different ones, '
             f'{min(numbers, default=0)}..{max(numbers, default=0)}.'
         )
     return splits
@@ -277,14 +273,12 @@ def _index_normals(folder: Path) -> dict[int, Path]:
             other = found.setdefault(int(path.stem), path)
             if other != path:
                 raise ValueError(
-                    f'--normals-dir: {other} and {path} are both of frame '
-                    f'{int(path.stem)}. Name a folder '
-                    'with one file for each frame.'
+                    f'--normals-dir: {other} and {path} are both of frame {int(path.stem)}. Name a '
+                    'folder with one file for each frame.'
                 )
     if not found:
         raise FileNotFoundError(
-            f'--normals-dir: no {" or ".join(_NORMALS_SUFFIXES)} in {folder} '
-            'that is named by the '
+            f'--normals-dir: no {" or ".join(_NORMALS_SUFFIXES)} in {folder} that is named by the '
             'number of a frame, such as 0001.png.'
         )
     return found
@@ -298,16 +292,14 @@ def _convert_frame(recipe: _Recipe, source: tuple[int, Path | None]) -> Files:
             return _open(recipe.archive)[name][number - 1].T
         except (OSError, RuntimeError) as error:
             raise ValueError(
-                f'{recipe.archive}: {name} of frame {number} cannot be read '
-                f'({error}). The file is '
+                f'{recipe.archive}: {name} of frame {number} cannot be read ({error}). The file is '
                 'damaged: get it again.'
             ) from error
 
     labels, raw_depth = recipe.cut(read('labels')), read('rawDepths')
     if labels.max() >= len(recipe.class_table):
         raise ValueError(
-            f'{recipe.archive}: frame {number} has label {labels.max()}, but '
-            f'{CLASSES} maps '
+            f'{recipe.archive}: frame {number} has label {labels.max()}, but {CLASSES} maps '
             f'1..{len(recipe.class_table) - 1} only.'
         )
     instances = recipe.cut(read('instances'))
@@ -333,8 +325,7 @@ def _read_normals(path: Path, recipe: _Recipe) -> np.ndarray:
         normals = recipe.cut(normals)
     if normals.shape[:2] != CROPS[recipe.crop]:
         raise ValueError(
-            f'{path} is {normals.shape[0]}x{normals.shape[1]}; expected the full '
-            'frame, '
+            f'{path} is {normals.shape[0]}x{normals.shape[1]}; expected the full frame, '
             f'{FULL_SIZE[0]}x{FULL_SIZE[1]}, or the size of --crop {recipe.crop}.'
         )
     return to_ours(normals, recipe.normals_axes)

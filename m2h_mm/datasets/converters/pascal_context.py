@@ -298,7 +298,6 @@ def label_map_edges(label_map: np.ndarray) -> np.ndarray:
 
 def _unreadable(path: Path, error: Exception) -> ValueError:
     return ValueError(
-        f'{path} cannot be read ({error}). Expected an intact {path.suffix} of the '
-        'multi-task release of '
-        'PASCAL-Context: restore it.'
+        f'{path} cannot be read ({error}). Expected an intact {path.suffix} of the multi-task '
+        'release of PASCAL-Context: restore it.'
     )

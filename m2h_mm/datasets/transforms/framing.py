@@ -69,10 +69,9 @@ class RandomCrop(BaseTransform):
         if self.cat_max_ratio == 1 or task is None or task.gt_field not in results:
             return True
         label = results[task.gt_field].crop(*window)
-        # OpenCV counts several times faster than NumPy. It reads no arrays that run backwards, such
-        # as those of a flip.
-        classes, labelled = map(np.ascontiguousarray, (label.value, label.valid.view(np.uint8)))
-        counts = cv2.calcHist([classes], [0], labelled, [MAX_CLASSES], [0, MAX_CLASSES])
+        # OpenCV counts several times faster than NumPy.
+        labelled = label.valid.view(np.uint8)
+        counts = cv2.calcHist([label.value], [0], labelled, [MAX_CLASSES], [0, MAX_CLASSES])
         return counts.astype(bool).sum() > 1 and counts.max() <= self.cat_max_ratio * counts.sum()
 
 

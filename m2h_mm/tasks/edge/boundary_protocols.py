@@ -61,8 +61,7 @@ class BoundaryProtocol:
         return (
             f'{self.name}: {len(self.thresholds)} thresholds, {">" if self.strict else ">="}, '
             f'{"NMS" if self.suppress else "no NMS"}, max_dist {self.max_dist}, truth from '
-            f'{self.truth}'
-            f'{", interpolated" if self.interpolate else ""}'
+            f'{self.truth}{", interpolated" if self.interpolate else ""}'
         )
 
 

@@ -53,9 +53,9 @@ class Normals(Task):
         return Label(normals, valid)
 
     def flip(self, label: Label) -> Label:
-        flipped = cv2.flip(label.value, 1)
-        flipped[..., 0] *= -1
-        return Label(flipped, label.flip().valid)
+        flipped = label.flip()
+        flipped.value[..., 0] *= -1
+        return flipped
 
     def inspect(self, path: Path, label: Label) -> dict[str, np.ndarray]:
         stored = read_array(path)

@@ -182,7 +182,6 @@ def test_edges_part_two_cars_and_not_the_strips():
 
 
 # ---- what is missing or damaged
-# --------------------------------------------------------------------------------------
 KINDS = dict(
     image=('leftImg8bit', 'leftImg8bit.png'),
     labels=('gtFine', 'gtFine_labelIds.png'),
@@ -275,7 +274,6 @@ def test_a_missing_download_is_said_with_what_to_do(source, tmp_path):
 
 
 # ---- again
-# -----------------------------------------------------------------------------------------------------------
 def test_a_second_run_does_nothing(source, tmp_path, capsys):
     convert(source, tmp_path / 'out')
     times = {

@@ -172,7 +172,6 @@ def convert(run, tmp_path):
 
 
 # ---- the maps, computed once more, pixel by pixel
-# --------------------------------------------------------------------
 def expect_image(maps: dict) -> np.ndarray:
     colour = maps['color'].astype(np.float64)
     colour[np.isnan(colour)] = 0
@@ -264,7 +263,6 @@ def test_images_without_a_valid_pixel_and_dark_ones(make_hypersim):
 
 
 # ---- cameras
-# ---------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     'matrix',
     [STANDARD_CAMERA, np.array(SHIFTED), np.array(TILTED)],
@@ -321,7 +319,6 @@ def test_untilted_depth_normals_and_intrinsics_describe_one_wall(make_hypersim, 
 
 
 # ---- files
-# -----------------------------------------------------------------------------------------------------------
 def test_lists_follow_the_official_split_and_the_options(make_hypersim, convert):
     root = make_hypersim()
     out, _ = convert(root)
