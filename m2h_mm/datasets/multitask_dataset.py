@@ -253,7 +253,7 @@ class MultiTaskDataset(BaseDataset):
         print_log(
             f'{type(self).__name__} {self.split}: {len(data_list)} frames in {root}; labels '
             + ', '.join(f'{name} {count}' for name, count in counts.items())
-            + f'; cameras {sum(data["camera"] is not None for data in data_list)}',
+            + f'; cameras {sum(data.get("camera") is not None for data in data_list)}',
             'current',
         )
         bad = [data['error'] for data in data_list if 'error' in data]
@@ -327,7 +327,7 @@ class MultiTaskDataset(BaseDataset):
         results.update(tasks=self.tasks, rng=rng)
         if skipped:
             results['skipped'] = tuple(skipped)
-        camera = results.pop('camera')
+        camera = results.pop('camera', None)
         if camera is not None:
             fx, fy, cx, cy = camera
             results['cam2img'] = np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]], np.float64)

@@ -37,7 +37,7 @@ def measure_agreement(
     usable = [
         data
         for data in data_list
-        if data['camera'] and {DEPTH, NORMALS} <= data['label_paths'].keys()
+        if data.get('camera') and {DEPTH, NORMALS} <= data['label_paths'].keys()
     ]
     chosen = np.unique(
         np.linspace(0, len(usable) - 1, min(num_frames, len(usable))).round().astype(int)

@@ -14,14 +14,16 @@ from m2h_mm.registry import DATASETS
 
 @DATASETS.register_module()
 class Shelf(MultiTaskDataset):
-    """Pictures <id>.png with their depth <id>.npy beside them; every third is for validation."""
+    """Pictures <id>.png with their depth <id>.npy beside them; every third is for validation,
+    of which the camera is not known.
+    """
 
     def load_data_list(self):
         pictures = sorted(Path(self.data_root).glob('*.png'))
         held_out = pictures[::3]
+        camera = {} if self.split == 'val' else dict(camera=(50.0, 50.0, 20.5, 13.5))
         return [dict(img_path=str(picture), frame_id=picture.stem,
-                     label_paths=dict(depth=str(picture.with_suffix('.npy'))),
-                     camera=(50.0, 50.0, 20.5, 13.5))
+                     label_paths=dict(depth=str(picture.with_suffix('.npy'))), **camera)
                 for picture in pictures if (picture in held_out) == (self.split == 'val')]
 '''
 CONFIG = """
