@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 
 from m2h_mm.registry import DATASETS, EVALUATOR, MODELS
+from m2h_mm.tasks import build_tasks
 
 from .config_check import class_arguments
 
@@ -40,7 +41,8 @@ def share_tasks(cfg: Config) -> Config:
         ``cfg`` itself.
 
     Raises:
-        ValueError: a model without tasks, or ``model.tasks`` that are not the declared ones.
+        ValueError: a model without tasks, ``model.tasks`` that are not the declared ones, or a data
+            set that states more classes than the model has.
     """
     tasks = declared_tasks(cfg)
     if tasks is None:
@@ -53,6 +55,7 @@ def share_tasks(cfg: Config) -> Config:
         for dataset in leaf_datasets((cfg.get(key) or {}).get('dataset')):
             if _asks_for(DATASETS, dataset):
                 dataset['tasks'] = _complete(dataset.get('tasks'), tasks)
+                _require_known_classes(f'{key}.dataset', dataset, tasks)
     for key in EVALUATORS:
         evaluator = cfg.get(key)
         if isinstance(evaluator, Mapping) and _asks_for(EVALUATOR, evaluator):
@@ -119,6 +122,29 @@ def _members(dataloader: Mapping, declared: Mapping[str, dict]) -> dict[str, dic
         name: dict(tasks=[task for task in declared if task in tasks])
         for name, tasks in labelled.items()
     }
+
+
+def _require_known_classes(key: str, dataset: Mapping, declared: Mapping[str, dict]) -> None:
+    """Raise a ValueError if a data set states more classes of a task than the model has outputs.
+
+    Labels are not looked at again in every step: on a GPU a class without an output would end the
+    training without a message that helps.
+    """
+    if dataset.get('class_space'):
+        return  # its labels are mapped to other classes
+    for name, stated in dataset['tasks'].items():
+        if name not in declared or dict(stated or {}) == declared[name]:
+            continue
+        own, known = (
+            len(build_tasks({name: arguments})[name].class_names({}))
+            for arguments in (stated, declared[name])
+        )
+        if own > known:
+            raise ValueError(
+                f'{key}.tasks.{name}: the data set has {own} classes, but tasks.{name}, which the '
+                f'model learns, {known}. Make them the same, or map the classes by class_space and '
+                'class_map.'
+            )
 
 
 def _complete(stated: Any, declared: Mapping[str, dict]) -> dict[str, dict]:

@@ -132,7 +132,8 @@ def test_members_of_a_mixture_are_evaluated_on_their_own_tasks():
     )
     assert cfg.val_evaluator.datasets == cfg.test_evaluator.datasets == found
     own = dict(type='MixedEvaluator', datasets=dict(rooms=dict()))
-    cfg = share_tasks(declare(val_dataloader=cfg.val_dataloader, val_evaluator=own))
+    rooms = dict(type='MixedDataset', datasets=dict(rooms=dict(type='RoomsDataset')))
+    cfg = share_tasks(declare(val_dataloader=dict(dataset=rooms), val_evaluator=own))
     assert cfg.val_evaluator.datasets == own['datasets']
 
 
@@ -177,6 +178,19 @@ def test_tasks_that_disagree_and_none_are_refused(cfg, message):
         share_tasks(Config(cfg))
     with pytest.raises(ValueError, match=message):
         build_runner(Config(cfg))
+
+
+def test_a_data_set_may_not_have_classes_that_the_model_has_not():
+    dataset = 'train_dataloader.dataset'
+    with pytest.raises(ValueError, match=r'tasks\.semseg: the data set has 41 classes, .* 40\.'):
+        load_config(TINY, {f'{dataset}.tasks': dict(semseg=dict(num_classes=41))})
+    fewer = load_config(TINY, {f'{dataset}.tasks': dict(semseg=dict(num_classes=13))})
+    assert fewer.train_dataloader.dataset.tasks.semseg.num_classes == 13
+    mapped = {
+        f'{dataset}.tasks': dict(semseg=dict(num_classes=60)),
+        f'{dataset}.class_space': 'NYUDDataset',
+    }
+    assert load_config(TINY, mapped).train_dataloader.dataset.tasks.semseg.num_classes == 60
 
 
 def test_a_misspelt_task_is_found_by_the_check():
