@@ -1,4 +1,4 @@
-"""What a checkpoint says of its model: tasks, classes and config, as plain data."""
+"""The description of a model in its checkpoint: tasks, classes and config, as plain data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from m2h_mm.registry import DATASETS, MODELS
 from m2h_mm.tasks import build_tasks
 from m2h_mm.tasks.view import build_view
 
-from .known_types import require_known_types
+from .registered_types import require_registered_types
 
 META_KEY = 'm2h_mm'
 """Under this key of a checkpoint's ``meta`` stands its description."""
@@ -106,18 +106,21 @@ def read_description(content: Any, path: str | Path) -> ModelDescription | None:
             'trained with.'
         )
     model, tasks = stored.get('model'), stored.get('tasks')
-    if not (isinstance(model, Mapping) and isinstance(tasks, Mapping) and 'type' in model):
+    classes, imports = stored.get('classes'), stored.get('custom_imports')
+    whole = all(isinstance(part, Mapping) for part in (model, tasks, classes)) and 'type' in model
+    if not (whole and all(isinstance(item, list) for item in (imports, *classes.values()))):
         raise ValueError(
-            f"{path}: meta['{META_KEY}'] is damaged, it holds no model or no tasks. Pass the "
-            'config that the model was trained with.'
+            f"{path}: meta['{META_KEY}'] is damaged: expected model, tasks, classes and "
+            'custom_imports, as CheckpointHook writes them. Pass the config that the model was '
+            'trained with.'
         )
     description = ModelDescription(
         model={**_to_plain(model, 'model'), 'tasks': _to_plain(tasks, 'tasks')},
-        classes={str(name): list(map(str, own)) for name, own in stored.get('classes', {}).items()},
-        custom_imports=list(map(str, stored.get('custom_imports', ()))),
+        classes={str(name): list(map(str, own)) for name, own in classes.items()},
+        custom_imports=list(map(str, imports)),
         version=str(stored.get('version')),
     )
-    require_known_types(description.model, description.tasks, path, _way_out(description))
+    require_registered_types(description.model, description.tasks, path, _way_out(description))
     return description
 
 

@@ -1,6 +1,4 @@
-"""One file that holds a whole model, from the image to finished maps, for programs without this
-package.
-"""
+"""Writing a model as one file for other programs: ONNX, torch.export or TorchScript."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images of any origin, as the network sees them."""
+"""Reading images of any kind as RGB arrays, and listing those of a folder."""
 
 from __future__ import annotations
 

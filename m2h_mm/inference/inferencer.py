@@ -1,4 +1,4 @@
-"""From images to maps, pictures and files."""
+"""The inferencer, which runs a trained model on images and writes maps and pictures."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ class M2HInferencer(BaseInferencer):
         description: what is known of it, a :class:`ModelDescription`.
         pipeline: the model's :class:`ImagePipeline`.
         tasks: name to :class:`Task`, of the model.
+        classes: task to the names of its classes, where they are known.
 
     Raises:
         FileNotFoundError, ValueError: see :func:`~m2h_mm.inference.loading.load_model`.

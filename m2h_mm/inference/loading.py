@@ -1,4 +1,4 @@
-"""A model from a checkpoint: ours, which describes itself, or one of the authors' own."""
+"""Loading a model from a checkpoint of a training, or of the authors of M2H."""
 
 from __future__ import annotations
 

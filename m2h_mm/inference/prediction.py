@@ -1,4 +1,4 @@
-"""What becomes of one image."""
+"""The prediction for one image: its maps, or why there are none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from m2h_mm.structures import MultiTaskDataSample
 
 @dataclass
 class Prediction:
-    """What became of one image.
+    """The maps of one image, or why there are none.
 
     Attributes:
         name: of its files, unique within a call.

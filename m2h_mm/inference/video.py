@@ -1,4 +1,4 @@
-"""Frames of a video file or a camera, and pictures back into a file."""
+"""Reading the frames of a video file or a camera, and writing pictures as a video file."""
 
 from __future__ import annotations
 

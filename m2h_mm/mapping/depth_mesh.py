@@ -1,4 +1,4 @@
-"""A point cloud of one view as a surface, in a file that browsers show."""
+"""The surface of triangles that a depth map describes, and its GLB file for browsers."""
 
 from __future__ import annotations
 

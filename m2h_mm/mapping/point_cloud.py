@@ -1,4 +1,4 @@
-"""From a depth map to points in space."""
+"""Coloured point clouds from depth maps, their files and pictures, and the cameras of photos."""
 
 from __future__ import annotations
 

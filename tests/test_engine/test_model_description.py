@@ -114,6 +114,8 @@ def test_parts_of_openmmlab_are_known(stored):
         (dict(format=99), 'format 99'),
         (dict(model=None), 'damaged'),
         (dict(tasks='semseg'), 'damaged'),
+        (dict(classes=dict(semseg=3)), 'damaged'),
+        (dict(custom_imports=None), 'damaged'),
     ],
 )
 def test_what_cannot_be_read_is_named(stored, damage, message):

@@ -1,4 +1,4 @@
-"""Whether a config that a stranger may have written names nothing but registered modules."""
+"""A check that a config from a stranger's checkpoint names registered modules only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from m2h_mm.registry import MODELS, SCOPE, TASKS
 KNOWN_SCOPES = ('mmengine', 'mmcv', 'mmseg', 'mmdet', 'mmpretrain')
 
 
-def require_known_types(
+def require_registered_types(
     model: Mapping[str, Any], tasks: Mapping[str, Any], path: str | Path, way_out: str
 ) -> None:
     """Refuse a model that has parts which are not registered.
