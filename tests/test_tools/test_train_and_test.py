@@ -74,7 +74,8 @@ def test_train_then_test_gives_metrics_pictures_and_a_report(toy_config, run, tm
     report = json.loads((tmp_path / 'out.json').read_text())
     for name in ('semseg/mIoU', 'depth/rmse', 'normals/mean', 'edge/odsF'):
         assert name in said
-        assert report['metrics'][name] > 0 and report['constant_predictor'][name] > 0
+        # After six iterations no class may be right yet; what is not measured would be null.
+        assert report['metrics'][name] >= 0 and report['constant_predictor'][name] > 0
     assert report['metrics'].keys() == report['constant_predictor'].keys()
     pictures = list((tmp_path / 'pictures').glob('*.png'))
     assert len(pictures) == 3 and all(cv2.imread(str(path)).std() > 0 for path in pictures)
