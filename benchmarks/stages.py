@@ -89,9 +89,8 @@ def set_crop(rooms: RoomsDataset, crop: Sequence[int]) -> None:
     sized = [step for step in rooms.pipeline.transforms if getattr(step, 'size', None)]
     if not sized:
         raise ValueError(
-            'train_dataloader.dataset.pipeline: expected RandomCrop(size=...) and '
-            'Pad(size=...), whose '
-            'size can be changed, got neither. Take a config that crops.'
+            'train_dataloader.dataset.pipeline: expected RandomCrop(size=...) and Pad(size=...), '
+            'whose size can be changed, got neither. Take a config that crops.'
         )
     for step in sized:
         step.size = tuple(crop)
@@ -308,10 +307,8 @@ def show(report: dict) -> None:
     Console(width=120).print(table)
     print(
         f'Loading: {report["loading"]["frame"]["median"]:.1f} ms of processor time a frame. '
-        'Outside the network '
-        f'{report["bytes_outside_network"] / GIGA:.1f} GB are moved per iteration; the network '
-        'has '
-        f'{report["operations_of_network"] / GIGA:.0f} GFLOP.'
+        f'Outside the network {report["bytes_outside_network"] / GIGA:.1f} GB are moved per '
+        f'iteration; the network has {report["operations_of_network"] / GIGA:.0f} GFLOP.'
     )
     if not report['skip_model']:
         stages = report['training']

@@ -155,9 +155,8 @@ def unwrap_state_dict(content: Mapping) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not any(key.startswith(_HEAD) for key in state):
         found = list(state)[:5] if isinstance(state, Mapping) else type(state).__name__
         raise ValueError(
-            'Not a checkpoint of the official InvPT code: expected keys that begin '
-            f'with "{_HEAD}", at '
-            f'the top or below "state_dict" or "model", found {found}.'
+            'Not a checkpoint of the official InvPT code: expected keys that begin with '
+            f'"{_HEAD}", at the top or below "state_dict" or "model", found {found}.'
         )
     return state
 
@@ -181,9 +180,8 @@ def convert_official_invpt(
     theirs = official_tasks(official)
     if theirs != tuple(tasks):
         raise ValueError(
-            f'The checkpoint is for the tasks {list(theirs)}, the config for '
-            f'{list(tasks)}. Name the same '
-            'tasks in the same order in model.tasks.'
+            f'The checkpoint is for the tasks {list(theirs)}, the config for {list(tasks)}. Name '
+            'the same tasks in the same order in model.tasks.'
         )
     names = {key: translate_invpt_key(key, theirs) for key in official if not is_dead(key)}
     converted = {ours: official[key] for key, ours in names.items() if ours in expected}

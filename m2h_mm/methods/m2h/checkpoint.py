@@ -195,9 +195,8 @@ def unwrap_state_dict(content: Mapping) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not any(key.startswith('mlt_head.') for key in state):
         found = list(state)[:5] if isinstance(state, Mapping) else type(state).__name__
         raise ValueError(
-            'Not a checkpoint of the official M2H code: expected keys that begin with '
-            '"mlt_head.", at the '
-            f'top or below "state_dict" or "model", found {found}.'
+            'Not a checkpoint of the official M2H code: expected keys that begin with "mlt_head.", '
+            f'at the top or below "state_dict" or "model", found {found}.'
         )
     return state
 
@@ -238,11 +237,9 @@ def fit_official_m2h(official: Mapping[str, Tensor], expected: Mapping[str, Tens
     ]
     if shapes or not converted:
         raise ValueError(
-            f'The checkpoint does not fit the config: {len(shapes)} tensors of '
-            'another shape '
-            f'({"; ".join(shapes[:4]) or "and none of a known name"}). Check '
-            'separable (M2H-small), '
-            'channels, the number of classes and the backbone.'
+            f'The checkpoint does not fit the config: {len(shapes)} tensors of another shape '
+            f'({"; ".join(shapes[:4]) or "and none of a known name"}). Check separable '
+            '(M2H-small), channels, the number of classes and the backbone.'
         )
     return Conversion(
         converted,

@@ -38,13 +38,13 @@ class M2HDecoder(nn.Module):
             and ``tasks``. Default: ``dict(type='WMCA')``.
         merger: config of a module ``(fused, attended, features, tasks) -> {task: (N, C, H, W)}``,
             or None. It is given ``channels``, ``source_channels`` and ``task_names``. Default:
-                None.
+            None.
         separable: depthwise separable convolutions in the fusion. Default: False.
         shared_fusion: one fusion for all tasks, and a 3x3 convolution for each behind it, instead
             of a fusion for each. Default: False.
         upsample_last: whether the fusion doubles the resolution once more behind the pyramid's
             finest level, as the official code does. Without, the maps have a quarter of the pixels.
-                Default: True.
+            Default: True.
 
     Shapes: L maps ``(N, C, h_i, w_i)``, the coarsest ``(N, C, h, w)``, to ``{task: (N, C, 2^L h,
     2^L w)}``, at a stride of 28 / 16 pixels behind a token reassembly; without ``upsample_last``

@@ -140,7 +140,7 @@ class M2HDepthHead(ContextHead):
             convolution's bias. None leaves the bias at PyTorch's default, as the official code
             does; ``'relu'`` then starts around d = 0, where half of it, or for an unlucky seed all
             of it, is closed and has no gradient. Give it whenever you train ``'relu'`` from
-                scratch. Default: None.
+            scratch. Default: None.
 
     Shapes: ``(N, C, H, W)`` to metres ``(N, 1, 4 H, 4 W)``, 2 to the number of blocks.
 
@@ -167,8 +167,7 @@ class M2HDepthHead(ContextHead):
         if parametrization not in known:
             raise ValueError(
                 'model.heads.depth.parametrization (M2HDepthHead): expected one of '
-                f'{tuple(known)}, got '
-                f'{parametrization!r}.'
+                f'{tuple(known)}, got {parametrization!r}.'
             )
         self.parametrization = parametrization
         self.min_depth, self.max_depth = min_depth, max_depth
@@ -176,10 +175,8 @@ class M2HDepthHead(ContextHead):
             lowest, highest = known[parametrization]
             if not lowest < init_depth < highest:
                 raise ValueError(
-                    'model.heads.depth.init_depth (M2HDepthHead): expected between '
-                    f'{lowest} and '
-                    f'{highest} m, which {parametrization!r} can reach, got '
-                    f'{init_depth}.'
+                    f'model.heads.depth.init_depth (M2HDepthHead): expected between {lowest} and '
+                    f'{highest} m, which {parametrization!r} can reach, got {init_depth}.'
                 )
             nn.init.constant_(self.final.bias, self._from_metres(init_depth))
 
@@ -266,9 +263,8 @@ def _check_hidden(
 ) -> tuple[int, ...]:
     if not hidden_channels:
         raise ValueError(
-            f'hidden_channels ({type(head).__name__}): expected the channels of at '
-            'least one upsampling '
-            'block, got none.'
+            f'hidden_channels ({type(head).__name__}): expected the channels of at least one '
+            'upsampling block, got none.'
         )
     return in_channels, *hidden_channels
 
@@ -276,7 +272,6 @@ def _check_hidden(
 def _require_channels(head: nn.Module, out_channels: int, expected: int) -> None:
     if out_channels != expected:
         raise ValueError(
-            f'out_channels ({type(head).__name__}): expected {expected}, got '
-            f'{out_channels}. Leave it out '
-            'of the head, or use a head that suits the task.'
+            f'out_channels ({type(head).__name__}): expected {expected}, got {out_channels}. Leave '
+            'it out of the head, or use a head that suits the task.'
         )

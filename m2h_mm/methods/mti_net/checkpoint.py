@@ -126,11 +126,9 @@ def unwrap_state_dict(content: Mapping) -> dict[str, Tensor]:
     if not isinstance(state, Mapping) or not any(map(_DISTILLATION.match, state)):
         found = list(state)[:5] if isinstance(state, Mapping) else type(state).__name__
         raise ValueError(
-            'Not a checkpoint of the official MTI-Net or PAD-Net code: expected keys '
-            'that begin with '
-            '"distillation_scale_" or "multi_modal_distillation.", at the top or '
-            'below "state_dict" or '
-            f'"model", found {found}.'
+            'Not a checkpoint of the official MTI-Net or PAD-Net code: expected keys that begin '
+            'with "distillation_scale_" or "multi_modal_distillation.", at the top or below '
+            f'"state_dict" or "model", found {found}.'
         )
     return state
 
@@ -153,9 +151,8 @@ def convert_official_mti_net(
     theirs, main = official_tasks(official)
     if set(theirs) != set(tasks):
         raise ValueError(
-            f'The checkpoint is for the tasks {list(theirs)}, the config for '
-            f'{list(tasks)}. Name the same '
-            'tasks in model.tasks.'
+            f'The checkpoint is for the tasks {list(theirs)}, the config for {list(tasks)}. Name '
+            'the same tasks in model.tasks.'
         )
     names = {
         key: translate_mti_net_key(key, main) for key in official if not _DISTILLATION.match(key)
@@ -240,11 +237,9 @@ def _reorder(name: str, tensor: Tensor, theirs: Sequence[str], tasks: Sequence[s
             channels = tensor.shape[dim] // len(tasks)
             if channels % len(tasks):
                 raise ValueError(
-                    f'The checkpoint was made for the tasks {list(theirs)} in this '
-                    'order, and the groups '
-                    f'of {len(tasks)} channels that its mask compares do not divide '
-                    f'the {channels} '
-                    'channels of a task. Name the tasks of model.tasks in the same '
+                    f'The checkpoint was made for the tasks {list(theirs)} in this order, and the '
+                    f'groups of {len(tasks)} channels that its mask compares do not divide the '
+                    f'{channels} channels of a task. Name the tasks of model.tasks in the same '
                     'order.'
                 )
             order = [theirs.index(task) for task in tasks]

@@ -82,7 +82,7 @@ class DINOv2(TransformerBackbone):
     Raises:
         ValueError: an argument out of range; an image whose sides are no multiples of 14; a
             checkpoint of another architecture. FileNotFoundError, ConnectionError: the checkpoint
-                cannot be had.
+            cannot be had.
     """
 
     def __init__(

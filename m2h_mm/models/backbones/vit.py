@@ -77,7 +77,7 @@ class ViT(TransformerBackbone):
     Raises:
         ValueError: an argument out of range; an image whose sides are no multiples of 16; a
             checkpoint of another architecture. FileNotFoundError, ConnectionError: the checkpoint
-                cannot be had.
+            cannot be had.
     """
 
     def __init__(

@@ -1,3 +1,8 @@
+"""Exchanges between tasks: ``{task: (N, C, H, W)}`` to the same.
+
+May import m2h_mm.models.layers, structures and registry.
+"""
+
 from .cross_stitch import CrossStitch
 from .cross_task_mixer import CrossTaskMixer
 from .distillation import MultiModalDistillation

@@ -111,8 +111,7 @@ class WMCA(nn.Module):
         ):
             if shift >= size * step:
                 raise ValueError(
-                    'model.decoder.interaction.shift_size (WMCA): expected less than '
-                    'window_size * '
+                    'model.decoder.interaction.shift_size (WMCA): expected less than window_size * '
                     f'dilation = {size * step}, got {shift}.'
                 )
         self.mask_padding = mask_padding
@@ -248,8 +247,7 @@ def _per_layer(
     values = (value,) * num_layers if isinstance(value, int) else tuple(value)
     if len(values) != num_layers or min(values, default=minimum) < minimum:
         raise ValueError(
-            f'model.decoder.interaction.{name} (WMCA): expected an integer of at '
-            f'least {minimum}, or one '
-            f'per layer ({num_layers}), got {value}.'
+            f'model.decoder.interaction.{name} (WMCA): expected an integer of at least {minimum}, '
+            f'or one per layer ({num_layers}), got {value}.'
         )
     return values

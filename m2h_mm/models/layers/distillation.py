@@ -37,8 +37,7 @@ class MultiModalDistillationUnit(nn.Module):
         self.targets = self.tasks if targets is None else tuple(targets)
         if not self.targets or not set(self.targets) <= set(self.tasks):
             raise ValueError(
-                'MultiModalDistillationUnit.targets: expected at least one of the '
-                'tasks '
+                'MultiModalDistillationUnit.targets: expected at least one of the tasks '
                 f'{list(self.tasks)} and no other, got {list(self.targets)}.'
             )
         self.partners = {
@@ -86,8 +85,7 @@ def choose_main_tasks(tasks: Sequence[str], main_tasks: Sequence[str] | None) ->
     chosen = list(tasks if main_tasks is None else main_tasks)
     if not chosen or not set(chosen) <= set(tasks):
         raise ValueError(
-            'model.decoder.main_tasks: expected at least one of model.tasks '
-            f'{list(tasks)} and no other, '
-            f'got {chosen}. Leave main_tasks out to have all tasks be main tasks.'
+            f'model.decoder.main_tasks: expected at least one of model.tasks {list(tasks)} and no '
+            f'other, got {chosen}. Leave main_tasks out to have all tasks be main tasks.'
         )
     return tuple(task for task in tasks if task in chosen)

@@ -64,24 +64,19 @@ class TokenReassembly(nn.Module):
         if not len(in_channels) == len(in_strides) == len(mid_channels) == 4:
             raise ValueError(
                 'model.neck (TokenReassembly): expected four levels, got '
-                f'in_channels={tuple(in_channels)}, '
-                f'in_strides={tuple(in_strides)}, mid_channels={tuple(mid_channels)}. Let the '
-                'backbone yield four '
-                'blocks.'
+                f'in_channels={tuple(in_channels)}, in_strides={tuple(in_strides)}, '
+                f'mid_channels={tuple(mid_channels)}. Let the backbone yield four blocks.'
             )
         if len(set(in_strides)) > 1:
             raise ValueError(
                 'model.neck (TokenReassembly): expected maps of one stride, got '
-                f'{tuple(in_strides)}. A '
-                'backbone that yields a pyramid needs no token reassembly: remove the '
-                'neck.'
+                f'{tuple(in_strides)}. A backbone that yields a pyramid needs no token reassembly: '
+                'remove the neck.'
             )
         if min(mid_channels) < 1:
             raise ValueError(
-                'model.neck.mid_channels (TokenReassembly): expected positive '
-                'numbers, got '
-                f'{tuple(mid_channels)} for in_channels={tuple(in_channels)}. State '
-                'mid_channels.'
+                'model.neck.mid_channels (TokenReassembly): expected positive numbers, got '
+                f'{tuple(mid_channels)} for in_channels={tuple(in_channels)}. State mid_channels.'
             )
         if readout not in READOUTS:
             raise ValueError(
