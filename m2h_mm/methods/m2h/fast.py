@@ -43,9 +43,9 @@ class FastUpsampleBlock(UpsampleBlock):
     def forward(self, x: Tensor) -> Tensor:
         if not self.commutes():
             return super().forward(x)
-        shortcut, y = self.shortcut(x), self.body(x)
         if self.separable:
-            return upsample2(self.gated_sum(shortcut, y))
+            return upsample2(self.gated_sum(x))
+        shortcut, y = self.shortcut(x), self.body(x)
         return torch.addcmul(upsample2(shortcut), self.expand(y), self.gate_of(y))
 
     def forward_projected(self, x: Tensor, final: nn.Conv2d) -> Tensor:
@@ -53,9 +53,9 @@ class FastUpsampleBlock(UpsampleBlock):
 
         Only for a block that :meth:`commutes`.
         """
-        shortcut, y = self.shortcut(x), self.body(x)
         if self.separable:
-            return upsample2(final(self.gated_sum(shortcut, y)))
+            return upsample2(final(self.gated_sum(x)))
+        shortcut, y = self.shortcut(x), self.body(x)
         # Gate and 1x1 convolution go into the weights of the transposed one, of each image its own.
         weight, bias = self.expand.weight, self.expand.bias
         gated = final.weight.flatten(1) * self.gate_of(y).flatten(1)[:, None]  # (N, K, D)
@@ -70,10 +70,13 @@ class FastUpsampleBlock(UpsampleBlock):
             return is_pointwise(self.shortcut) and is_pointwise(self.expand)
         return is_pointwise(self.shortcut) and _expands_each_pixel(self.expand)
 
-    def gated_sum(self, shortcut: Tensor, y: Tensor) -> Tensor:
-        """M2H-small's block before its upsampling, ``(N, D, H, W)``."""
-        y = self.expand(y)
-        return torch.addcmul(shortcut, y, self.gate(mean_after_upsampling(y)))
+    def gated_sum(self, x: Tensor) -> Tensor:
+        """M2H-small's block before its upsampling, ``(N, D, H, W)``.
+
+        The maps that are added are local, so that their memory is free for the upsampled one.
+        """
+        y = self.expand(self.body(x))
+        return torch.addcmul(self.shortcut(x), y, self.gate(mean_after_upsampling(y)))
 
     def gate_of(self, y: Tensor) -> Tensor:
         """M2H's gate ``(N, D, 1, 1)`` of the map ``y`` that is to be expanded."""
