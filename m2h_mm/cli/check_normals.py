@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2h_mm.cli.command import dataset_name, make_parser, run_command
+from m2h_mm.cli.command import make_parser, run_command
+from m2h_mm.engine.config_files import dataset_names
 
 if TYPE_CHECKING:
     from mmengine.dataset import BaseDataset
@@ -31,11 +32,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('root', type=Path, help='folder of the data set, in the layout of NYUD-MT')
     parser.add_argument(
         '--dataset',
-        type=dataset_name,
+        choices=dataset_names(),
         default='nyud',
-        metavar='NAME',
-        help='how it is read, which also gives the cameras that are not in cameras.json: a config '
-        'in configs/_base_/datasets (%(default)s)',
+        help='how it is read, which also gives the cameras that are not in cameras.json '
+        '(%(default)s)',
     )
     parser.add_argument('--split', default='train', help='list of frames (%(default)s)')
     parser.add_argument(

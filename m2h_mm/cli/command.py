@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2h_mm.cli.errors import plain_errors
+from m2h_mm.engine.config_files import dataset_names
 
 if TYPE_CHECKING:
     from m2h_mm.tasks import Task
@@ -115,28 +116,13 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def dataset_name(text: str) -> str:
-    """The value of ``--dataset``: the name of a config in ``configs/_base_/datasets``.
-
-    Raises:
-        argparse.ArgumentTypeError: there is none of that name.
-    """
-    from m2h_mm.engine.config import dataset_names
-
-    names = dataset_names()
-    if text not in names:
-        raise argparse.ArgumentTypeError(f'expected one of {", ".join(names)}, got {text!r}')
-    return text
-
-
 def add_labelled_data(parser: argparse.ArgumentParser, what: str = 'the data set') -> None:
     """``--dataset NAME`` or ``--config CONFIG``, one of which says how labels are read."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         '--dataset',
-        type=dataset_name,
-        metavar='NAME',
-        help=f'{what}, by the name of its config in configs/_base_/datasets, such as nyud',
+        choices=dataset_names(),
+        help=f'{what}, by the name of its config in configs/_base_/datasets',
     )
     source.add_argument('--config', help=f'take {what} from this config: test_dataloader.dataset')
 

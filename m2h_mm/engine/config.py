@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from .ablations import ablation_names, apply_ablation, apply_ablations, find_ablation
-from .config_files import BASE_DATASETS, CONFIGS, find_config
+from .config_files import BASE_DATASETS, CONFIGS, dataset_names, find_config
 from .config_override import override
 from .shared_preprocessing import share_preprocessing
 from .shared_tasks import share_tasks
@@ -69,11 +69,6 @@ def load_config(
     share_tasks(cfg)
     share_preprocessing(cfg)
     return restrict_tasks(cfg, tasks) if tasks else cfg
-
-
-def dataset_names() -> list[str]:
-    """What ``--dataset`` may be: the names of the files in ``configs/_base_/datasets``."""
-    return sorted(path.stem for path in BASE_DATASETS.glob('*.py'))
 
 
 def load_dataset_config(name: str, options: Mapping | None = None) -> Config:

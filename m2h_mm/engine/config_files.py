@@ -42,3 +42,8 @@ def find_config(name: str | Path) -> Path:
     raise FileNotFoundError(
         f'There is no config {name}, neither as a path nor by that name in {CONFIGS}.'
     )
+
+
+def dataset_names() -> list[str]:
+    """What ``--dataset`` may be: the names of the files in ``configs/_base_/datasets``."""
+    return sorted(path.stem for path in BASE_DATASETS.glob('*.py'))
