@@ -19,6 +19,7 @@ from m2h_mm.inference.export import (
     load,
 )
 from m2h_mm.inference.inferencer import M2HInferencer
+from m2h_mm.inference.loading import load_model
 from m2h_mm.models.backbones.position_embedding import interpolate_position_embedding
 from m2h_mm.models.interactions import WMCA
 
@@ -149,6 +150,17 @@ def test_a_dynamic_module_takes_images_as_they_are(inferencer):
         outputs = inferencer.model(inputs, mode='tensor')
     expected = torch.nn.functional.interpolate(outputs['depth'], (42, 70), mode='bilinear')
     torch.testing.assert_close(seen[1], expected.clamp(1e-3, 10), atol=1e-5, rtol=0)
+
+
+def test_a_dynamic_file_takes_any_number_of_images_of_any_size(tiny, tmp_path):
+    pytest.importorskip('onnxscript')
+    pytest.importorskip('onnxruntime')
+    deployed = DeployedModel(load_model(tiny[1])[0], ['depth'], dynamic=True).eval()
+    export(deployed, tmp_path / 'model.onnx', 'onnx')
+    run = load(tmp_path / 'model.onnx', 'onnx')
+    for number, size in ((1, (84, 112)), (3, (98, 154))):
+        found = differences(run, deployed, example(size, number), deployed.names)
+        assert found['depth'] < 1e-5 * RANGES['depth']
 
 
 def test_differences_are_found():

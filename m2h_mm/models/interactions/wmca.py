@@ -147,10 +147,11 @@ class WMCA(nn.Module):
     def attend(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         """The layers, one after the other, each on windows of its own."""
         first = maps[self.tasks[0]]
+        num = first.shape[0]  # not len(first), which an export would make a constant
         x = stack_tasks(maps, self.tasks)
         for layer, grid in zip(self.layers, self.grids(*first.shape[2:]), strict=True):
-            mask = self.mask(grid, len(first), first.device)
-            x = grid.merge(layer(grid.cut(x), mask), len(first))
+            mask = self.mask(grid, num, first.device)
+            x = grid.merge(layer(grid.cut(x), mask), num)
         return unstack_tasks(x, self.tasks, first)
 
     def grids(self, height: int, width: int) -> list[WindowGrid]:

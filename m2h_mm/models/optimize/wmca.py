@@ -37,7 +37,8 @@ class FastWMCA(WMCA):
 
     def attend(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         first = maps[self.tasks[0]]
-        num, device = len(first), first.device
+        # Not len(first), which an export would make a constant.
+        num, device = first.shape[0], first.device
         x = stack_tasks(maps, self.tasks)
         current = valid = mask = None
         for layer, grid in zip(self.layers, self.grids(*first.shape[2:]), strict=True):
