@@ -55,7 +55,7 @@ setup(
     cmdclass={'build_py': BuildWithConfigs},
     entry_points={'console_scripts': ['m2h-mm = m2h_mm.cli.main:main']},
     python_requires='>=3.10',
-    install_requires=['torch>=2.4', *requirements('runtime')],
+    install_requires=['torch>=2.6', *requirements('runtime')],
     extras_require={
         # Two families of distributions provide the import names mmengine, mmcv and mmseg: install
         # one of them.

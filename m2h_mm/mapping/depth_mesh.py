@@ -1,4 +1,8 @@
-"""The surface of triangles that a depth map describes, and its GLB file for browsers."""
+"""The surface of triangles that a depth map describes, and its GLB file for browsers.
+
+The writer is ours on purpose: trimesh writes colours as lit 8-bit values and takes sRGB for linear
+light, which shows a photo's colours wrongly.
+"""
 
 from __future__ import annotations
 

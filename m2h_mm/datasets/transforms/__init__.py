@@ -1,3 +1,8 @@
+"""Transforms of the data pipeline, which treat image, labels and camera alike.
+
+May import what m2h_mm.datasets may.
+"""
+
 from .colour import PhotometricDistortion
 from .framing import Pad, RandomCrop
 from .loading import LoadMultiTaskImage, LoadMultiTaskLabels

@@ -1,3 +1,8 @@
+"""Hooks of trainings and tests, one file each.
+
+May import what m2h_mm.engine may.
+"""
+
 from .activation_checkpointing_hook import ActivationCheckpointingHook
 from .bad_samples_hook import BadSamplesHook
 from .broadcast_norm_statistics_hook import BroadcastNormStatisticsHook

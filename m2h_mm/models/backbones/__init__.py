@@ -1,3 +1,8 @@
+"""Backbones: an image to feature maps.
+
+May import what m2h_mm.models may.
+"""
+
 from .dinov2 import DINOv2
 from .transformer_backbone import TransformerBackbone
 from .units import backbone_units

@@ -1,3 +1,8 @@
+"""Losses of single tasks and between tasks.
+
+May import what m2h_mm.models may.
+"""
+
 from .balanced_bce import BalancedBCELoss, balanced_bce_loss
 from .balanced_cross_entropy import BalancedCrossEntropyLoss, balanced_cross_entropy_loss
 from .berhu import BerHuLoss, berhu_loss

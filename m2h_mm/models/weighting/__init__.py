@@ -1,3 +1,8 @@
+"""Weightings: the balance of the tasks' losses.
+
+May import what m2h_mm.models may.
+"""
+
 from .base import Weighting
 from .dynamic_weight_average import DynamicWeightAverage
 from .fixed import FixedWeighting

@@ -1,3 +1,5 @@
+"""Depth, in metres along the optical axis: task, metric and view."""
+
 from .task import Depth
 
 __all__ = ['Depth']

@@ -1,3 +1,5 @@
+"""Parts of persons: task, metric and view."""
+
 from .task import HumanParts
 
 __all__ = ['HumanParts']

@@ -1,3 +1,5 @@
+"""Surface normals: task, metric and view."""
+
 from .task import Normals
 
 __all__ = ['Normals']

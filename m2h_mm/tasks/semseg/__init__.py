@@ -1,3 +1,5 @@
+"""Semantic segmentation: task, class ids, metric and view."""
+
 from .class_ids import ClassIds, class_table
 from .task import Semseg
 
