@@ -45,8 +45,10 @@ class FastUpsampleBlock(UpsampleBlock):
             return super().forward(x)
         if self.separable:
             return upsample2(self.gated_sum(x))
-        shortcut, y = self.shortcut(x), self.body(x)
-        return torch.addcmul(upsample2(shortcut), self.expand(y), self.gate_of(y))
+        y = self.body(x)
+        gate = self.gate_of(y)
+        y = self.expand(y)
+        return torch.addcmul(upsample2(self.shortcut(x)), y, gate)
 
     def forward_projected(self, x: Tensor, final: nn.Conv2d) -> Tensor:
         """``final(self(x))`` for a 1x1 convolution to K channels: ``(N, K, 2 H, 2 W)``.
