@@ -37,6 +37,6 @@ def test_missing_data_names_the_converter(tmp_path):
     with pytest.raises(
         FileNotFoundError,
         match=r'(?s)No data for '
-        r'HypersimDataset.*dataset_converters/hypersim\.py',
+        r'HypersimDataset.*m2h-mm convert-data hypersim',
     ):
         HypersimDataset(tmp_path)
