@@ -30,6 +30,16 @@ from .hooks import BroadcastNormStatisticsHook
 from .shared_preprocessing import share_preprocessing
 from .shared_tasks import share_tasks
 
+# Those that mmengine adds to every training, unless they are None.
+HOOKS_OF_MMENGINE = (
+    'runtime_info',
+    'timer',
+    'sampler_seed',
+    'logger',
+    'param_scheduler',
+    'checkpoint',
+)
+
 # By launcher, the environment variable that numbers the processes of a machine.
 LOCAL_RANKS = {
     'pytorch': 'LOCAL_RANK',
@@ -53,6 +63,7 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
         ValueError: see :func:`join_processes`.
     """
     cfg = share_preprocessing(share_tasks(deepcopy(cfg)))
+    leave_out_hooks(cfg)
     join_processes(cfg.get('launcher', 'none'), **cfg.get('env_cfg', {}).get('dist_cfg', {}))
     if not is_distributed():
         return RUNNERS.build(cfg)
@@ -65,6 +76,16 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
     runner = RUNNERS.build(cfg)
     runner.register_hook(BroadcastNormStatisticsHook())
     return runner
+
+
+def leave_out_hooks(cfg: Config) -> None:
+    """Take out of ``default_hooks`` what is None there: a child config leaves out a hook in this way.
+
+    mmengine understands None for its own hooks only, which it would add otherwise.
+    """
+    for name, hook in list((cfg.get('default_hooks') or {}).items()):
+        if hook is None and name not in HOOKS_OF_MMENGINE:
+            cfg.default_hooks.pop(name)
 
 
 def join_processes(

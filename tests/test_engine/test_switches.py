@@ -12,7 +12,7 @@ from mmengine.config import Config
 from torch import nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from m2h_mm.engine import refuse_replaced_switches
+from m2h_mm.engine import build_runner, refuse_replaced_switches
 from m2h_mm.engine.checkpoints import load_weights, read_checkpoint
 from m2h_mm.engine.config import load_config, restrict_tasks
 from m2h_mm.models.optimize import REWRITES, optimize
@@ -310,3 +310,11 @@ def test_switches_of_mmengine_that_do_harm_are_refused(key, value, way_out):
     with pytest.raises(ValueError, match=f'^{key}: .*{re.escape(way_out)}'):
         refuse_replaced_switches(Config({key: value}))
     refuse_replaced_switches(Config({key: None}))
+
+
+def test_a_hook_is_left_out_by_none(tmp_path):
+    left_out = {'default_hooks.guard': None, 'default_hooks.timer': None}
+    cfg = load_config('m2h_tiny_rooms', left_out, str(tmp_path))
+    hooks = {type(hook).__name__ for hook in build_runner(cfg).hooks}
+    assert {'CheckpointHook', 'RuntimeInfoHook'} <= hooks
+    assert not {'NonFiniteGuardHook', 'IterTimerHook'} & hooks
