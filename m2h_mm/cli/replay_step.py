@@ -40,12 +40,16 @@ def replay_step(args: argparse.Namespace) -> int:
     from m2h_mm.engine.checkpoints import read_checkpoint
     from m2h_mm.engine.config import load_config
     from m2h_mm.engine.snapshot import replay
+    from m2h_mm.models.optimize import optimize
     from m2h_mm.registry import MODELS
 
     cfg = load_config(args.config, args.cfg_options)
     snapshot = read_checkpoint(Path(args.snapshot))
     cfg.model.backbone.init_cfg = None  # the snapshot has all weights
     model = MODELS.build(cfg.model).to(get_device())
+    hook = (cfg.get('default_hooks') or {}).get('optimize')
+    if hook and hook.get('enabled', True):  # as the training did
+        optimize(model, training=True)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     found = replay(model, snapshot, lambda: wrapper.optim_context(model))
     print_replay(snapshot, found)

@@ -79,7 +79,7 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
 
 
 def leave_out_hooks(cfg: Config) -> None:
-    """Take out of ``default_hooks`` what is None there: a child config leaves out a hook in this way.
+    """Take out of ``default_hooks`` what is None there: so a child config leaves out a hook.
 
     mmengine understands None for its own hooks only, which it would add otherwise.
     """

@@ -44,7 +44,9 @@ def describe_batch(batch: Mapping[str, Any]) -> dict[str, list]:
         dict(
             metainfo={key: _plain(value) for key, value in sample.metainfo_items()},
             fields={
-                key: value.data for key, value in sample.items() if isinstance(value, PixelData)
+                key: dict(value.items())  # the map, and of a label the mask too
+                for key, value in sample.items()
+                if isinstance(value, PixelData)
             },
         )
         for sample in batch['data_samples']
@@ -57,8 +59,8 @@ def rebuild_batch(stored: Mapping[str, list]) -> dict[str, list]:
     samples = []
     for entry in stored['data_samples']:
         sample = MultiTaskDataSample(metainfo=entry['metainfo'])
-        for name, data in entry['fields'].items():
-            sample.set_field(PixelData(data=data), name)
+        for name, maps in entry['fields'].items():
+            sample.set_field(PixelData(**maps), name)
         samples.append(sample)
     return dict(inputs=list(stored['inputs']), data_samples=samples)
 
@@ -114,27 +116,62 @@ def replay(
     """
     if not {'steps', 'losses', 'state_dict'} <= snapshot.keys():
         raise ValueError(
-            'Expected a snapshot of a training step, got a file with '
-            f'{sorted(snapshot)[:5]}. Those of '
-            'NonFiniteGuardHook are named nonfinite_iter_<n>.pt.'
+            f'Expected a snapshot of a training step, got a file with {sorted(snapshot)[:5]}. '
+            'Those of NonFiniteGuardHook are named nonfinite_iter_<n>.pt.'
         )
     try:
         model.load_state_dict(snapshot['state_dict'])
     except RuntimeError as error:
         raise ValueError(
-            f"The snapshot does not fit the config's model: {error}. Use the config "
-            'that the training '
-            'wrote into its work dir.'
+            f"The snapshot does not fit the config's model: {error}. Use the config that the "
+            'training wrote into its work dir.'
         ) from error
     model.train().zero_grad()
     found = Replay([], [], None, [])
+    for step in snapshot['steps']:
+        total, logged = model.parse_losses(_take_again(model, step, context))
+        (total / len(snapshot['steps'])).backward()
+        found.losses.append({key: float(value.detach()) for key, value in logged.items()})
+    found.parameters = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None and not torch.isfinite(parameter.grad).all()
+    ]
+    found.module = _first_bad_module(model, snapshot['steps'], context)
+    for step in snapshot['steps']:
+        batch = rebuild_batch(step['batch'])
+        found.frames.append(
+            [_bad_alone(model, batch, index, context) for index in range(len(batch['inputs']))]
+        )
+    return found
 
-    def look_at(name: str) -> Any:
+
+def _take_again(
+    model: BaseModel, step: Mapping[str, Any], context: Callable[[], AbstractContextManager]
+) -> dict[str, Tensor]:
+    """The losses of one iteration, with its random numbers and the weighting of that time."""
+    restore_random_state(step['random_state'])
+    model.weighting.load_state_dict(step['weighting'], strict=False)
+    return _losses(model, rebuild_batch(step['batch']), context)
+
+
+@torch.no_grad()
+def _first_bad_module(
+    model: BaseModel,
+    steps: Sequence[Mapping[str, Any]],
+    context: Callable[[], AbstractContextManager],
+) -> str | None:
+    """The first module, in the order of the forward pass, with an output that is not finite.
+
+    A forward pass of its own: a module that is looked at computes in its plain form, which rounds
+    differently.
+    """
+    bad: list[str] = []
+
+    def look_at(name: str) -> Callable:
         def look(module: nn.Module, inputs: Any, output: Any) -> None:
-            if found.module is None and not all(
-                torch.isfinite(part).all() for part in _tensors(output)
-            ):
-                found.module = name
+            if not bad and not all(torch.isfinite(part).all() for part in _tensors(output)):
+                bad.append(name)
 
         return look
 
@@ -143,25 +180,11 @@ def replay(
         for name, module in model.named_modules()
         if name
     ]
-    for step in snapshot['steps']:
-        restore_random_state(step['random_state'])
-        model.weighting.load_state_dict(step['weighting'], strict=False)
-        total, logged = model.parse_losses(_losses(model, rebuild_batch(step['batch']), context))
-        (total / len(snapshot['steps'])).backward()
-        found.losses.append({key: float(value.detach()) for key, value in logged.items()})
+    for step in steps:
+        _take_again(model, step, context)
     for hook in hooks:
         hook.remove()
-    found.parameters = [
-        name
-        for name, parameter in model.named_parameters()
-        if parameter.grad is not None and not torch.isfinite(parameter.grad).all()
-    ]
-    for step in snapshot['steps']:
-        batch = rebuild_batch(step['batch'])
-        found.frames.append(
-            [_bad_alone(model, batch, index, context) for index in range(len(batch['inputs']))]
-        )
-    return found
+    return bad[0] if bad else None
 
 
 def _losses(

@@ -22,7 +22,8 @@ TOY = str(stages.CONFIGS.parent / 'tests' / 'data' / 'toy_m2h.py')
 CROPS = """
 _base_ = {toy!r}
 train_dataloader = dict(batch_size=2, dataset=dict(pipeline=[
-    dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'), dict(type='RandomCrop', size=(28, 42)),
+    dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels'),
+    dict(type='RandomCrop', size=(28, 42)),
     dict(type='Pad', size=(28, 42)), dict(type='PackMultiTaskInputs')]))
 """
 SKIPPED = {FORWARD, BACKWARD}

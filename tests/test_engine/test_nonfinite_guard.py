@@ -13,6 +13,7 @@ from torch import nn
 
 from m2h_mm.engine.checkpoints import read_checkpoint
 from m2h_mm.engine.snapshot import replay
+from m2h_mm.models.optimize import optimize
 from m2h_mm.registry import MODELS, OPTIM_WRAPPERS
 
 LAST = {
@@ -216,7 +217,7 @@ def test_the_step_can_be_taken_again(guarded):
     snapshot = read_checkpoint(path)
     assert snapshot['optimizer']['state'] and snapshot['iteration'] == 3
     torch.manual_seed(99)
-    model = MODELS.build(runner.cfg.model)
+    model = optimize(MODELS.build(runner.cfg.model), training=True)
     model.losses['depth'][0].at = {1}
     found = replay(model, snapshot, lambda: runner.optim_wrapper.optim_context(model))
     assert found.losses == snapshot['losses']

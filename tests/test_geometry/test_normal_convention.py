@@ -34,7 +34,7 @@ def pairs(nyud_sample):
     """Stored normals and those of the depth, of the real frame."""
     return paired_normals(
         np.load(nyud_sample / 'depth' / '000433.npy'),
-        Normals().read(nyud_sample / 'normals' / '000433.png'),
+        Normals().read(nyud_sample / 'normals' / '000433.png').value,
         KINECT,
     )
 

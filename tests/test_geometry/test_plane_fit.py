@@ -151,7 +151,7 @@ def test_the_real_frame(nyud_sample):
     pixels.
     """
     depth = np.load(nyud_sample / 'depth' / '000433.npy')
-    stored = Normals().read(nyud_sample / 'normals' / '000433.png')
+    stored = Normals().read(nyud_sample / 'normals' / '000433.png').value
     normals = normals_from_planes(depth, KINECT)
     both = normals.any(axis=2) & stored.any(axis=2)
     assert np.median(degrees(normals, stored)[both]) < 4

@@ -15,6 +15,7 @@ from m2h_mm.datasets import RoomsDataset
 from m2h_mm.registry import DATASETS
 from m2h_mm.rooms import cache, ensure_rooms, render_frame, rooms_folder
 from m2h_mm.tasks import build_tasks
+from m2h_mm.tasks.semseg.class_ids import ClassIds
 
 SIZE = (30, 40)
 REPOSITORY = Path(__file__).parents[2]
@@ -55,14 +56,16 @@ def rooms(tmp_path_factory):
 
 def test_files_decode_to_the_frame(rooms):
     tasks = build_tasks(TASK_NAMES)
+    tasks['semseg'] = tasks['semseg'].with_class_ids(ClassIds(first=1))
     cameras = json.loads((rooms / 'cameras.json').read_text())
     for index in (1, cache.VAL_START):
         name = cache.frame_id(index)
         frame = render_frame(2, index, *SIZE)
         read = {
-            task.name: task.read(rooms / task.folder / f'{name}.png') for task in tasks.values()
+            task.name: task.read(rooms / task.folder / f'{name}.png').value
+            for task in tasks.values()
         }
-        np.testing.assert_array_equal(read['semseg'], frame.semseg)
+        np.testing.assert_array_equal(read['semseg'] + 1, frame.semseg)
         np.testing.assert_array_equal(read['edge'], frame.edge)
         np.testing.assert_allclose(read['depth'], frame.depth, atol=5.1e-4)
         np.testing.assert_allclose(read['normals'], frame.normals, atol=0.01)
