@@ -64,7 +64,7 @@ class MultiTaskCityscapesDataset(MultiTaskDataset):
         'Make it from the official download with m2h-mm convert-data cityscapes, see '
         'docs/datasets.md, or set '
         'data_root to where it is.\n'
-        'To start without any download: configs/m2h/m2h_tiny_rooms.py'
+        'To start without any download: m2h-mm train m2h_tiny_rooms'
     )
 
     def __init__(

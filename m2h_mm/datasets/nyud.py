@@ -112,7 +112,7 @@ class NYUDDataset(MultiTaskDataset):
         'make one from nyu_depth_v2_labeled.mat with m2h-mm convert-data nyud, or set '
         'data_root to where one '
         'is.\n'
-        'To start without any download: configs/m2h/m2h_tiny_rooms.py'
+        'To start without any download: m2h-mm train m2h_tiny_rooms'
     )
 
     def __init__(

@@ -285,7 +285,7 @@ def test_no_data(tmp_path):
         'gt_sets/train.txt',
         'NYUD-MT',
         'data_root',
-        'configs/m2h/m2h_tiny_rooms.py',
+        'm2h-mm train m2h_tiny_rooms',
     ):
         assert part in text
 

@@ -106,7 +106,7 @@ def test_flags_of_train(toy_config, run, tmp_path):
         (
             "train_dataloader['dataset'] = dict(_delete_=True, type='NYUDDataset', "
             "data_root='nowhere')",
-            'No data for NYUDDataset.*nowhere/images.*gt_sets/train.txt.*m2h_tiny_rooms.py',
+            'No data for NYUDDataset.*nowhere/images.*gt_sets/train.txt.*m2h_tiny_rooms',
         ),
         (
             "model['backbone']['init_cfg'] = dict(_delete_=True, type='Pretrained', "
