@@ -10,7 +10,8 @@ from mmengine.registry import init_default_scope
 
 from .ablations import ablation_names, apply_ablation, apply_ablations, find_ablation
 from .config_files import BASE_DATASETS, CONFIGS, dataset_names, find_config
-from .config_override import override
+from .config_override import check_options, override
+from .config_variables import read_config
 from .shared_preprocessing import share_preprocessing
 from .shared_tasks import share_tasks
 from .task_restriction import restrict_tasks
@@ -56,16 +57,19 @@ def load_config(
 
     Raises:
         FileNotFoundError: there is no such config or ablation.
-        ValueError: an ablation that does not fit, or a task that the config does not have; what
+        ValueError: a key that nothing reads, in the file or in ``options``; an ablation that does
+            not fit, or a task that the config does not have; what
             :func:`~m2h_mm.engine.shared_tasks.share_tasks` raises.
     """
     path = find_config(path)
-    cfg = apply_ablations(Config.fromfile(path), ablations or ())
+    cfg = read_config(path)
+    init_default_scope(cfg.get('default_scope', 'm2h_mm'))
+    cfg = apply_ablations(cfg, ablations or ())
+    check_options(options or {}, cfg)
     cfg.merge_from_dict(dict(options or {}))
     if work_dir or cfg.get('work_dir') is None:
         names = [path.stem, *(Path(name).stem for name in ablations or ()), *(tasks or ())]
         cfg.work_dir = work_dir or str(Path('work_dirs') / '_'.join(names))
-    init_default_scope(cfg.get('default_scope', 'm2h_mm'))
     share_tasks(cfg)
     share_preprocessing(cfg)
     return restrict_tasks(cfg, tasks) if tasks else cfg

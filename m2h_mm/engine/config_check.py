@@ -31,6 +31,7 @@ TOP_LEVEL = {
 }
 # Where a class of which registry stands; the first pattern that fits counts.
 PLACES: tuple[tuple[str, Registry], ...] = (
+    ('model_wrapper_cfg', registry.MODEL_WRAPPERS),
     ('tasks.*', registry.TASKS),
     ('*.tasks.*', registry.TASKS),
     ('model*init_cfg*', WEIGHT_INITIALIZERS),
@@ -71,6 +72,8 @@ EXTRA: tuple[tuple[str, set[str]], ...] = (
         },
     ),
 )
+# Those of EXTRA that are dicts without a type.
+UNTYPED = ('env_cfg', 'auto_scale_lr', 'randomness', '*_dataloader')
 
 
 def runner_keys() -> set[str]:
@@ -154,19 +157,14 @@ def _check_new_key(
 def check_config(cfg: Config) -> None:
     """Build and look up whatever can be without data, weights or memory.
 
-    The model is built on the meta device; of everything else with a ``type`` the class is looked up
-    and the arguments are compared with its signature; then transforms and evaluators are built.
+    :func:`check_arguments`; then the model is built on the meta device, and transforms and
+    evaluators are built.
 
     Raises:
         ValueError: with the key, and what was expected; also whatever the classes themselves
             refuse.
     """
-    init_default_scope(cfg.get('default_scope', registry.SCOPE))
-    for path, part in _typed(cfg._cfg_dict, ''):
-        _check_arguments(path, part)
-    for name, args in (cfg.get('tasks') or {}).items():
-        if registry.TASKS.get(args.get('type', name)):  # else the model says what is known
-            _check_arguments(f'tasks.{name}', {'type': name, **args})
+    check_arguments(cfg)
     with torch.device('meta'):
         registry.MODELS.build(cfg.model)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -175,6 +173,40 @@ def check_config(cfg: Config) -> None:
     for key in ('val_evaluator', 'test_evaluator'):
         if isinstance(cfg.get(key), Mapping) and 'metrics' in cfg[key]:
             registry.EVALUATOR.build(cfg[key])
+
+
+def check_arguments(cfg: Config) -> None:
+    """Compare the config of every part with the signature of its class; nothing is built.
+
+    The parts of a model check themselves when the model is built. What is no dict, such as a hook
+    that was built already, is left alone.
+
+    Raises:
+        ValueError: with the key, and what was expected.
+    """
+    init_default_scope(cfg.get('default_scope', registry.SCOPE))
+    settings = cfg._cfg_dict
+    for path, part in _typed(settings, ''):
+        _check_arguments(path, part)
+    preprocessor = (cfg.get('model') or {}).get('data_preprocessor')
+    if isinstance(preprocessor, Mapping) and 'type' in preprocessor:
+        _check_arguments('model.data_preprocessor', preprocessor)
+    for name, args in (cfg.get('tasks') or {}).items():
+        if registry.TASKS.get(args.get('type', name)):  # else the model says what is known
+            _check_arguments(f'tasks.{name}', {'type': name, **args})
+    for pattern, names in EXTRA:
+        # The dicts without a type at the top of a config.
+        for key in settings:
+            part = settings[key]
+            if pattern in UNTYPED and fnmatch(key, pattern) and isinstance(part, Mapping):
+                _refuse_unknown(key, key, part, names)
+    hooks = cfg.get('default_hooks') or {}
+    for name, hook in hooks.items():
+        if isinstance(hook, Mapping) and 'type' not in hook:
+            raise ValueError(
+                f"default_hooks.{name}: expected a dict with a 'type', got {dict(hook)}."
+                + _did_you_mean(name, set(hooks) - {name})
+            )
 
 
 def _typed(value: Any, path: str) -> Iterator[tuple[str, Mapping]]:
@@ -195,10 +227,15 @@ def _typed(value: Any, path: str) -> Iterator[tuple[str, Mapping]]:
 
 def _check_arguments(path: str, part: Mapping) -> None:
     known, closed = _arguments(part['type'], path)
+    if closed:
+        _refuse_unknown(path, part['type'], part, known)
+
+
+def _refuse_unknown(path: str, owner: Any, part: Mapping, known: set[str]) -> None:
     unknown = [key for key in part if key not in known | {'type', '_scope_'}]
-    if closed and unknown:
+    if unknown:
         raise ValueError(
-            f'{path}.{unknown[0]}: {part["type"]} has no argument {unknown[0]!r}; it takes '
+            f'{path}.{unknown[0]}: {owner} has no argument {unknown[0]!r}; it takes '
             f'{sorted(known)}.{_did_you_mean(unknown[0], known)}'
         )
 
@@ -247,7 +284,8 @@ def class_arguments(cls: Any) -> tuple[set[str], bool]:
             parameters = list(inspect.signature(parent.__init__).parameters.values())[1:]
             names |= _named(parameters)
             closed = not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-            if closed:
+            # An optimizer that wraps another one takes that one's arguments.
+            if closed or issubclass(cls, torch.optim.Optimizer):
                 break
     return names, closed
 

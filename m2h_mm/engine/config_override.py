@@ -36,6 +36,19 @@ def override(cfg: Config, overrides: Mapping) -> Config:
     return Config(_without_marks(merged), filename=cfg.filename)
 
 
+def check_options(options: Mapping, cfg: Config) -> None:
+    """Refuse ``--cfg-options`` that would change nothing, see
+    :func:`~m2h_mm.engine.config_check.check_overrides`.
+
+    Raises:
+        ValueError: a key that does not exist, or a variable of the config file.
+    """
+    try:
+        check_overrides(_nest(options), cfg._cfg_dict)
+    except ValueError as error:
+        raise ValueError(f'--cfg-options {error}') from error
+
+
 def _nest(overrides: Mapping) -> dict:
     """Dotted keys at the top as nested dicts."""
     nested: dict = {}

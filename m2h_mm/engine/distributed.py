@@ -26,6 +26,7 @@ from torch import nn
 
 from m2h_mm.registry import MODEL_WRAPPERS, RUNNERS
 
+from .config_check import check_arguments
 from .hooks import BroadcastNormStatisticsHook
 from .shared_preprocessing import share_preprocessing
 from .shared_tasks import share_tasks
@@ -60,10 +61,13 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
         cfg: not changed. Its ``runner_type`` may name another runner than mmengine's ``Runner``.
 
     Raises:
-        ValueError: see :func:`join_processes`.
+        ValueError: a part of the config with an unknown type or argument; see also
+            :func:`join_processes`.
     """
     cfg = share_preprocessing(share_tasks(deepcopy(cfg)))
     leave_out_hooks(cfg)
+    # Here, and not where mmengine builds each part: some it would build after hours of training.
+    check_arguments(cfg)
     join_processes(cfg.get('launcher', 'none'), **cfg.get('env_cfg', {}).get('dist_cfg', {}))
     if not is_distributed():
         return RUNNERS.build(cfg)

@@ -14,6 +14,7 @@ from m2h_mm.engine.ablations import ablation_names, apply_ablation
 from m2h_mm.engine.config import override, restrict_tasks, share_preprocessing, share_tasks
 from m2h_mm.engine.config_check import check_config, runner_keys
 from m2h_mm.engine.config_files import CONFIGS, SWEEPS, find_config
+from m2h_mm.engine.config_variables import read_config
 from m2h_mm.experiments.schedule import shorten_schedule
 from m2h_mm.experiments.sweep_spec import SINGLE_TASK, check_spec
 from m2h_mm.tasks import Task, build_tasks
@@ -187,10 +188,10 @@ def _in_variant(path: Path, name: str, build: Any, *args: Any) -> Config:
 
 def _build_variant(spec: Mapping, content: dict | list | str, path: Path) -> Config:
     if isinstance(content, str) and content not in ablation_names():
-        cfg = Config.fromfile(_find(content, path))
+        cfg = read_config(_find(content, path))
     else:
         changes = content if isinstance(content, (list, tuple)) else [content]
-        cfg = _change(Config.fromfile(_find(spec['base'], path)), changes, path)
+        cfg = _change(read_config(_find(spec['base'], path)), changes, path)
     if spec.get('max_iters') is not None:
         shorten_schedule(cfg, spec['max_iters'])
     cfg = override(cfg, spec.get('options', {}))

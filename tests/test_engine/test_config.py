@@ -25,9 +25,9 @@ TINY = CONFIGS / 'm2h' / 'm2h_tiny_rooms.py'
 # ---- files
 def test_config_is_read_with_its_work_dir_and_options(tmp_path):
     path = tmp_path / 'mine.py'
-    path.write_text('lr = 1\n')
-    cfg = load_config(path, {'lr': 2})
-    assert cfg.lr == 2 and cfg.work_dir == 'work_dirs/mine'
+    path.write_text('launcher = None\n')
+    cfg = load_config(path, {'launcher': 'none'})
+    assert cfg.launcher == 'none' and cfg.work_dir == 'work_dirs/mine'
     assert load_config(str(path), {}, 'elsewhere').work_dir == 'elsewhere'
     with pytest.raises(FileNotFoundError, match='There is no config'):
         load_config(tmp_path / 'other.py')
@@ -75,9 +75,9 @@ def test_the_command_line_says_where_the_labels_are(tmp_path):
     )
     kept = read_dataset_config(None, str(path), {}).test_dataloader.dataset
     assert (kept.data_root, kept.split, kept.test_mode) == ('a', 'val', True)
-    options = {'test_dataloader.dataset.ratio': 2}
+    options = {'test_dataloader.dataset.pipeline': [2]}
     changed = read_dataset_config(None, str(path), options, 'b', 'train').test_dataloader.dataset
-    assert (changed.data_root, changed.split, changed.ratio) == ('b', 'train', 2)
+    assert (changed.data_root, changed.split, changed.pipeline) == ('b', 'train', [2])
     assert read_dataset_config('nyud', None, {}, 'b').test_dataloader.dataset.data_root == 'b'
     path.write_text('model = dict()\n')
     with pytest.raises(ValueError, match='mine.py: expected test_dataloader.dataset.*has .*model'):
@@ -194,7 +194,10 @@ def test_a_data_set_may_not_have_classes_that_the_model_has_not():
 
 
 def test_a_misspelt_task_is_found_by_the_check():
-    cfg = load_config(TINY, {'tasks.depth.max_deph': 3})
+    with pytest.raises(ValueError, match="tasks.depth.max_deph.*Did you mean 'max_depth'"):
+        load_config(TINY, {'tasks.depth.max_deph': 3})
+    cfg = load_config(TINY)
+    cfg.tasks.depth.max_deph = cfg.model.tasks.depth.max_deph = 3
     with pytest.raises(ValueError, match="tasks.depth.max_deph.*Did you mean 'max_depth'"):
         check_config(cfg)
     with pytest.raises(ValueError, match="unknown task 'dpeth'.*Did you mean 'depth'"):

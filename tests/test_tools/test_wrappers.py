@@ -39,7 +39,7 @@ def test_a_script_is_a_command(script, monkeypatch, capsys):
 def test_a_script_runs_from_any_folder(program, tmp_path):
     environment = {**os.environ, 'PYTHONPATH': str(REPOSITORY)}
     done = subprocess.run(
-        [sys.executable, *program, 'm2h_tiny_rooms', '--cfg-options', 'max_iters=7'],
+        [sys.executable, *program, 'm2h_tiny_rooms', '--cfg-options', 'train_cfg.max_iters=7'],
         cwd=tmp_path,
         env=environment,
         capture_output=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -71,12 +72,19 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     Raises:
         OSError: a checkpoint could not be written. The one before is there.
-        ValueError: resuming from a damaged file, or from a work dir that holds damaged files only.
+        ValueError: an argument that does not exist; a ``save_best`` that no metric yields; resuming
+            from a damaged file, or from a work dir that holds damaged files only.
         RuntimeError: :func:`m2h_mm.engine.install` was not called.
     """
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        # mmengine keeps what it does not know for Runner.save_checkpoint, which would refuse it at
+        # the first checkpoint, after hours.
+        unknown = sorted(set(self.args) - set(inspect.signature(Runner.save_checkpoint).parameters))
+        if unknown:
+            known = sorted(set(inspect.signature(MMEngineCheckpointHook).parameters) - {'kwargs'})
+            raise ValueError(f'CheckpointHook has no argument(s) {unknown}; it takes {known}.')
         self._outdated: list[str] = []
         # The last checkpoint's iteration, and whether it knows of a validation there.
         self._saved: tuple[int, bool] | None = None
@@ -185,6 +193,13 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._outdated.clear()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        wanted = [name for name in self.key_indicators or () if name != 'auto']
+        unknown = [name for name in wanted if metrics and name not in metrics]
+        if unknown:
+            raise ValueError(
+                f'default_hooks.checkpoint.save_best: expected metrics of {sorted(metrics)}, got '
+                f'{unknown}. The last checkpoint is there: correct it and go on with --resume.'
+            )
         super()._save_best_checkpoint(runner, metrics)
         if is_main_process():
             self._remove(self._outdated)

@@ -1,0 +1,107 @@
+"""Mistakes in a config that would have no effect, or show after hours."""
+
+import pytest
+
+from m2h_mm.engine import build_runner
+from m2h_mm.engine.config import CONFIGS, load_config
+from m2h_mm.engine.config_check import check_arguments
+from m2h_mm.engine.hooks import CheckpointHook
+from m2h_mm.registry import DATASETS
+
+TINY = CONFIGS / 'm2h' / 'm2h_tiny_rooms.py'
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(text, name='mine.py', base=TINY):
+        path = tmp_path / name
+        path.write_text(f"_base_ = '{base}'\n{text}\n")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ('text', 'meant'),
+    [('train_cgf = dict(max_iters=3)', 'train_cfg'), ('optim_wraper = dict()', 'optim_wrapper')],
+)
+def test_a_misspelt_key_at_the_top_is_refused(text, meant, written):
+    with pytest.raises(ValueError, match=f"mine.py: {text.split()[0]}: .*Did you mean '{meant}'"):
+        load_config(written(text))
+
+
+def test_a_variable_of_the_base_cannot_be_changed_from_outside(written):
+    with pytest.raises(ValueError, match=r'mine\.py: max_iters: .* no effect'):
+        load_config(written('max_iters = 3'))
+    with pytest.raises(ValueError, match=r'--cfg-options max_iters: .* no effect'):
+        load_config(TINY, {'max_iters': 3})
+
+
+def test_variables_that_are_used_are_fine(written):
+    cfg = load_config(written('max_iters = 3\ntrain_cfg = dict(max_iters=max_iters)'))
+    assert cfg.train_cfg.max_iters == 3
+    # A file may also change a variable for those that inherit from it.
+    written('max_iters = 5', name='middle.py')
+    text = 'train_cfg = dict(max_iters={{_base_.max_iters}})'
+    cfg = load_config(written(text, base='./middle.py'))
+    assert cfg.train_cfg.max_iters == 5
+    assert load_config(written('my_note = 1')).my_note == 1
+
+
+def test_a_misspelt_option_is_refused():
+    with pytest.raises(ValueError, match="--cfg-options train_cfg.max_itrs.*mean 'max_iters'"):
+        load_config(TINY, {'train_cfg.max_itrs': 3})
+
+
+@pytest.mark.parametrize(
+    ('place', 'key'),
+    [
+        ('model', 'freeze_backbon'),
+        ('model.data_preprocessor', 'sise'),
+        ('train_dataloader', 'batchsize'),
+        ('train_dataloader.dataset', 'num_trian'),
+        ('train_dataloader.sampler', 'shufle'),
+        ('val_evaluator', 'refrence'),
+        ('default_hooks.logger', 'intervall'),
+        ('default_hooks', 'chekpoint'),
+        ('optim_wrapper.optimizer', 'learning_rate'),
+        ('train_cfg', 'max_iter'),
+        ('randomness', 'sed'),
+        ('env_cfg', 'cudnn_bench'),
+        ('visualizer', 'vis_backend'),
+    ],
+)
+def test_a_training_does_not_start_with_an_argument_that_does_not_exist(place, key):
+    cfg = load_config(TINY)
+    part = cfg
+    for name in place.split('.'):
+        part = part[name]
+    part[key] = {}
+    with pytest.raises(ValueError, match=rf'^{place}.{key}: '):
+        build_runner(cfg)
+
+
+def test_the_arguments_of_an_optimizer_within_another_one_are_its_own():
+    cfg = load_config(TINY)
+    cfg.optim_wrapper.optimizer = dict(
+        type='ZeroRedundancyOptimizer', optimizer_type='AdamW', lr=1e-3
+    )
+    check_arguments(cfg)
+
+
+def test_the_check_builds_nothing():
+    """A class that cannot be built without its data, or on the meta device, passes."""
+    cfg = load_config(TINY)
+
+    @DATASETS.register_module(force=True)
+    class NeverBuilt:
+        def __init__(self, place):
+            raise AssertionError
+
+    cfg.train_dataloader.dataset = dict(type='NeverBuilt', place='here')
+    check_arguments(cfg)
+
+
+def test_a_misspelt_argument_of_the_checkpoint_hook_is_refused_when_it_is_built():
+    with pytest.raises(ValueError, match=r"no argument\(s\) \['intervall'\].*'interval'"):
+        CheckpointHook(intervall=3)
