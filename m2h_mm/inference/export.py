@@ -43,7 +43,10 @@ def export_metadata(
     outputs = {}
     for name in deployed.names:
         task = deployed.network.tasks[name]
-        outputs[name] = dict(meaning='output of the head' if deployed.raw else task.meaning)
+        outputs[name] = dict(
+            meaning='output of the head' if deployed.raw else task.meaning,
+            unit_vectors=task.unit_vectors and not deployed.raw,
+        )
         view = build_view(task)
         if view.palette is not None:
             outputs[name].update(

@@ -20,6 +20,9 @@ from m2h_mm.structures.checkpoint_file import read_checkpoint
 
 from .official import OFFICIAL_NORMALISATION, official_config
 
+SHARED = ('tasks', 'data_preprocessor')
+"""What a config says at its top and its model is given."""
+
 
 def load_model(
     checkpoint: str | Path,
@@ -44,18 +47,14 @@ def load_model(
         FileNotFoundError: no such config or checkpoint.
         ValueError: a checkpoint that is damaged, holds more than tensors and plain values, fits
             another model, does not say which model it is of, or names types that are not
-            registered.
+            registered; ``options`` of something else than the model.
     """
     content = read_checkpoint(checkpoint)
     try:
         official = unwrap_state_dict(content)
     except ValueError:
         official = None  # one of this project
-    # Tasks are declared at the top of a config, and have been given to its model by then.
-    options = {
-        f'model.{key}' if key.startswith('tasks.') else key: value
-        for key, value in (options or {}).items()
-    }
+    options = _of_model(options or {})
     description = _describe(checkpoint, content, official, config, options)
     if config is None:  # else it has been done by the config's own
         init_default_scope(SCOPE)
@@ -71,6 +70,21 @@ def load_model(
             )
         model.load_state_dict(conversion.state_dict, strict=False)
     return model.eval(), description
+
+
+def _of_model(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as keys of ``model``: what a config says of it at its top has been given to it."""
+    changed = {
+        f'model.{key}' if key.split('.')[0] in SHARED else key: value
+        for key, value in options.items()
+    }
+    unknown = [key for key in changed if key.split('.')[0] != 'model']
+    if unknown:
+        raise ValueError(
+            f'options: expected keys below model, {" or ".join(SHARED)}, which a model is built '
+            f'from, got {unknown}.'
+        )
+    return changed
 
 
 def _describe(

@@ -41,6 +41,8 @@ class Task(ABC):
         metric: name of its headline measure; ``higher_is_better`` says in which direction.
         error_unit: unit of :meth:`error`.
         meaning: what the numbers of a prediction are, in words.
+        unit_vectors: whether a prediction is a vector of length 1, so that a mean of two has to be
+            brought to that length again.
         prediction_suffix: file type in which a prediction is written unless asked otherwise.
         classes_of_dataset: its classes are those that the data set names in its metainfo.
 
@@ -54,6 +56,7 @@ class Task(ABC):
     higher_is_better: bool = False
     error_unit: str = ''
     meaning: str = ''
+    unit_vectors: bool = False
     prediction_suffix: str = '.npy'
     classes_of_dataset: bool = False
     _name: str | None = None

@@ -117,11 +117,14 @@ def test_what_does_not_fit_is_named(tiny, tmp_path):
 
 def test_values_can_be_overridden(tiny):
     config, checkpoint = tiny
-    options = {'model.data_preprocessor.size': (42, 56), 'tasks.depth.max_depth': 5.0}
-    for source in (None, config):
-        model, description = load_model(checkpoint, source, options)
-        assert model.pipeline.size == (42, 56) and model.tasks['depth'].max_depth == 5.0
-        assert description.classes['semseg'][0] == 'wall'
+    for size in ('model.data_preprocessor.size', 'data_preprocessor.size'):
+        options = {size: (42, 56), 'tasks.depth.max_depth': 5.0}
+        for source in (None, config):
+            model, description = load_model(checkpoint, source, options)
+            assert model.pipeline.size == (42, 56) and model.tasks['depth'].max_depth == 5.0
+            assert description.classes['semseg'][0] == 'wall'
+    with pytest.raises(ValueError, match=r"options: expected keys below model.*\['modle.neck'\]"):
+        load_model(checkpoint, options={'modle.neck': None})
 
 
 def test_nothing_in_a_checkpoint_is_run(tiny, tmp_path):

@@ -17,6 +17,7 @@ from PIL import Image
 
 from m2h_mm.inference.deployed_model import DeployedModel
 from m2h_mm.inference.export import example, export_metadata
+from m2h_mm.inference.images import read_image
 from m2h_mm.inference.inferencer import M2HInferencer
 from m2h_mm.inference.loading import load_model
 
@@ -95,6 +96,27 @@ def test_the_runner_shows_a_model_for_any_size_what_the_inferencer_does(tiny, sh
     assert (bottom - top, right - left) == framing.seen
     assert (left, top) == framing.padding[::2]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('mode', ['L', 'LA', 'P', 'RGBA', 'CMYK', 'I;16'])
+def test_the_runner_reads_any_image_as_the_inferencer_does(mode, tmp_path):
+    pytest.importorskip('onnxruntime')
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 4), dtype=np.uint8)
+    image = Image.fromarray(pixels, 'RGBA')
+    if mode == 'I;16':
+        image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 200)
+    path = tmp_path / ('image.tif' if mode == 'CMYK' else 'image.png')
+    (image if mode in ('RGBA', 'I;16') else image.convert(mode)).save(path)
+    np.testing.assert_array_equal(np.asarray(load_runner().read_image(path)), read_image(path))
+
+
+def test_the_runner_brings_only_unit_vectors_to_the_length_of_one():
+    pytest.importorskip('onnxruntime')
+    colours = np.full((3, 4, 6), 0.2, np.float32)
+    enlarge = load_runner().enlarge
+    np.testing.assert_allclose(enlarge(colours, (12, 8)), 0.2, rtol=1e-6)
+    lengths = np.linalg.norm(enlarge(colours, (12, 8), unit_vectors=True), axis=2)
+    np.testing.assert_allclose(lengths, 1, rtol=1e-6)
 
 
 def test_a_file_that_differs_takes_nobodys_place(export, tmp_path, monkeypatch):

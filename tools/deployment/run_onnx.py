@@ -1,5 +1,4 @@
-"""An exported ``.onnx`` on images, with ONNX Runtime alone: ``python run_onnx.py MODEL IMAGE [IMAGE
-...]``.
+"""Run an exported ``.onnx`` on images with ONNX Runtime alone: ``run_onnx.py MODEL IMAGE ...``.
 
 This file needs onnxruntime, NumPy and Pillow, and nothing of m2h_mm: copy it to where the model is
 to run. An image is resized as the model was evaluated, see "resize" in the model's description. It
@@ -38,16 +37,27 @@ def read_metadata(session: onnxruntime.InferenceSession) -> dict:
     stored = session.get_modelmeta().custom_metadata_map.get('m2h_mm')
     if stored is None:
         raise ValueError(
-            'the model holds no description of its outputs; expected a file written '
-            'by '
+            'the model holds no description of its outputs; expected a file written by '
             'tools/deployment/export.py.'
         )
     metadata = json.loads(stored)
-    if 'resize' not in metadata:
+    outputs = metadata['outputs'].values()
+    if 'resize' not in metadata or any('unit_vectors' not in output for output in outputs):
         raise ValueError('the model was exported by an earlier version of m2h_mm; export it again.')
     if metadata['raw']:
         raise ValueError("the model yields the heads' raw outputs; export it without --raw.")
     return metadata
+
+
+def read_image(path: Path) -> Image.Image:
+    """An image as the model was evaluated on it: upright RGB of 8 bits, transparent parts white."""
+    image = ImageOps.exif_transpose(Image.open(path))
+    if image.mode.startswith('I'):  # 16 bits, which Pillow would cut off at 255
+        return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8)).convert('RGB')
+    if image.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in image.info:
+        layer = image.convert('RGBA')
+        image = Image.alpha_composite(Image.new('RGBA', layer.size, 'white'), layer)
+    return image.convert('RGB')
 
 
 def wanted_size(size: tuple[int, int], metadata: dict) -> tuple[int, int]:
@@ -94,9 +104,9 @@ def prepare(image: Image.Image, metadata: dict) -> tuple[np.ndarray, tuple[int, 
     return padded, box
 
 
-def enlarge(output: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def enlarge(output: np.ndarray, size: tuple[int, int], unit_vectors: bool = False) -> np.ndarray:
     """``(C, H, W)`` to ``(H', W')`` or ``(H', W', C)`` at ``size`` (width, height): class ids keep
-    their values.
+    their values, unit vectors their length.
     """
     if output.shape[:0:-1] != size:
         ids = np.issubdtype(output.dtype, np.integer)
@@ -107,19 +117,23 @@ def enlarge(output: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         output = np.stack(
             [np.asarray(channel.resize(size, filter)) for channel in channels]
         ).astype(output.dtype)
-        if len(output) == 3:  # of two unit vectors the mean is shorter
+        if unit_vectors:  # of two unit vectors the mean is shorter
             output = output / np.linalg.norm(output, axis=0).clip(1e-6)
     return output[0] if len(output) == 1 else output.transpose(1, 2, 0)
 
 
 def draw(prediction: np.ndarray, description: dict) -> Image.Image:
-    """A picture: classes in their colours, vectors as RGB, numbers from white (least) to black
-    (most).
+    """A picture: classes in their colours, vectors and three channels in 0..1 as RGB, numbers from
+    white (least) to black (most).
     """
     if 'palette' in description:
         return Image.fromarray(np.array(description['palette'], np.uint8)[prediction])
-    if prediction.ndim == 3:
+    if description['unit_vectors']:
         return Image.fromarray(np.uint8((prediction + 1) / 2 * 255))
+    if prediction.ndim == 3 and prediction.shape[2] == 3:
+        return Image.fromarray(np.uint8(prediction.clip(0, 1) * 255))
+    if prediction.ndim == 3:  # of other channels, their mean
+        prediction = prediction.mean(axis=2)
     return Image.fromarray(
         np.uint8(255 * (prediction.max() - prediction) / max(np.ptp(prediction), 1e-6))
     )
@@ -132,7 +146,7 @@ def main() -> int:
     failed = 0
     for path in [Path(name) for name in args.images]:
         try:
-            image = ImageOps.exif_transpose(Image.open(path)).convert('RGB')
+            image = read_image(path)
         except (OSError, Image.DecompressionBombError) as error:
             print(f'{path}: {error}', file=sys.stderr)
             failed += 1
@@ -152,7 +166,9 @@ def main() -> int:
         for (name, description), output in zip(metadata['outputs'].items(), outputs, strict=True):
             folder = Path(args.out_dir) / name
             folder.mkdir(parents=True, exist_ok=True)
-            prediction = enlarge(output[0][:, top:bottom, left:right], image.size)
+            prediction = enlarge(
+                output[0][:, top:bottom, left:right], image.size, description['unit_vectors']
+            )
             np.save(folder / f'{path.stem}.npy', prediction)
             draw(prediction, description).save(folder / f'{path.stem}.png')
         print(f'{path}: {batch.shape[2]}x{batch.shape[3]}, {1000 * elapsed:.0f} ms')

@@ -31,6 +31,7 @@ class Normals(Task):
     label_channels = 3
     metric = 'mean'
     error_unit = 'degrees'
+    unit_vectors = True
     meaning = 'unit vector, x right, y up, z toward the camera'
 
     def read(self, path: str | Path) -> Label:
