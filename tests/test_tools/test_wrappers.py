@@ -45,5 +45,5 @@ def test_a_script_runs_from_any_folder(program, tmp_path):
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0 and 'max_iters = 7' in done.stdout, done.stderr
+    assert done.returncode == 0 and 'max_iters=7' in done.stdout, done.stderr
     assert not list(Path(tmp_path).iterdir())
