@@ -72,6 +72,19 @@ EXTRA: tuple[tuple[str, set[str]], ...] = (
         },
     ),
 )
+# Arguments of mmengine's DefaultOptimWrapperConstructor, which takes any.
+PARAMWISE = {
+    'custom_keys',
+    'lr_mult',
+    'decay_mult',
+    'bias_lr_mult',
+    'bias_decay_mult',
+    'norm_decay_mult',
+    'flat_decay_mult',
+    'dwconv_decay_mult',
+    'dcn_offset_lr_mult',
+    'bypass_duplicate',
+}
 # Those of EXTRA that are dicts without a type.
 UNTYPED = ('env_cfg', 'auto_scale_lr', 'randomness', '*_dataloader')
 
@@ -200,6 +213,10 @@ def check_arguments(cfg: Config) -> None:
             part = settings[key]
             if pattern in UNTYPED and fnmatch(key, pattern) and isinstance(part, Mapping):
                 _refuse_unknown(key, key, part, names)
+    wrapper = cfg.get('optim_wrapper')
+    if isinstance(wrapper, Mapping) and 'constructor' not in wrapper:
+        key = 'optim_wrapper.paramwise_cfg'
+        _refuse_unknown(key, key, wrapper.get('paramwise_cfg') or {}, PARAMWISE)
     hooks = cfg.get('default_hooks') or {}
     for name, hook in hooks.items():
         if isinstance(hook, Mapping) and 'type' not in hook:

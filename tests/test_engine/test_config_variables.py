@@ -65,6 +65,7 @@ def test_a_misspelt_option_is_refused():
         ('default_hooks.logger', 'intervall'),
         ('default_hooks', 'chekpoint'),
         ('optim_wrapper.optimizer', 'learning_rate'),
+        ('optim_wrapper.paramwise_cfg', 'custom_key'),
         ('train_cfg', 'max_iter'),
         ('randomness', 'sed'),
         ('env_cfg', 'cudnn_bench'),
@@ -73,6 +74,7 @@ def test_a_misspelt_option_is_refused():
 )
 def test_a_training_does_not_start_with_an_argument_that_does_not_exist(place, key):
     cfg = load_config(TINY)
+    cfg.optim_wrapper.paramwise_cfg = dict(custom_keys=dict(backbone=dict(lr_mult=0.1)))
     part = cfg
     for name in place.split('.'):
         part = part[name]
