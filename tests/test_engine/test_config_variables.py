@@ -107,3 +107,10 @@ def test_the_check_builds_nothing():
 def test_a_misspelt_argument_of_the_checkpoint_hook_is_refused_when_it_is_built():
     with pytest.raises(ValueError, match=r"no argument\(s\) \['intervall'\].*'interval'"):
         CheckpointHook(intervall=3)
+
+
+def test_save_best_names_a_metric_that_there_is():
+    hook = CheckpointHook(save_best='depth/rmsee', rule='less')
+    with pytest.raises(ValueError, match=r"save_best: .*'depth/rmse'.*got \['depth/rmsee'\]"):
+        hook._save_best_checkpoint(None, {'depth/rmse': 1.0})
+    CheckpointHook(save_best=None)._save_best_checkpoint(None, {'depth/rmse': 1.0})

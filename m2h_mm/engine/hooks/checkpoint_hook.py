@@ -193,7 +193,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._outdated.clear()
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
-        wanted = [name for name in self.key_indicators or () if name != 'auto']
+        names = self.key_indicators if self.save_best else ()
+        wanted = [name for name in names if name != 'auto']
         unknown = [name for name in wanted if metrics and name not in metrics]
         if unknown:
             raise ValueError(
