@@ -1,81 +1,19 @@
-"""The transforms move image, labels and camera together."""
+"""Zoom, resize, flip and crop move image, labels and camera together."""
 
 import numpy as np
 import pytest
-import torch
 from label_fields import label_of, plain
+from labelled_frames import CAMERA, FIELDS, SIZE, frame, plane_frame, plane_normal, rays
 
 from m2h_mm.datasets.transforms import (
     PackMultiTaskInputs,
-    Pad,
-    PhotometricDistortion,
     RandomCrop,
     RandomFlip,
     RandomZoom,
     Resize,
 )
-from m2h_mm.models.data_preprocessor import MultiTaskDataPreprocessor
-from m2h_mm.models.labels import stack_labels
 from m2h_mm.registry import TRANSFORMS
-from m2h_mm.structures import Label
 from m2h_mm.tasks import build_tasks
-
-FIELDS = ('gt_semseg', 'gt_depth', 'gt_normals', 'gt_edge')
-CAMERA = np.array([[60.0, 0, 37.3], [0, 62.0, 21.8], [0, 0, 1]])
-SIZE = (48, 64)
-
-
-def frame(seed=0, size=SIZE, lacking=()):
-    """A frame of noise with no label in every fifth row."""
-    rng = np.random.default_rng(seed)
-    normals = rng.normal(size=(*size, 3)).astype(np.float32)
-    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
-    labels = dict(
-        gt_semseg=rng.integers(0, 40, size).astype(np.uint8),
-        gt_normals=normals,
-        gt_depth=rng.uniform(0.5, 9, size).astype(np.float32),
-        gt_edge=(rng.random(size) < 0.2).astype(np.uint8),
-    )
-    valid = np.ones(size, bool)
-    valid[::5] = False
-    for field, value in labels.items():
-        value[::5] = 0
-        labels[field] = Label(value, valid.copy())
-    return dict(
-        img=rng.integers(0, 256, (*size, 3)).astype(np.uint8),
-        img_path='a.png',
-        frame_id='a',
-        ori_shape=size,
-        img_shape=size,
-        cam2img=CAMERA.copy(),
-        tasks=build_tasks(('semseg', 'depth', 'normals', 'edge')),
-        rng=np.random.default_rng(seed),
-        **{key: value for key, value in labels.items() if key not in lacking},
-    )
-
-
-def plane_frame(size=SIZE, normal=(0.5, -0.3, -0.8), distance=3.0):
-    """A slanted plane n.X = -distance, seen by a camera x right, y down, z forward."""
-    normal = np.array(normal) / np.linalg.norm(normal)
-    depth = -distance / (rays(CAMERA, size) @ normal)
-    results = frame(size=size)
-    normals = np.broadcast_to(normal * (1, -1, -1), (*size, 3))
-    results['gt_depth'] = label_of(depth.astype(np.float32))
-    results['gt_normals'] = label_of(normals.astype(np.float32))
-    return results
-
-
-def rays(camera, size):
-    rows, columns = np.mgrid[: size[0], : size[1]]
-    return np.stack([columns, rows, np.ones(size)], axis=-1) @ np.linalg.inv(camera).T
-
-
-def plane_normal(depth, camera):
-    """Unit normal, x right, y up, toward the camera, of the plane through the valid points."""
-    points = (rays(camera, depth.shape) * depth[..., None])[depth > 0].astype(np.float64)
-    normal = np.linalg.svd(points - points.mean(0), full_matrices=False)[2][2]
-    return normal * -np.sign(normal @ points.mean(0)) * (1, -1, -1)
-
 
 GEOMETRIC = {
     'zoom in': RandomZoom((1.7, 1.7)),
@@ -296,134 +234,6 @@ def test_crop_reaches_every_corner():
 def test_crop_of_a_smaller_frame_is_the_frame():
     results = RandomCrop((100, 20))(frame())
     assert results['img_shape'] == (48, 20) and results['cam2img'][1, 2] == CAMERA[1, 2]
-
-
-# ---- pad
-def test_pad_notes_the_size_and_moves_nothing():
-    before, after = frame(), Pad((57, 70))(frame())
-    np.testing.assert_array_equal(after['img'], before['img'])
-    for field in FIELDS:
-        np.testing.assert_array_equal(after[field].value, before[field].value)
-    assert after['img_shape'] == SIZE
-    assert PackMultiTaskInputs()(after)['data_samples'].pad_to == (57, 70)
-
-
-def test_padding_is_zero_after_normalisation_and_valid_nowhere():
-    packed = PackMultiTaskInputs()(Pad((57, 70))(frame()))
-    inputs, sample = packed['inputs'], packed['data_samples']
-    data = MultiTaskDataPreprocessor(size_divisor=1)(
-        dict(inputs=[inputs], data_samples=[sample]), training=True
-    )
-    inside = np.zeros((57, 70), bool)
-    inside[4:52, 3:67] = True  # the odd row goes to the bottom
-    assert data['inputs'].shape == (1, 3, 57, 70)
-    assert not data['inputs'][0][:, ~torch.from_numpy(inside)].any()
-    for task in build_tasks(('semseg', 'depth', 'normals', 'edge')).values():
-        label = stack_labels(task, data['data_samples'], (57, 70), torch.device('cpu'))
-        assert not label.valid[0, 0][~torch.from_numpy(inside)].any()
-        packed_field = sample.get(task.gt_field)
-        assert label.value[0, :, 4:52, 3:67].equal(packed_field.data)
-        assert label.valid[0, :, 4:52, 3:67].equal(packed_field.valid)
-
-
-def test_pad_refuses_larger_frames():
-    with pytest.raises(
-        ValueError, match=r'Pad\.size \(40, 70\).*a\.png.*\(48, 64\).*crop or resize'
-    ):
-        Pad((40, 70))(frame())
-
-
-# ---- colour
-def test_distortion_touches_colours_only():
-    before, after = plain(frame()), plain(PhotometricDistortion(prob=1.0)(frame()))
-    assert after['img'].dtype == np.uint8 and not np.array_equal(after['img'], before['img'])
-    for field in FIELDS:
-        np.testing.assert_array_equal(after[field], before[field])
-    np.testing.assert_array_equal(PhotometricDistortion(prob=0.0)(frame())['img'], before['img'])
-    np.testing.assert_array_equal(PhotometricDistortion(prob=1.0)(frame())['img'], after['img'])
-
-
-def test_brightness_and_contrast():
-    grey = np.full((8, 8, 3), 100, np.uint8)
-    still = dict(saturation=(1, 1), hue=0, prob=1.0)
-    bright = [
-        int(PhotometricDistortion(32, (1, 1), **still)(frame(seed) | {'img': grey})['img'][0, 0, 0])
-        for seed in range(50)
-    ]
-    assert 68 <= min(bright) < 75 and 125 < max(bright) <= 132
-    contrast = [
-        int(
-            PhotometricDistortion(0, (0.5, 1.5), **still)(frame(seed) | {'img': grey})['img'][
-                0, 0, 0
-            ]
-        )
-        for seed in range(50)
-    ]
-    assert 50 <= min(contrast) < 60 and 140 < max(contrast) <= 150
-
-
-def test_saturation_and_hue():
-    red = np.zeros((8, 8, 3), np.uint8)
-    red[..., 0] = 200
-    pale = PhotometricDistortion(0, (1, 1), (0.5, 0.5), 0, prob=1.0)(frame() | {'img': red})['img'][
-        0, 0
-    ]
-    assert pale[0] == 200 and 98 <= pale[1] <= 102 and pale[1] == pale[2]
-    turned = [
-        PhotometricDistortion(0, (1, 1), (1, 1), 18, prob=1.0)(frame(seed) | {'img': red})['img'][
-            0, 0
-        ]
-        for seed in range(50)
-    ]
-    assert all(
-        colour[0] == 200 and min(colour) == 0 for colour in turned
-    )  # red stays the strongest, up to 36 degrees
-    green, blue = max(colour[1] for colour in turned), max(colour[2] for colour in turned)
-    assert 90 < green <= 121 and 90 < blue <= 121
-
-
-def test_distortion_wants_bytes():
-    with pytest.raises(ValueError, match='expected an 8-bit image, got float32'):
-        PhotometricDistortion()(frame() | dict(img=np.zeros((4, 4, 3), np.float32)))
-
-
-# ---- pack and the whole recipe
-def test_packed_frame():
-    packed = PackMultiTaskInputs()(RandomFlip(1.0)(frame()))
-    sample = packed['data_samples']
-    assert packed['inputs'].shape == (3, 48, 64) and packed['inputs'].is_contiguous()
-    np.testing.assert_array_equal(packed['inputs'].permute(1, 2, 0), frame()['img'][:, ::-1])
-    assert [sample.get(field).data.dtype for field in FIELDS] == [
-        torch.uint8,
-        torch.float32,
-        torch.float32,
-        torch.uint8,
-    ]
-    assert all(sample.get(field).valid.dtype == torch.bool for field in FIELDS)
-    assert sample.flip is True and sample.frame_id == 'a' and sample.cam2img[0, 2] == 63 - 37.3
-    assert 'rng' not in sample.metainfo
-
-
-def test_training_recipe_gives_one_size():
-    recipe = [
-        RandomZoom(),
-        RandomCrop((40, 56)),
-        RandomFlip(),
-        PhotometricDistortion(),
-        Pad((40, 56)),
-        PackMultiTaskInputs(),
-    ]
-    for seed in range(12):
-        results = plane_frame()
-        results['rng'] = np.random.default_rng(seed)
-        for step in recipe:
-            results = step(results)
-        sample = results['data_samples']
-        assert sample.pad_to == (40, 56)
-        assert all(has <= most for has, most in zip(sample.img_shape, (40, 56), strict=True))
-        depth, normals = sample.gt_depth.data[0].numpy(), sample.gt_normals.data.numpy()
-        truth = normals[:, depth > 0].mean(axis=1)
-        assert plane_normal(depth, sample.cam2img) @ truth > np.cos(np.deg2rad(1))
 
 
 @pytest.mark.parametrize(
