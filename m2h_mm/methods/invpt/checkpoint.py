@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from m2h_mm.methods.official_checkpoint import unwrap_official
 from m2h_mm.structures.checkpoint_file import TRAINING_STATE
 
 OFFICIAL_TASKS = {
@@ -146,19 +147,7 @@ def unwrap_state_dict(content: Mapping) -> dict[str, Tensor]:
     Raises:
         ValueError: no key belongs to InvPT's decoder.
     """
-    state = content
-    for wrapper in ('state_dict', 'model'):
-        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-    if isinstance(state, Mapping):
-        state = {str(key).removeprefix('module.'): value for key, value in state.items()}
-    if not isinstance(state, Mapping) or not any(key.startswith(_HEAD) for key in state):
-        found = list(state)[:5] if isinstance(state, Mapping) else type(state).__name__
-        raise ValueError(
-            'Not a checkpoint of the official InvPT code: expected keys that begin with '
-            f'"{_HEAD}", at the top or below "state_dict" or "model", found {found}.'
-        )
-    return state
+    return unwrap_official(content, lambda key: key.startswith(_HEAD), 'InvPT', f'"{_HEAD}"')
 
 
 def convert_official_invpt(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from m2h_mm.methods.official_checkpoint import unwrap_official
 from m2h_mm.structures.checkpoint_file import TRAINING_STATE
 
 OFFICIAL_TASKS = {'edges': 'edge', 'normals': 'normals', 'sem_seg': 'semseg', 'depth': 'depth'}
@@ -181,24 +182,13 @@ def unwrap_state_dict(content: Mapping) -> dict[str, Tensor]:
         ValueError: no key belongs to M2H's head.
     """
     state = content
-    for wrapper in ('state_dict', 'model'):
-        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-    if isinstance(state, Mapping):
-        if any(key.startswith('weights/') for key in state):
-            state = {
-                key.removeprefix('weights/'): value
-                for key, value in state.items()
-                if key.startswith('weights/')
-            }
-        state = {key.removeprefix('module.'): value for key, value in state.items()}
-    if not isinstance(state, Mapping) or not any(key.startswith('mlt_head.') for key in state):
-        found = list(state)[:5] if isinstance(state, Mapping) else type(state).__name__
-        raise ValueError(
-            'Not a checkpoint of the official M2H code: expected keys that begin with "mlt_head.", '
-            f'at the top or below "state_dict" or "model", found {found}.'
-        )
-    return state
+    if isinstance(content, Mapping) and any(str(key).startswith('weights/') for key in content):
+        state = {
+            key.removeprefix('weights/'): value
+            for key, value in content.items()
+            if isinstance(key, str) and key.startswith('weights/')
+        }
+    return unwrap_official(state, lambda key: key.startswith('mlt_head.'), 'M2H', '"mlt_head."')
 
 
 @dataclass

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from m2h_mm.methods.official_checkpoint import unwrap_official
 from m2h_mm.structures.checkpoint_file import TRAINING_STATE
 
 OFFICIAL_TASKS = {
@@ -117,20 +118,8 @@ def unwrap_state_dict(content: Mapping) -> dict[str, Tensor]:
     Raises:
         ValueError: no key belongs to MTI-Net's or PAD-Net's distillation.
     """
-    state = content
-    for wrapper in ('state_dict', 'model'):
-        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-    if isinstance(state, Mapping):
-        state = {str(key).removeprefix('module.'): value for key, value in state.items()}
-    if not isinstance(state, Mapping) or not any(map(_DISTILLATION.match, state)):
-        found = list(state)[:5] if isinstance(state, Mapping) else type(state).__name__
-        raise ValueError(
-            'Not a checkpoint of the official MTI-Net or PAD-Net code: expected keys that begin '
-            'with "distillation_scale_" or "multi_modal_distillation.", at the top or below '
-            f'"state_dict" or "model", found {found}.'
-        )
-    return state
+    expected = '"distillation_scale_" or "multi_modal_distillation."'
+    return unwrap_official(content, _DISTILLATION.match, 'MTI-Net or PAD-Net', expected)
 
 
 def convert_official_mti_net(
