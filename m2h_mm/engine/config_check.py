@@ -170,15 +170,22 @@ def _check_new_key(
 def check_config(cfg: Config) -> None:
     """Build and look up whatever can be without data, weights or memory.
 
-    :func:`check_arguments`; then the model is built on the meta device, and transforms and
-    evaluators are built.
+    :func:`check_arguments`; then the model is built, on the meta device where it can be, and
+    transforms and evaluators are built.
 
     Raises:
         ValueError: with the key, and what was expected; also whatever the classes themselves
             refuse.
     """
     check_arguments(cfg)
-    with torch.device('meta'):
+    try:
+        with torch.device('meta'):
+            registry.MODELS.build(cfg.model)
+    except (RuntimeError, NotImplementedError) as error:
+        if 'meta' not in str(error):
+            raise
+        # It asks for the value of a tensor, as transformers do for the rates of their stochastic
+        # depth.
         registry.MODELS.build(cfg.model)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for step in (cfg.get(key) or {}).get('dataset', {}).get('pipeline', ()):

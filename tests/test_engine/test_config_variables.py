@@ -4,7 +4,7 @@ import pytest
 
 from m2h_mm.engine import build_runner
 from m2h_mm.engine.config import CONFIGS, load_config
-from m2h_mm.engine.config_check import check_arguments
+from m2h_mm.engine.config_check import check_arguments, check_config
 from m2h_mm.engine.hooks import CheckpointHook
 from m2h_mm.registry import DATASETS
 
@@ -102,6 +102,16 @@ def test_the_check_builds_nothing():
 
     cfg.train_dataloader.dataset = dict(type='NeverBuilt', place='here')
     check_arguments(cfg)
+
+
+def test_a_backbone_that_asks_for_the_values_of_tensors_is_checked_too():
+    cfg = load_config(TINY)
+    heads = dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), window_size=2)
+    cfg.model.update(neck=None, backbone=dict(type='mmseg.SwinTransformer', **heads))
+    check_config(cfg)
+    cfg.model.backbone.depth = 3
+    with pytest.raises(ValueError, match=r"model\.backbone: .*no argument\(s\) \['depth'\]"):
+        check_config(cfg)
 
 
 def test_a_misspelt_argument_of_the_checkpoint_hook_is_refused_when_it_is_built():
