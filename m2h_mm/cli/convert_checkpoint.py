@@ -65,11 +65,10 @@ def convert(args: argparse.Namespace) -> None:
 
     from m2h_mm import __version__
     from m2h_mm.engine.config import load_config
-    from m2h_mm.registry import MODELS
+    from m2h_mm.models.building import build_without_weights
 
     cfg = load_config(args.config, args.cfg_options)
-    with torch.device('meta'):  # only names and shapes are wanted
-        model = MODELS.build(cfg.model)
+    model = build_without_weights(cfg.model)  # only names and shapes are wanted
     state = args.convert_state(args, model)
     meta = dict(
         m2h_mm_version=__version__,

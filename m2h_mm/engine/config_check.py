@@ -16,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from m2h_mm import registry
+from m2h_mm.models.building import build_without_weights
 
 # What a config may have at its top beside the arguments of mmengine's Runner: what the runner reads
 # of the config itself, what `build_runner` reads, and what a sharded training needs.
@@ -178,15 +179,7 @@ def check_config(cfg: Config) -> None:
             refuse.
     """
     check_arguments(cfg)
-    try:
-        with torch.device('meta'):
-            registry.MODELS.build(cfg.model)
-    except (RuntimeError, NotImplementedError) as error:
-        if 'meta' not in str(error):
-            raise
-        # It asks for the value of a tensor, as transformers do for the rates of their stochastic
-        # depth.
-        registry.MODELS.build(cfg.model)
+    build_without_weights(cfg.model)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for step in (cfg.get(key) or {}).get('dataset', {}).get('pipeline', ()):
             registry.TRANSFORMS.build(dict(step, _scope_=registry.SCOPE))

@@ -12,32 +12,22 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from m2h_mm.models import building
 from m2h_mm.models.optimize import optimize
-from m2h_mm.registry import MODELS
 
 PARTS = ('backbone', 'neck', 'decoder', 'heads')
-# What an operation without an implementation for the meta device, or one that looks at a value,
-# raises there.
-_NOT_ON_META = (NotImplementedError, RuntimeError)
 
 
 def build_without_weights(cfg: Config) -> nn.Module:
     """The model of a config, in eval mode and in its fast form, as it is deployed; ``init_cfg`` is
-    not read, so no file of weights is needed.
-
-    It is built on the meta device, where a model of any size takes no memory and no time, or on the
-    CPU with random weights if one of its parts looks at a value while it is built.
+    not read, so no file of weights is needed. See
+    :func:`m2h_mm.models.building.build_without_weights`.
 
     Args:
         cfg: a config whose ``default_scope`` is in force, see
             :func:`m2h_mm.engine.config.load_config`.
     """
-    try:
-        with torch.device('meta'):
-            model = MODELS.build(cfg.model)
-    except _NOT_ON_META:
-        model = MODELS.build(cfg.model)
-    return optimize(model.eval())
+    return optimize(building.build_without_weights(cfg.model).eval())
 
 
 def count_flops(
@@ -69,7 +59,7 @@ def count_flops(
     try:
         try:
             counts = _count(model, size, tasks, 'meta')
-        except _NOT_ON_META:
+        except building.NOT_ON_META:
             device = next(model.parameters()).device
             counts = _count(model, size, tasks, 'cpu' if device.type == 'meta' else device)
     finally:

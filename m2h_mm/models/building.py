@@ -12,9 +12,28 @@ from torch import nn
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
+# What PyTorch raises where the value of a tensor without any is asked for.
+NOT_ON_META = (NotImplementedError, RuntimeError)
 PROBE_SIZE = 224  # a multiple of 14 and of 32
 # What a part may state of its input as an attribute; it must then be what it is given.
 INPUTS = ('in_channels', 'in_strides')
+
+
+def build_without_weights(cfg: Mapping[str, Any]) -> nn.Module:
+    """Build a model whose weights do not matter; ``init_cfg`` is not read.
+
+    It is built on the meta device, where a model of any size takes no memory and no time, or on the
+    CPU with random weights if one of its parts looks at a value while it is built, as Swin does for
+    its stochastic depth.
+
+    Args:
+        cfg: config of the model.
+    """
+    try:
+        with torch.device('meta'):
+            return MODELS.build(cfg)
+    except NOT_ON_META:
+        return MODELS.build(cfg)
 
 
 def build_part(

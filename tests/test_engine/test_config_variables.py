@@ -105,9 +105,10 @@ def test_the_check_builds_nothing():
 
 
 def test_a_backbone_that_asks_for_the_values_of_tensors_is_checked_too():
-    cfg = load_config(TINY)
-    heads = dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), window_size=2)
-    cfg.model.update(neck=None, backbone=dict(type='mmseg.SwinTransformer', **heads))
+    cfg = load_config('mti_net_tiny_rooms')
+    small = dict(embed_dims=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), window_size=2)
+    cfg.model.neck = None
+    cfg.model.backbone = dict(type='mmseg.SwinTransformer', **small)
     check_config(cfg)
     cfg.model.backbone.depth = 3
     with pytest.raises(ValueError, match=r"model\.backbone: .*no argument\(s\) \['depth'\]"):
