@@ -15,6 +15,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import base_dataset
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope, Registry, init_default_scope
 from mmengine.runner import runner as mmengine_runner
@@ -53,7 +54,8 @@ def patched_mmengine():
 @pytest.fixture(autouse=True, scope='session')
 def computed_once() -> Iterator[None]:
     """What takes mmengine a second for every training, though nothing changes: the layout of the
-    config's text, which it asks for with every checkpoint, and the description of the machine.
+    config's text, which it asks for with every checkpoint, the description of the machine, and the
+    search of all objects for garbage with every data set.
     """
     layout, environment = yapf_api.FormatCode, mmengine_runner.collect_env
     texts: dict[str, tuple[str, bool]] = {}
@@ -67,10 +69,20 @@ def computed_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yapf_api, 'FormatCode', format_once)
         patch.setattr(mmengine_runner, 'collect_env', lambda: dict(described()))
-        # mmengine collects garbage for every data set: what is there by now is none.
+        patch.setattr(base_dataset, 'gc', SimpleNamespace(collect=lambda: 0))
+        # Python collects garbage now and then too: what is there by now is none.
         gc.freeze()
         yield
     gc.unfreeze()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def children_import_this_checkout() -> Iterator[None]:
+    """Whichever one is installed."""
+    path = [str(REPOSITORY), *filter(None, [os.environ.get('PYTHONPATH')])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PYTHONPATH', os.pathsep.join(path))
+        yield
 
 
 @contextlib.contextmanager

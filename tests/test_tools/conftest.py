@@ -1,5 +1,6 @@
 """A model and a data set of toy size, and tools that run in processes of their own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -75,3 +76,33 @@ def run_script(tool: str, *arguments: object, status: int = 0, **environment: st
         process.kill()
     assert process.returncode == status, output
     return output
+
+
+def run_two_processes(folder: Path, *calls: tuple[object, ...]) -> None:
+    """Two processes call tools together, one after the other: ``('train.py', config, ...)``. See
+    two_processes.py, which leaves what it needs in ``folder``.
+    """
+    (folder / 'calls.json').write_text(json.dumps([[*map(str, call)] for call in calls]))
+    script = Path(__file__).with_name('two_processes.py')
+    environment = dict(
+        os.environ,
+        OMP_NUM_THREADS='1',
+        CUDA_VISIBLE_DEVICES='-1',
+        PYTHONPATH=f'{script.parent}:{REPOSITORY}',
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, script, str(rank), folder],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+        )
+        for rank in (0, 1)
+    ]
+    try:
+        said = [process.communicate(timeout=300)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], '\n\n'.join(said)

@@ -18,6 +18,7 @@ import pytest
 
 from m2h_mm.engine.config import load_config, restrict_tasks
 from m2h_mm.experiments import sweep_runner
+from m2h_mm.experiments.sweep import load_sweep
 
 from .conftest import REPOSITORY, TOY
 
@@ -53,14 +54,15 @@ single_task = 'wmca'
 seeds = [0, 1]
 max_iters = 4
 """
-NUM_RUNS = 2 * (2 + 4)
+NUM_RUNS = 2 * (2 + 2)
+BARE_PYTHON = (sys.executable, '-I', '-S')  # what the program needs, and started in no time
 
 
 # The command in a process of its own, to be killed.
 KILLABLE = """
 import sys
 from m2h_mm.experiments import sweep_runner
-sweep_runner.PROGRAM = (sys.executable, sys.argv[1])
+sweep_runner.PROGRAM = (sys.executable, '-I', '-S', sys.argv[1])
 from m2h_mm.cli.ablate import main
 raise SystemExit(main(sys.argv[2:]))
 """
@@ -113,11 +115,19 @@ class Bench:
             time.sleep(0.02)
 
 
+@pytest.fixture(scope='module')
+def two_tasks(rooms_root) -> str:
+    """A config of toy size with two tasks only, so that a sweep has few single-task models."""
+    toy = rooms_root.with_name('two_tasks.py')
+    toy.write_text(TOY.format(repository=REPOSITORY, data=rooms_root))
+    return restrict_tasks(load_config(toy), ['semseg', 'depth']).pretty_text
+
+
 @pytest.fixture
-def bench(tmp_path, run, monkeypatch) -> Bench:
-    (tmp_path / 'toy.py').write_text(TOY.format(repository=REPOSITORY, data=tmp_path / 'rooms'))
+def bench(two_tasks, tmp_path, run, monkeypatch) -> Bench:
+    (tmp_path / 'toy.py').write_text(two_tasks)
     bench = Bench(tmp_path, run)
-    monkeypatch.setattr(sweep_runner, 'PROGRAM', (sys.executable, str(bench.program)))
+    monkeypatch.setattr(sweep_runner, 'PROGRAM', (*BARE_PYTHON, str(bench.program)))
     return bench
 
 
@@ -133,7 +143,7 @@ def test_a_killed_sweep_goes_on_and_loses_no_finished_run(bench):
 
     (bench.control / 'fail').write_text('none/seed1')
     said = bench.run('--max-parallel', 2, status=1)
-    assert '[1/12] wmca/seed0: finished before' in said
+    assert f'[1/{NUM_RUNS}] wmca/seed0: finished before' in said
     assert len(bench.starts('wmca/seed0')) == 1
     assert len(bench.starts('none/seed0')) == 2 and all(
         '--resume' in line for line in bench.starts('none/seed0')
@@ -214,37 +224,41 @@ def test_a_typo_fails_at_once_and_plans_are_printed(bench):
     )
 
 
-def test_real_trainings_are_resumed_and_compared(toy_config, run, tmp_path):
-    cfg = restrict_tasks(load_config(toy_config()), ['semseg', 'depth'])
-    (tmp_path / 'two_tasks.py').write_text(cfg.pretty_text)
-    spec = tmp_path / 'real.py'
+# The command, but that one of the single-task models is there at once: one real one is enough.
+MOSTLY_REAL = """
+import json, runpy, sys
+from pathlib import Path
+if 'single_task/semseg' in ' '.join(sys.argv):
+    if sys.argv[1] == 'test':
+        out = Path(sys.argv[sys.argv.index('--out') + 1])
+        out.write_text(json.dumps(dict(metrics={'semseg/mIoU': 40.0})))
+else:
+    runpy.run_module('m2h_mm', run_name='__main__', alter_sys=True)
+"""
+
+
+def test_real_trainings_are_resumed_and_compared(two_tasks, run, tmp_path, monkeypatch):
+    (tmp_path / 'two_tasks.py').write_text(two_tasks)
+    spec, program = tmp_path / 'real.py', tmp_path / 'mostly_real.py'
+    program.write_text(MOSTLY_REAL)
+    monkeypatch.setattr(sweep_runner, 'PROGRAM', (sys.executable, str(program)))
     spec.write_text(
         "base = 'two_tasks.py'\nvariants = dict(wmca=dict())\nsingle_task = 'wmca'\n"
-        "options = {'train_cfg.max_iters': 12, 'train_cfg.val_interval': 12, "
+        "options = {'train_cfg.max_iters': 6, 'train_cfg.val_interval': 6, "
         "'default_hooks.checkpoint.interval': 2}\n"
     )
     work_dir = tmp_path / 'out'
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            str(REPOSITORY / 'tools' / 'ablate.py'),
-            str(spec),
-            '--work-dir',
-            str(work_dir),
-        ],
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )
-    while not (work_dir / 'wmca' / 'seed0' / 'training' / 'last_checkpoint').exists():
-        assert process.poll() is None
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    # What a sweep leaves behind that was interrupted after two iterations of its first run.
+    (interrupted,) = (one for one in load_sweep(spec, work_dir).runs if one.variant == 'wmca')
+    interrupted.folder.mkdir(parents=True)
+    interrupted.config.write_text(interrupted.cfg.pretty_text)
+    training = ('train', interrupted.config, '--work-dir', interrupted.training, '--no-validate')
+    run(*training, '--cfg-options', 'train_cfg.max_iters=2')
+    assert (interrupted.training / 'last_checkpoint').exists()
 
     said = run('ablate', spec, '--work-dir', work_dir, '--max-parallel', '2', '--repeats', '1')
     assert re.search(
-        r'resumed epoch: 0, iter: \d', (work_dir / 'wmca' / 'seed0' / 'run.log').read_text()
+        r'resumed epoch: 0, iter: 2', (work_dir / 'wmca' / 'seed0' / 'run.log').read_text()
     )
     assert said.count(': finished after') == 3 and 'Of one seed there is no spread' in said
     table = json.loads((work_dir / 'table.json').read_text())

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from m2h_mm.engine.checkpoints import load_weights
 from m2h_mm.engine.config import load_config
 from m2h_mm.structures.checkpoint_file import read_checkpoint
 
-from .conftest import REPOSITORY
+from .conftest import REPOSITORY, run_two_processes
 
 ITERATIONS = 6
 # Rooms are labelled throughout and every loss here is a mean over pixels, so that the mean over two
@@ -102,29 +101,15 @@ def two(folder) -> list[dict]:
     write_config(folder, 'two')
     write_config(folder, 'sharded', **sharded)
     write_config(folder, 'sharded_half', iterations=ITERATIONS // 2, **sharded)
-    script = Path(__file__).with_name('two_processes.py')
-    environment = dict(
-        os.environ,
-        OMP_NUM_THREADS='1',
-        CUDA_VISIBLE_DEVICES='-1',
-        PYTHONPATH=f'{script.parent}:{REPOSITORY}',
+    sharded_in = ('--work-dir', folder / 'sharded')
+    run_two_processes(
+        folder,
+        ('train.py', folder / 'two.py', '--work-dir', folder / 'two'),
+        ('test.py', folder / 'two.py', folder / 'two', '--work-dir', folder / 'test')
+        + ('--out', folder / 'report.json', '--compare-constant'),
+        ('train.py', folder / 'sharded_half.py', *sharded_in, '--no-validate'),
+        ('train.py', folder / 'sharded.py', *sharded_in, '--resume'),
     )
-    processes = [
-        subprocess.Popen(
-            [sys.executable, script, str(rank), folder],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-        )
-        for rank in (0, 1)
-    ]
-    try:
-        said = [process.communicate(timeout=300)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], '\n\n'.join(said)
     return records(folder / 'two')
 
 

@@ -6,13 +6,14 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
+from m2h_mm.engine import build_runner, installed
 from m2h_mm.engine.checkpoints import read_checkpoint
 from m2h_mm.engine.config import load_config
 from m2h_mm.evaluation import evaluate_constant_predictor
 from m2h_mm.registry import EVALUATOR
 from m2h_mm.tasks import build_tasks
 
-from .conftest import run_script
+from .conftest import run_two_processes
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'm2h' / 'm2h_tiny_rooms_mixed.py'
 ITERATIONS, AVERAGED = 30, 6
@@ -62,15 +63,17 @@ def config(tmp_path_factory) -> Path:
 def both(config) -> list[dict]:
     """What each of two processes saw."""
     work_dir = config.with_name('both')
-    run_script('dist_train.sh', config, 2, '--work-dir', work_dir)
+    run_two_processes(config.parent, ('train.py', config, '--work-dir', work_dir))
     return [torch.load(work_dir / f'record_{rank}.pt', weights_only=True) for rank in range(2)]
 
 
 @pytest.fixture(scope='module')
 def one(config) -> Path:
-    """The work dir of a training in one process."""
+    """The work dir of a training in one process, this one."""
     work_dir = config.with_name('one')
-    run_script('train.py', config, '--work-dir', work_dir)
+    with pytest.MonkeyPatch.context() as patch, installed():
+        patch.syspath_prepend(Path(__file__).parent)
+        build_runner(load_config(str(config), {}, str(work_dir))).train()
     return work_dir
 
 

@@ -1,7 +1,7 @@
 """One of two processes that train and test by the tools, in turn: RANK FOLDER.
 
-Started by test_distributed.py. In one start they do what would take four: most of the time of a
-process of toy size is its start.
+Started by ``run_two_processes`` of conftest.py. ``FOLDER/calls.json`` says what to call. In one
+start they do what would take several: most of the time of a process of toy size is its start.
 """
 
 import json
@@ -40,11 +40,6 @@ def call(tool: str, *arguments: object) -> None:
 
 
 threads: list[list[str]] = []
-two, sharded = folder / 'two', folder / 'sharded'
-call('train.py', folder / 'two.py', '--work-dir', two)
-report = folder / 'report.json'
-to_test = (folder / 'two.py', two, '--work-dir', folder / 'test', '--out', report)
-call('test.py', *to_test, '--compare-constant')
-call('train.py', folder / 'sharded_half.py', '--work-dir', sharded, '--no-validate')
-call('train.py', folder / 'sharded.py', '--work-dir', sharded, '--resume')
+for tool, *arguments in json.loads((folder / 'calls.json').read_text()):
+    call(tool, *arguments)
 (folder / f'threads_{rank}.json').write_text(json.dumps(threads))
