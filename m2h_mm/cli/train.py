@@ -62,7 +62,10 @@ def train(args: argparse.Namespace) -> None:
     from m2h_mm.engine import build_runner, leave_processes, refuse_replaced_switches
     from m2h_mm.engine.config import load_config
 
-    cfg = load_config(args.config, args.cfg_options, args.work_dir, args.tasks, args.ablation)
+    options = args.cfg_options
+    if args.amp:  # with the options, some of which only this wrapper takes
+        options = {**options, 'optim_wrapper.type': 'AutocastOptimWrapper'}
+    cfg = load_config(args.config, options, args.work_dir, args.tasks, args.ablation)
     apply_flags(cfg, args)
     refuse_replaced_switches(cfg)
     build_runner(cfg).train()
@@ -85,8 +88,6 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
                 f'--resume: there is no checkpoint {cfg.load_from}. Without a path, --resume goes '
                 f'on from the newest one in {cfg.work_dir}.'
             )
-    if args.amp:
-        cfg.optim_wrapper.type = 'AutocastOptimWrapper'
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.default_hooks.checkpoint.pop('save_best', None)

@@ -48,6 +48,13 @@ def test_variables_that_are_used_are_fine(written):
     assert load_config(written('my_note = 1')).my_note == 1
 
 
+def test_options_of_a_part_whose_type_changes_with_them_are_taken():
+    options = {'optim_wrapper.type': 'AutocastOptimWrapper', 'optim_wrapper.dtype': 'bfloat16'}
+    cfg = load_config(TINY, options)
+    assert cfg.optim_wrapper.dtype == 'bfloat16'
+    check_arguments(cfg)
+
+
 def test_a_misspelt_option_is_refused():
     with pytest.raises(ValueError, match="--cfg-options train_cfg.max_itrs.*mean 'max_iters'"):
         load_config(TINY, {'train_cfg.max_itrs': 3})
