@@ -86,6 +86,8 @@ PARAMWISE = {
     'dcn_offset_lr_mult',
     'bypass_duplicate',
 }
+# Dicts without a type that take any key: names of parameters, options of other libraries.
+OPEN = ('env_cfg.*', 'optim_wrapper.paramwise_cfg*', 'model_wrapper_cfg', 'strategy*', '*.metainfo')
 # Those of EXTRA that are dicts without a type.
 UNTYPED = ('env_cfg', 'auto_scale_lr', 'randomness', '*_dataloader')
 
@@ -150,6 +152,8 @@ def _check_new_key(
     key: str, value: Any, here: str, path: str, kind: Any, siblings: set[str], tasks: set[str]
 ) -> None:
     if key == 'type' or key in tasks or path.split('.')[-1] == 'tasks':
+        return
+    if any(fnmatch(path, pattern) for pattern in OPEN):
         return
     # The class of a task, and of its metric, is registered under the task's name.
     if kind is None and path.split('.')[-2:-1] in (['tasks'], ['metrics']):

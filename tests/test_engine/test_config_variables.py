@@ -55,6 +55,17 @@ def test_options_of_a_part_whose_type_changes_with_them_are_taken():
     check_arguments(cfg)
 
 
+def test_options_of_what_takes_any_key_are_taken(written):
+    keys = 'optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(neck=dict(lr_mult=2.0))))'
+    options = {
+        'env_cfg.dist_cfg.init_method': 'file:///somewhere',
+        'optim_wrapper.paramwise_cfg.custom_keys.backbone': dict(lr_mult=0.1),
+    }
+    cfg = load_config(written(keys), options)
+    assert cfg.env_cfg.dist_cfg.init_method == 'file:///somewhere'
+    assert set(cfg.optim_wrapper.paramwise_cfg.custom_keys) == {'neck', 'backbone'}
+
+
 def test_a_misspelt_option_is_refused():
     with pytest.raises(ValueError, match="--cfg-options train_cfg.max_itrs.*mean 'max_iters'"):
         load_config(TINY, {'train_cfg.max_itrs': 3})
