@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -13,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from exported_files import TASKS, require_metadata, require_same
 from PIL import Image
 
 from m2h_mm.inference.deployed_model import DeployedModel
-from m2h_mm.inference.export import example, export_metadata
+from m2h_mm.inference.export import METADATA, example, export_metadata, load
 from m2h_mm.inference.images import read_image
 from m2h_mm.inference.inferencer import M2HInferencer
 from m2h_mm.inference.loading import load_model
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'deployment'
-TASKS = ('semseg', 'depth', 'normals', 'edge')
 
 
 @pytest.fixture
@@ -33,10 +34,15 @@ def export(run, tiny) -> Callable[..., str]:
 
 def test_a_checkpoint_becomes_a_file_that_onnx_runtime_runs_alone(export, tiny, tmp_path):
     pytest.importorskip('onnxscript')
-    pytest.importorskip('onnxruntime')
-    model = tmp_path / 'tiny.onnx'
+    runtime = pytest.importorskip('onnxruntime')
+    model = tmp_path / 'sub' / 'tiny.onnx'
     said = export('--size', 37, 50, '--out', model, '--repeats', 1)
     assert 'metres along the optical axis' in said and 'ratio' in said
+    assert [file.name for file in model.parent.iterdir()] == [model.name]
+    stored = runtime.InferenceSession(str(model)).get_modelmeta().custom_metadata_map[METADATA]
+    classes = load_model(tiny[1])[1].classes['semseg']
+    assert len(classes) == 40
+    require_metadata(json.loads(stored), (37, 50), classes)
 
     images, out = tmp_path / 'images', tmp_path / 'out'
     images.mkdir()
@@ -57,6 +63,8 @@ def test_a_checkpoint_becomes_a_file_that_onnx_runtime_runs_alone(export, tiny, 
         and 'Traceback' not in finished.stderr
     )
     expected = M2HInferencer(tiny[1], device='cpu', show_progress=False)(pixels)['predictions'][0]
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+    require_same(load(model, 'onnx')(image), expected, (37, 50), 1e-5)
     for task in TASKS:
         map = np.load(out / task / 'same.npy')
         np.testing.assert_allclose(map, expected[task], atol=1e-4)
