@@ -182,8 +182,8 @@ def drill(kills: int, seed: int, config: Path, work_dir: Path) -> tuple[list[tup
             problems.append(f'Run {run} found damaged checkpoints: {skipped}.')
         if moment != NEVER and status == 0:
             problems.append(
-                f'Run {run} ended before it could be killed: more --iters are needed '
-                f'for {kills} kills.'
+                f'Run {run} ended before it could be killed: more --iters are needed for {kills} '
+                'kills.'
             )
             break
     return rows, problems

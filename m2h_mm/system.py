@@ -39,10 +39,8 @@ def write_atomically(path: str | Path, content: str | bytes, durable: bool = Fal
         # With its number, so that it stays a PermissionError, an IsADirectoryError, ...
         raise OSError(
             error.errno,
-            f'{path} ({_mib(len(content))}) could not be written: '
-            f'{error.strerror}, '
-            f'{_mib(free)} are free there. What it held before is as it was. Make room '
-            'for it, or choose '
+            f'{path} ({_mib(len(content))}) could not be written: {error.strerror}, {_mib(free)} '
+            'are free there. What it held before is as it was. Make room for it, or choose '
             'another folder, and run the command again.',
         ) from error
     except BaseException:

@@ -87,8 +87,8 @@ def build_dataset(cfg: Config) -> MultiTaskDataset:
     kind = DATASETS.get(settings.type)
     if kind is not None and not issubclass(kind, MultiTaskDataset):
         raise ValueError(
-            f'test_dataloader.dataset: expected a MultiTaskDataset, got {settings.type}. Check its '
-            'parts one by one.'
+            f'test_dataloader.dataset: expected a MultiTaskDataset, got {settings.type}. Check '
+            'its parts one by one.'
         )
     return DATASETS.build(dict(settings, pipeline=[], lazy_init=True))
 

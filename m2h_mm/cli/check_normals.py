@@ -67,8 +67,8 @@ def check_normals(args: argparse.Namespace) -> int:
     agreement = measure_agreement(frames, dataset.tasks, args.num_frames)
     if agreement is None or agreement.vectors < MIN_VECTORS:
         raise ValueError(
-            f'{args.root}: {agreement.vectors if agreement else 0} places with depth, normals and '
-            f'a camera; expected {MIN_VECTORS} or more. Name another --split, or more '
+            f'{args.root}: {agreement.vectors if agreement else 0} places with depth, normals '
+            f'and a camera; expected {MIN_VECTORS} or more. Name another --split, or more '
             '--num-frames.'
         )
     print_table(agreement, args.num_frames)

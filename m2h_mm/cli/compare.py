@@ -94,8 +94,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         )
     if len(args.class_offset) not in (1, len(args.preds)):
         parser.error(
-            f'--class-offset: expected 1 number or one for each of the {len(args.preds)} runs, got '
-            f'{len(args.class_offset)}'
+            f'--class-offset: expected 1 number or one for each of the {len(args.preds)} runs, '
+            f'got {len(args.class_offset)}'
         )
     return args
 

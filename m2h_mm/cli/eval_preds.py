@@ -253,9 +253,9 @@ def require_sound(problems: Mapping[str, Problems], out: Path, allow_missing: bo
         hints.append('Write damaged files again, or delete them to have them counted as missing.')
     if any(found.wrong_size for found in problems.values()):
         hints.append(
-            "Files, (H, W) or (H, W, 3), are compared as they are: resize the network's output to "
-            "the label's size before it is turned into classes, metres or unit vectors, or use "
-            'the release of the data set that the predictions were made on.'
+            "Files, (H, W) or (H, W, 3), are compared as they are: resize the network's output "
+            "to the label's size before it is turned into classes, metres or unit vectors, or "
+            'use the release of the data set that the predictions were made on.'
         )
     if not damaged:
         hints.append('--allow-missing scores the rest, and the result says so.')

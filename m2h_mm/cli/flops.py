@@ -90,8 +90,8 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     parts = [*PARTS, *sorted({part for row in rows for part in row['by_part']} - set(PARTS))]
     sizes = {tuple(row['size']) for row in rows}
     notes = [
-        '1 multiply-add = 2 FLOPs; the FLOPs of papers are mostly multiply-adds (MACs). The parts '
-        'are in GFLOPs, one image.'
+        '1 multiply-add = 2 FLOPs; the FLOPs of papers are mostly multiply-adds (MACs). The '
+        'parts are in GFLOPs, one image.'
     ]
     if len(sizes) > 1:
         notes.append('The sizes differ: --size H W compares the configs at one.')

@@ -85,8 +85,8 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
         cfg.load_from = None if args.resume == 'auto' else args.resume
         if cfg.load_from and not Path(cfg.load_from).is_file():
             raise FileNotFoundError(
-                f'--resume: there is no checkpoint {cfg.load_from}. Without a path, --resume goes '
-                f'on from the newest one in {cfg.work_dir}.'
+                f'--resume: there is no checkpoint {cfg.load_from}. Without a path, --resume '
+                f'goes on from the newest one in {cfg.work_dir}.'
             )
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None

@@ -90,14 +90,14 @@ def _check_classes(num_classes: int, data_root: Path) -> None:
     """Ids of seven classes pass for some of 19: what the converter noted tells them apart."""
     if num_classes not in CITYSCAPES_CLASSES:
         raise ValueError(
-            f'tasks.semseg.num_classes: Cityscapes has {sorted(CITYSCAPES_CLASSES)}, '
-            f'got {num_classes}.'
+            f'tasks.semseg.num_classes: Cityscapes has {sorted(CITYSCAPES_CLASSES)}, got '
+            f'{num_classes}.'
         )
     settings = data_root / 'converter.json'
     converted = json.loads(settings.read_text()).get('num_classes') if settings.is_file() else None
     if converted not in (None, num_classes):
         raise ValueError(
             f'tasks.semseg.num_classes is {num_classes}, but {data_root} was converted to '
-            f'{converted} classes. Set num_classes to {converted}, or convert again with --classes '
-            f'{num_classes}.'
+            f'{converted} classes. Set num_classes to {converted}, or convert again with '
+            f'--classes {num_classes}.'
         )

@@ -102,10 +102,8 @@ class MixedDataset(ConcatDataset):
                 if own != other:
                     raise ValueError(
                         f'datasets.{name}: its {len(classes)} classes are not the '
-                        f'{len(expected)} of '
-                        f'datasets.{first}; class {index} is {own!r}, not {other!r}. '
-                        'Map them by '
-                        "class_space and class_map, or leave 'semseg' out of its "
-                        'tasks.'
+                        f'{len(expected)} of datasets.{first}; class {index} is {own!r}, not '
+                        f"{other!r}. Map them by class_space and class_map, or leave 'semseg' "
+                        'out of its tasks.'
                     )
         return reference

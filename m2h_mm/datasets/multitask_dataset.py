@@ -131,8 +131,8 @@ class MultiTaskDataset(BaseDataset):
         classes = getattr(other, 'METAINFO', {}).get('classes') if isinstance(space, str) else space
         if not classes or not class_map:
             raise ValueError(
-                'class_space, class_map: expected both, the first a data set with classes or their '
-                f'names; got {space!r} and {class_map!r}.'
+                'class_space, class_map: expected both, the first a data set with classes or '
+                f'their names; got {space!r} and {class_map!r}.'
             )
         table = class_table(class_map, self._metainfo.get('classes', ()), classes)
         self.class_ids = replace(self.class_ids, table=table)
@@ -260,8 +260,7 @@ class MultiTaskDataset(BaseDataset):
         if bad:
             print_log(
                 f'{type(self).__name__} {self.split}: {len(bad)} frames are bad and will be '
-                'skipped where they '
-                f'are drawn, such as: {bad[0]}',
+                f'skipped where they are drawn, such as: {bad[0]}',
                 'current',
                 logging.WARNING,
             )
@@ -277,9 +276,9 @@ class MultiTaskDataset(BaseDataset):
                 else 'its files belong to other frames'
             )
             print_log(
-                f'{type(self).__name__} {self.split}: no frame has a label for task '
-                f'{name!r}; looked in '
-                f'{folder}, {reason}. The task is neither trained nor measured on this data.',
+                f'{type(self).__name__} {self.split}: no frame has a label for task {name!r}; '
+                f'looked in {folder}, {reason}. The task is neither trained nor measured on this '
+                'data.',
                 'current',
                 logging.WARNING,
             )

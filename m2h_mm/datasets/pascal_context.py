@@ -67,8 +67,9 @@ class PASCALContextMTDataset(MultiTaskDataset):
 
     METAINFO = dict(classes=VOC_CLASSES, palette=class_colours(len(VOC_CLASSES)).tolist())
     how_to_get = (
-        'Convert the multi-task release of PASCAL-Context (that of ASTMT, which MTI-Net, ATRC and '
-        'InvPT use too) with m2h-mm convert-data pascal_context, or set data_root to where it is.'
+        'Convert the multi-task release of PASCAL-Context (that of ASTMT, which MTI-Net, ATRC '
+        'and InvPT use too) with m2h-mm convert-data pascal_context, or set data_root to where '
+        'it is.'
     )
 
     def __init__(

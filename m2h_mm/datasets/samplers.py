@@ -109,8 +109,8 @@ class BalancedSampler(SeededInfiniteSampler):
     ) -> None:
         if not hasattr(dataset, 'names'):
             raise TypeError(
-                f'BalancedSampler: expected a MixedDataset, got {type(dataset).__name__}; a single '
-                'data set is drawn from by SeededInfiniteSampler.'
+                f'BalancedSampler: expected a MixedDataset, got {type(dataset).__name__}; a '
+                'single data set is drawn from by SeededInfiniteSampler.'
             )
         weights = dict(weights or {})
         numbers = np.array([weights.get(name, 1.0) for name in dataset.names])

@@ -36,10 +36,8 @@ def load_weights(model: nn.Module, path: str | Path, checkpoint: Any = None) -> 
     for prefix, method, tool in OFFICIAL_LAYOUTS:
         if any(key.removeprefix('module.').startswith(prefix) for key in state):
             raise ValueError(
-                f'{path} has the layout of the official {method} code. Convert it '
-                'first: '
-                f'm2h-mm convert-checkpoint {tool} {path} converted.pth '
-                '--config CONFIG'
+                f'{path} has the layout of the official {method} code. Convert it first: m2h-mm '
+                f'convert-checkpoint {tool} {path} converted.pth --config CONFIG'
             )
     target = unwrap(model)
     own = target.state_dict()
@@ -61,9 +59,8 @@ def load_weights(model: nn.Module, path: str | Path, checkpoint: Any = None) -> 
             if keys
         ]
         raise ValueError(
-            f"{path} does not fit the config's model: weights {', '.join(found)}. Use "
-            'the config that the '
-            'checkpoint was trained with, with the same --cfg-options.'
+            f"{path} does not fit the config's model: weights {', '.join(found)}. Use the config "
+            'that the checkpoint was trained with, with the same --cfg-options.'
         )
     target.load_state_dict(state, strict=False)
 

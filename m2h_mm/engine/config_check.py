@@ -115,8 +115,8 @@ def check_overrides(overrides: Mapping, base: Mapping) -> None:
     if unread:
         raise ValueError(
             f'{unread[0]}: this is a variable of the config file, already put where it is used; '
-            'another value here has no effect. Override the places that use it (see '
-            'm2h-mm print-config).'
+            'another value here has no effect. Override the places that use it (see m2h-mm '
+            'print-config).'
         )
     tasks = set(base.get('tasks') or base.get('model', {}).get('tasks') or ())
     _check_overrides(overrides, base, '', tasks)

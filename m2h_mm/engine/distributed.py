@@ -147,8 +147,9 @@ def _require_launcher(launcher: str, on_gpus: bool) -> None:
         raise ValueError(f'--launcher: expected one of {["none", *LOCAL_RANKS]}, got {launcher!r}.')
     if launcher != 'pytorch' and not on_gpus:
         raise ValueError(
-            f'--launcher {launcher}: without GPUs, processes are started by torchrun alone. Start '
-            'them by tools/slurm_train.sh or tools/dist_train.sh, which use --launcher pytorch.'
+            f'--launcher {launcher}: without GPUs, processes are started by torchrun alone. '
+            'Start them by tools/slurm_train.sh or tools/dist_train.sh, which use --launcher '
+            'pytorch.'
         )
     if LOCAL_RANKS[launcher] not in os.environ:
         raise ValueError(

@@ -102,8 +102,8 @@ def read_description(content: Any, path: str | Path) -> ModelDescription | None:
     if found != FORMAT:
         raise ValueError(
             f"{path}: meta['{META_KEY}'] has the format {found!r}, this version of m2h_mm "
-            f'({__version__}) reads {FORMAT}. Update m2h_mm, or pass the config that the model was '
-            'trained with.'
+            f'({__version__}) reads {FORMAT}. Update m2h_mm, or pass the config that the model '
+            'was trained with.'
         )
     model, tasks = stored.get('model'), stored.get('tasks')
     classes, imports = stored.get('classes'), stored.get('custom_imports')

@@ -43,16 +43,14 @@ def AutocastOptimWrapper(dtype: str | None = None, **kwargs) -> OptimWrapper:  #
     dtype = dtype or ('float16' if on_gpu else 'bfloat16')
     if dtype not in DTYPES:
         raise ValueError(
-            f'optim_wrapper.dtype (AutocastOptimWrapper): expected one of {DTYPES} or '
-            'None, got '
+            f'optim_wrapper.dtype (AutocastOptimWrapper): expected one of {DTYPES} or None, got '
             f'{dtype!r}.'
         )
     if dtype == 'bfloat16':
         return BFloat16OptimWrapper(**kwargs)
     if not on_gpu:
         raise ValueError(
-            "optim_wrapper.dtype (AutocastOptimWrapper): 'float16' is trained on a "
-            'GPU only, and there is '
-            f"none (device {get_device()}). Leave dtype out, or set it to 'bfloat16'."
+            "optim_wrapper.dtype (AutocastOptimWrapper): 'float16' is trained on a GPU only, and "
+            f"there is none (device {get_device()}). Leave dtype out, or set it to 'bfloat16'."
         )
     return AmpOptimWrapper(loss_scale='dynamic', dtype='float16', **kwargs)

@@ -141,9 +141,9 @@ def _require_known_classes(key: str, dataset: Mapping, declared: Mapping[str, di
         )
         if own > known:
             raise ValueError(
-                f'{key}.tasks.{name}: the data set has {own} classes, but tasks.{name}, which the '
-                f'model learns, {known}. Make them the same, or map the classes by class_space and '
-                'class_map.'
+                f'{key}.tasks.{name}: the data set has {own} classes, but tasks.{name}, which '
+                f'the model learns, {known}. Make them the same, or map the classes by '
+                'class_space and class_map.'
             )
 
 

@@ -144,7 +144,8 @@ class MultiTaskEvaluator(Evaluator):
         if not self.headlines:
             raise ValueError(
                 f'evaluator.reference: no metric in {[type(m).__name__ for m in self.metrics]} '
-                "yields a task's headline measure, so that there is no gain. Remove the reference."
+                "yields a task's headline measure, so that there is no gain. Remove the "
+                'reference.'
             )
         return {key: float(values[key]) for key in self.headlines}
 
@@ -160,8 +161,8 @@ def _merge(paths: Sequence[str | Path], headlines: Mapping[str, object]) -> dict
         for key, value in _read(Path(path)).items():
             if key in headlines and key in values and values[key] != value:
                 raise ValueError(
-                    f'evaluator.reference: {origin[key]} says {key} is {values[key]}, {path} says '
-                    f'{value}. Keep one of the two.'
+                    f'evaluator.reference: {origin[key]} says {key} is {values[key]}, {path} '
+                    f'says {value}. Keep one of the two.'
                 )
             values[key], origin[key] = value, path
     return values

@@ -49,8 +49,8 @@ class MixedEvaluator(Evaluator):
     ) -> None:
         if not datasets:
             raise ValueError(
-                'evaluator.datasets: expected the names of the data sets to be evaluated, such as '
-                "dict(nyud=dict(), rooms=dict(tasks=['depth'])), got none."
+                'evaluator.datasets: expected the names of the data sets to be evaluated, such '
+                "as dict(nyud=dict(), rooms=dict(tasks=['depth'])), got none."
             )
         shared = build_tasks(tasks)
         self.evaluators = {

@@ -91,8 +91,8 @@ def prediction_folder(pred_dir: str | Path, task: Task) -> Path | None:
     if len(there) > 1:
         raise ValueError(
             f"Two folders hold predictions of task '{task.name}': "
-            f'{" and ".join(map(str, there.values()))}. Keep the one that is meant, '
-            'move the other away.'
+            f'{" and ".join(map(str, there.values()))}. Keep the one that is meant, move the '
+            'other away.'
         )
     return next(iter(there.values()), None)
 

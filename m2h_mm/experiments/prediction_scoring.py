@@ -43,8 +43,8 @@ def build_dataset(cfg: Config, selection: LabelSelection) -> MultiTaskDataset:
     )
     if not isinstance(dataset, MultiTaskDataset):
         raise ValueError(
-            f'test_dataloader.dataset: expected a MultiTaskDataset, got {type(dataset).__name__}. '
-            'Score the data sets one by one.'
+            'test_dataloader.dataset: expected a MultiTaskDataset, got '
+            f'{type(dataset).__name__}. Score the data sets one by one.'
         )
     return dataset
 

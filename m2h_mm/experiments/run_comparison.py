@@ -82,9 +82,9 @@ class RunComparison:
                 for run, ids in zip(self.found, sets, strict=True)
             )
             raise ValueError(
-                f'No frame has a prediction of every run{f" for {task!r}" if task else ""}. Frames '
-                f'of the split {self.dataset.split!r}: {len(self.positions)}; with a prediction: '
-                f'{counts}. --frames ID draws frames that some runs lack.'
+                f'No frame has a prediction of every run{f" for {task!r}" if task else ""}. '
+                f'Frames of the split {self.dataset.split!r}: {len(self.positions)}; with a '
+                f'prediction: {counts}. --frames ID draws frames that some runs lack.'
             )
         return common
 

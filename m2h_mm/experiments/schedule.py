@@ -25,8 +25,8 @@ def shorten_schedule(cfg: Config, max_iters: int) -> None:
     if not old:
         raise ValueError(
             'max_iters: train_cfg has none of its own that could be scaled, got '
-            f'{cfg.get("train_cfg")}. Only trainings that count iterations can be shortened: leave '
-            'max_iters out.'
+            f'{cfg.get("train_cfg")}. Only trainings that count iterations can be shortened: '
+            'leave max_iters out.'
         )
 
     def scale(iterations: int) -> int:
@@ -36,8 +36,8 @@ def shorten_schedule(cfg: Config, max_iters: int) -> None:
     for index, scheduler in enumerate(_as_list(cfg.get('param_scheduler'))):
         if scheduler.get('by_epoch', True):
             raise ValueError(
-                f'max_iters: param_scheduler[{index}] ({scheduler["type"]}) counts epochs. Set its '
-                'by_epoch=False, or leave max_iters out.'
+                f'max_iters: param_scheduler[{index}] ({scheduler["type"]}) counts epochs. Set '
+                'its by_epoch=False, or leave max_iters out.'
             )
         times = {key: scale(scheduler[key]) for key in SCHEDULER_TIMES if scheduler.get(key)}
         if 'milestones' in scheduler:

@@ -110,8 +110,8 @@ def _caption(summary: Mapping[str, Any]) -> str:
         lines += [
             f'{_label(GAIN)}: mean relative gain of the headline metrics over the mean of the '
             'single-task models over their seeds; its deviation is that of the variant alone. '
-            'Single task: one model per task, parameters, GMACs and latencies summed, the largest '
-            'peak memory.'
+            'Single task: one model per task, parameters, GMACs and latencies summed, the '
+            'largest peak memory.'
         ]
         if all(row['cells'][GAIN]['mean'] is None for row in rows.values()):
             lines += [
@@ -120,8 +120,8 @@ def _caption(summary: Mapping[str, Any]) -> str:
             ]
     timed = (
         f'latency is the median of {costs["repeats"]} calls, the variants in turn, on '
-        f'{costs["device"]}, {costs["threads"]} threads; memory is what one call allocates at its '
-        'peak'
+        f'{costs["device"]}, {costs["threads"]} threads; memory is what one call allocates at '
+        'its peak'
         if costs['repeats']
         else 'latency and memory were not measured'
     )

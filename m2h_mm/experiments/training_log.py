@@ -115,8 +115,8 @@ def _read_points(path: Path) -> list[tuple[int, dict[str, float]]]:
             ) from error
         if not isinstance(record, Mapping) or not isinstance(record.get('step'), int):
             raise ValueError(
-                f"{path}, line {number}: expected what mmengine logs, an object with a 'step', got "
-                f'{line[:60]!r}. Move other JSON files out of vis_data.'
+                f"{path}, line {number}: expected what mmengine logs, an object with a 'step', "
+                f'got {line[:60]!r}. Move other JSON files out of vis_data.'
             )
         latest = max(latest, record['step'])
         points.append((latest, _scalars(record)))

@@ -34,11 +34,9 @@ def parse_axes(text: str) -> str:
     axes = CONVENTIONS.get(text, text)
     if axes not in all_axes():
         raise ValueError(
-            f'Convention of normals: expected one of {list(CONVENTIONS)}, or what the '
-            'three channels '
-            f'hold, such as {CONVENTIONS["refinenet"]} (x right, y up, z toward the '
-            'camera); got '
-            f'{text!r}.'
+            f'Convention of normals: expected one of {list(CONVENTIONS)}, or what the three '
+            f'channels hold, such as {CONVENTIONS["refinenet"]} (x right, y up, z toward the '
+            f'camera); got {text!r}.'
         )
     return axes
 

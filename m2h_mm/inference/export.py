@@ -95,8 +95,8 @@ def default_size(deployed: DeployedModel) -> tuple[int, int]:
     if pipeline.size is None:
         raise ValueError(
             '--size: expected the size of the images, such as --size 480 640: '
-            'model.data_preprocessor.size of this model is None, so that it takes any image as it '
-            'is.'
+            'model.data_preprocessor.size of this model is None, so that it takes any image as '
+            'it is.'
         )
     return pipeline.input_size(pipeline.size, FIT if deployed.dynamic else TEST)
 
@@ -130,14 +130,12 @@ def export(
     dynamic, divisor = deployed.dynamic, deployed.network.pipeline.size_divisor
     if dynamic and format == 'torchscript':
         raise ValueError(
-            '--dynamic: a TorchScript file has the size that it was traced with; use '
-            '--format onnx or '
-            'torch-export.'
+            '--dynamic: a TorchScript file has the size that it was traced with; use --format '
+            'onnx or torch-export.'
         )
     if dynamic and any(length % divisor or length < 2 * divisor for length in size):
         raise ValueError(
-            f'--size: with --dynamic expected multiples of {divisor}, which '
-            'the model takes '
+            f'--size: with --dynamic expected multiples of {divisor}, which the model takes '
             f'without padding, at least two of them; got {size[0]}x{size[1]}.'
         )
     write = dict(onnx=_write_onnx, torchscript=_write_torchscript).get(format, _write_torch_export)

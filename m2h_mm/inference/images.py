@@ -68,8 +68,7 @@ def _from_array(array: np.ndarray) -> np.ndarray:
         or not (array.dtype in (np.uint8, np.uint16) or channels == 1)
     ):
         raise ValueError(
-            'The image: expected an array (H, W), (H, W, 3) or (H, W, 4) of uint8 or '
-            'uint16, got '
+            'The image: expected an array (H, W), (H, W, 3) or (H, W, 4) of uint8 or uint16, got '
             f'{array.shape} {array.dtype}. Scale other values to 0..255 first.'
         )
     if array.dtype != np.uint8:

@@ -114,9 +114,9 @@ def _read(content: Mapping[str, Any], checkpoint: str | Path) -> ModelDescriptio
     description = read_description(content, checkpoint)
     if description is None:
         raise ValueError(
-            f'{checkpoint} does not say which model it is of: it was written by an earlier version '
-            'of m2h_mm or by another program, and does not have the layout of the official M2H '
-            'code. Pass the config that it was trained with.'
+            f'{checkpoint} does not say which model it is of: it was written by an earlier '
+            'version of m2h_mm or by another program, and does not have the layout of the '
+            'official M2H code. Pass the config that it was trained with.'
         )
     return description
 

@@ -48,9 +48,8 @@ def official_config(state: Mapping[str, Tensor]) -> Config:
     )
     if arch is None:
         raise ValueError(
-            'The checkpoint has the layout of the official M2H code, but its '
-            f'backbone of {depth} blocks '
-            f'and {width} channels is none of DINOv2. Give the config that it was '
+            'The checkpoint has the layout of the official M2H code, but its backbone of '
+            f'{depth} blocks and {width} channels is none of DINOv2. Give the config that it was '
             'trained with.'
         )
     outputs = state['mlt_head.seg_out.final_conv.weight'].shape[0]

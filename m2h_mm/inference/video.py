@@ -108,14 +108,13 @@ class VideoWriter:
             )
             if not self._writer.isOpened():
                 raise ValueError(
-                    f'{self.path} cannot be written: OpenCV has no encoder for a '
-                    'video of '
+                    f'{self.path} cannot be written: OpenCV has no encoder for a video of '
                     f'{width}x{height} pixels here.'
                 )
         if self._size != (height, width):
             raise ValueError(
-                f'{self.path}: the pictures of a video have one size, {self._size}, '
-                f'got {height, width}.'
+                f'{self.path}: the pictures of a video have one size, {self._size}, got '
+                f'{height, width}.'
             )
         self._writer.write(
             cv2.cvtColor(np.ascontiguousarray(picture[:height, :width]), cv2.COLOR_RGB2BGR)

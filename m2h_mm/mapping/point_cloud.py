@@ -138,8 +138,8 @@ def point_cloud(
     fx, fy, cx, cy = camera
     if fx <= 0 or fy <= 0:
         raise ValueError(
-            'camera: expected (fx, fy, cx, cy) in pixels with positive focal '
-            f'lengths, got {camera}.'
+            'camera: expected (fx, fy, cx, cy) in pixels with positive focal lengths, got '
+            f'{camera}.'
         )
     cam2img = torch.tensor([[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]], dtype=torch.float64)
     map = torch.from_numpy(depth.astype(np.float64))[None, None]

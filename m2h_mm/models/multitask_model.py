@@ -181,8 +181,9 @@ class MultiTaskModel(BaseModel):
         configs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
         if self.freeze_backbone and not any(cfg['type'] == 'Pretrained' for cfg in configs):
             print_log(
-                'model.freeze_backbone=True without pretrained weights in model.backbone.init_cfg '
-                'keeps random weights unless a checkpoint (load_from) brings trained ones.',
+                'model.freeze_backbone=True without pretrained weights in '
+                'model.backbone.init_cfg keeps random weights unless a checkpoint (load_from) '
+                'brings trained ones.',
                 'current',
                 logging.WARNING,
             )

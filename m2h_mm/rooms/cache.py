@@ -79,9 +79,9 @@ def ensure_rooms(
     height, width = size
     if not (0 < num_train <= VAL_START and num_val >= 0 and min(height, width) >= 16 and seed >= 0):
         raise ValueError(
-            f'num_train={num_train}, num_val={num_val}, size={tuple(size)}, seed={seed}: expected '
-            f'1..{VAL_START} '
-            'training frames, no negative number or seed, and at least 16 x 16 pixels.'
+            f'num_train={num_train}, num_val={num_val}, size={tuple(size)}, seed={seed}: '
+            f'expected 1..{VAL_START} training frames, no negative number or seed, and at least '
+            '16 x 16 pixels.'
         )
     parameters = dict(
         version=GENERATOR_VERSION,
@@ -103,9 +103,8 @@ def ensure_rooms(
                 )
     except PermissionError as error:
         raise PermissionError(
-            f'data_root: cannot write the rendered rooms to {folder} ({error}). '
-            'Make it writable, or '
-            'set data_root to a folder that is.'
+            f'data_root: cannot write the rendered rooms to {folder} ({error}). Make it '
+            'writable, or set data_root to a folder that is.'
         ) from error
     return folder
 
@@ -147,9 +146,8 @@ def _is_complete(folder: Path, parameters: dict) -> bool:
     found = json.loads(path.read_text())
     if found != parameters:
         raise ValueError(
-            f'{path} says {found}, but its folder stands for {parameters}. The folder '
-            'was renamed or '
-            'changed by hand: delete it, it will be rendered anew.'
+            f'{path} says {found}, but its folder stands for {parameters}. The folder was '
+            'renamed or changed by hand: delete it, it will be rendered anew.'
         )
     return True
 
@@ -263,10 +261,8 @@ def _render_in_processes(
                     finished(index, json.loads(answer))
             except BrokenPipeError as error:
                 raise RuntimeError(
-                    f'The process that rendered room {index} to {folder} ended with '
-                    'code '
-                    f'{worker.wait()}; what it said is above. Finished frames are '
-                    'kept.'
+                    f'The process that rendered room {index} to {folder} ended with code '
+                    f'{worker.wait()}; what it said is above. Finished frames are kept.'
                 ) from error
             finally:
                 missing.clear()  # After a failure the other threads find nothing more to do.

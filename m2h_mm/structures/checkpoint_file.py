@@ -51,9 +51,9 @@ def known_types() -> Iterator[None]:
 def refuse_code(source: str | Path) -> ValueError:
     """The error for a file that holds more than ``torch.load(weights_only=True)`` takes."""
     return ValueError(
-        f'Checkpoint {source} was not loaded: it is damaged, or holds more than tensors and could '
-        'run code. If you trust its source, load it once with torch.load(..., weights_only=False) '
-        "and save only its 'state_dict'."
+        f'Checkpoint {source} was not loaded: it is damaged, or holds more than tensors and '
+        'could run code. If you trust its source, load it once with torch.load(..., '
+        "weights_only=False) and save only its 'state_dict'."
     )
 
 

@@ -256,8 +256,8 @@ def build_tasks(
     built = {name: cfg if isinstance(cfg, Task) else _build(name, cfg) for name, cfg in items}
     if not built:
         raise ValueError(
-            'tasks: expected at least one task, such as '
-            'dict(semseg=dict(num_classes=40), depth=dict()), got none.'
+            'tasks: expected at least one task, such as dict(semseg=dict(num_classes=40), '
+            'depth=dict()), got none.'
         )
     return built
 

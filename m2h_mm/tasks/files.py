@@ -64,8 +64,8 @@ def require_dims(array: np.ndarray, ndim: int, path: str | Path, task: str) -> n
     if array.ndim != ndim:
         expected = '(H, W)' if ndim == 2 else '(H, W, 3)'
         raise ValueError(
-            f'File {path} of task {task!r}: expected {expected}, got {array.shape}. '
-            'Is it in the right folder?'
+            f'File {path} of task {task!r}: expected {expected}, got {array.shape}. Is it in the '
+            'right folder?'
         )
     return array
 
@@ -87,8 +87,8 @@ def write_array(array: np.ndarray, path: str | Path) -> None:
         data = cv2.imencode('.png', array[..., ::-1] if array.ndim == 3 else array)[1].tobytes()
     else:
         raise ValueError(
-            f'{path}: expected a name ending in .npy, or in .png for uint8 or uint16; '
-            f'got {array.dtype}.'
+            f'{path}: expected a name ending in .npy, or in .png for uint8 or uint16; got '
+            f'{array.dtype}.'
         )
     write_atomically(path, data)
 

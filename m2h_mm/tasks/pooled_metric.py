@@ -112,8 +112,8 @@ class PooledMetric(BaseMetric):
             total = self.statistics_of_nothing()
         if not self.num_pixels(total):
             print_log(
-                f'{type(self).__name__}: no valid pixel of {self.task.gt_field} in the whole data '
-                'set; its measures are NaN.',
+                f'{type(self).__name__}: no valid pixel of {self.task.gt_field} in the whole '
+                'data set; its measures are NaN.',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -142,8 +142,8 @@ class PooledMetric(BaseMetric):
         if pred.shape != label.value.shape:
             raise ValueError(
                 f'{type(self).__name__}: {self.task.pred_field} is {tuple(pred.shape)}, but '
-                f'{self.task.gt_field} {tuple(label.value.shape)}. Labels are compared at the size '
-                "of the frame's file: load them after the test pipeline's resize."
+                f'{self.task.gt_field} {tuple(label.value.shape)}. Labels are compared at the '
+                "size of the frame's file: load them after the test pipeline's resize."
             )
         label = Label(label.value.to(pred.device), label.valid.to(pred.device))
         return self.statistics(pred, self.task.truth(label))

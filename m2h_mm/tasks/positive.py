@@ -28,7 +28,7 @@ class PositiveTask(Task):
         """
         if not np.isfinite(read_array(path)).all():
             raise ValueError(
-                f'File {path} of task {self.name!r}: expected finite numbers ({self.error_unit}), '
-                'got NaN or infinity.'
+                f'File {path} of task {self.name!r}: expected finite numbers '
+                f'({self.error_unit}), got NaN or infinity.'
             )
         return super().read_prediction(path)

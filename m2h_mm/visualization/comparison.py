@@ -76,8 +76,8 @@ def draw_comparison(
         )
     if not runs or not tasks:
         raise ValueError(
-            f'Expected one run and one task or more, got the runs {list(runs)} and '
-            f'tasks {list(tasks)}.'
+            f'Expected one run and one task or more, got the runs {list(runs)} and tasks '
+            f'{list(tasks)}.'
         )
     size = image.shape[:2]
     for name in tasks:

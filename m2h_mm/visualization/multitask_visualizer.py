@@ -93,10 +93,9 @@ class MultiTaskVisualizer(Visualizer):
         """
         if self.tasks is None:
             raise ValueError(
-                'The visualizer does not know what to draw. Set visualizer.tasks to '
-                'the tasks of the '
-                "model, for instance tasks=['semseg', 'depth'], or assign built tasks "
-                'to its attribute.'
+                'The visualizer does not know what to draw. Set visualizer.tasks to the tasks of '
+                "the model, for instance tasks=['semseg', 'depth'], or assign built tasks to its "
+                'attribute.'
             )
         classes = names_of_classes(self.tasks, (self.dataset_meta or {}).get('classes') or ())
         picture = self.draw_frame(image, data_sample, self.tasks, classes, draw_gt, draw_pred)

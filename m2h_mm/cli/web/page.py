@@ -223,8 +223,8 @@ def serving(
             )
         except OSError as error:
             raise OSError(
-                f'--host {host} --port {port}: the page cannot listen there ({error}). '
-                'Is the port taken? Give another.'
+                f'--host {host} --port {port}: the page cannot listen there ({error}). Is the '
+                'port taken? Give another.'
             ) from None
         try:
             yield page.local_url
@@ -244,8 +244,8 @@ def hint() -> str:
     """What stands on the page before there is a result."""
     return (
         '<div class="note">Drop an image, or click to choose one, of up to '
-        f'{MAX_UPLOAD_BYTES >> 20} megabytes and '
-        f'{MAX_UPLOAD_PIXELS / 1e6:.1f} megapixels. Its maps appear here.</div>'
+        f'{MAX_UPLOAD_BYTES >> 20} megabytes and {MAX_UPLOAD_PIXELS / 1e6:.1f} megapixels. Its '
+        'maps appear here.</div>'
     )
 
 

@@ -102,14 +102,12 @@ def read_upload(path: str | Path) -> np.ndarray:
         data = Path(path).read_bytes()
     except OSError:
         raise UploadError(
-            f'{name} is no longer on the server, which keeps uploads for a while '
-            'only: drop it '
+            f'{name} is no longer on the server, which keeps uploads for a while only: drop it '
             'again.'
         ) from None
     if len(data) > MAX_UPLOAD_BYTES:
         raise UploadError(
-            f'{name} has {len(data) / 2**20:.1f} megabytes; at most '
-            f'{MAX_UPLOAD_BYTES >> 20} are '
+            f'{name} has {len(data) / 2**20:.1f} megabytes; at most {MAX_UPLOAD_BYTES >> 20} are '
             'taken.'
         )
     if not data:
@@ -128,9 +126,8 @@ def read_upload(path: str | Path) -> np.ndarray:
         raise UploadError(f'{name} is no image that can be read; {expected}.') from error
     if width * height > MAX_UPLOAD_PIXELS:
         raise UploadError(
-            f'{name} has {width} × {height} pixels; at most '
-            f'{MAX_UPLOAD_PIXELS / 1e6:.1f} megapixels '
-            'are taken.'
+            f'{name} has {width} × {height} pixels; at most {MAX_UPLOAD_PIXELS / 1e6:.1f} '
+            'megapixels are taken.'
         )
     try:
         return read_image(data)
@@ -168,8 +165,7 @@ def predict_upload(
     if height * width > MAX_PADDED_PIXELS:
         raise ValueError(
             f'The network would see {height} × {width} pixels, with padding; at most '
-            f'{MAX_PADDED_PIXELS / 1e6:.1f} megapixels are shown to it. Choose a '
-            'smaller size.'
+            f'{MAX_PADDED_PIXELS / 1e6:.1f} megapixels are shown to it. Choose a smaller size.'
         )
     started = perf_counter()
     # Maps arrive on the CPU: what a GPU still has to do is waited for.
@@ -219,8 +215,7 @@ def describe_sizes(prediction: Prediction, seconds: float) -> str:
     padding = f', padded to {padded[0]} × {padded[1]}' if padded != seen else ''
     return (
         f'{height} × {width} pixels (height × width). The network saw {seen[0]} × '
-        f'{seen[1]}{padding}, and took '
-        f'{seconds:.2f} s from the image to its maps.'
+        f'{seen[1]}{padding}, and took {seconds:.2f} s from the image to its maps.'
     )
 
 

@@ -117,9 +117,7 @@ def _how_to_get(source_root: Path, split: str) -> str:
     return '\n'.join(
         [
             f'No images of {split} in {source_root.absolute()}. Expected the official download, '
-            'all '
-            'but the images '
-            f'optional:',
+            'all but the images optional:',
             f'  {source_root}/',
             *lines,
             'They are in leftImg8bit_trainvaltest.zip, gtFine_trainvaltest.zip, '

@@ -216,9 +216,8 @@ def convert_frame(frame: HypersimFrame) -> Files:
     unknown = np.setdiff1d(semantic, (MISSING, *range(1, NUM_CLASSES + 1)))
     if unknown.size:
         raise ValueError(
-            f'{frame.path("semantic")} holds the ids {unknown[:8].tolist()}; expected '
-            f'{MISSING} and '
-            f'1..{NUM_CLASSES}.'
+            f'{frame.path("semantic")} holds the ids {unknown[:8].tolist()}; expected {MISSING} '
+            f'and 1..{NUM_CLASSES}.'
         )
     rays = pixel_rays(frame.matrix, frame.size)
     normals = camera_normals(

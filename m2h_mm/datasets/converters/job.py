@@ -120,8 +120,8 @@ def convert_frames(
     if failed:
         print(f'{_list_failed(failed)}\nLeft out.')
     print(
-        f'{len(frames) - len(failed)} frames, {len(missing) - len(failed)} of them converted now, '
-        f'in {out_dir.resolve()}'
+        f'{len(frames) - len(failed)} frames, {len(missing) - len(failed)} of them converted '
+        f'now, in {out_dir.resolve()}'
     )
 
 
@@ -206,8 +206,8 @@ def _results(
         yield from pool.map(work, missing)
     except BrokenProcessPool as error:
         raise RuntimeError(
-            'A process that converted frames was ended from outside, as a rule because memory ran '
-            'out. Finished frames are kept: try again, with fewer --num-workers.'
+            'A process that converted frames was ended from outside, as a rule because memory '
+            'ran out. Finished frames are kept: try again, with fewer --num-workers.'
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

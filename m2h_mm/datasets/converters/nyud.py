@@ -193,8 +193,8 @@ def _require_options(
             raise ValueError(f'--{name}: expected one of {list(known)}, got {value!r}.')
     if (normals_dir is None) != (normals_convention is None):
         raise ValueError(
-            '--normals-dir and --normals-convention: expected both or none, got '
-            f'{normals_dir} and {normals_convention}.'
+            f'--normals-dir and --normals-convention: expected both or none, got {normals_dir} '
+            f'and {normals_convention}.'
         )
 
 
@@ -205,8 +205,8 @@ def _open(path: Path) -> h5py.File:
         return h5py.File(path, 'r')
     except OSError as error:
         raise ValueError(
-            f'{path} cannot be opened ({error}). Expected the HDF5 file of the official download, '
-            'whole: get it again.'
+            f'{path} cannot be opened ({error}). Expected the HDF5 file of the official '
+            'download, whole: get it again.'
         ) from error
 
 
@@ -220,8 +220,8 @@ def _count_frames(path: Path, depth_name: str) -> int:
         found = archive[name].shape if name in archive else 'nothing of that name'
         if found != expected:
             raise ValueError(
-                f'{path}: expected {name} of shape {expected} (axes reversed, as HDF5 stores those '
-                f'of MATLAB), found {found}. It is not {ARCHIVE}.'
+                f'{path}: expected {name} of shape {expected} (axes reversed, as HDF5 stores '
+                f'those of MATLAB), found {found}. It is not {ARCHIVE}.'
             )
     return count
 
@@ -273,13 +273,13 @@ def _index_normals(folder: Path) -> dict[int, Path]:
             other = found.setdefault(int(path.stem), path)
             if other != path:
                 raise ValueError(
-                    f'--normals-dir: {other} and {path} are both of frame {int(path.stem)}. Name a '
-                    'folder with one file for each frame.'
+                    f'--normals-dir: {other} and {path} are both of frame {int(path.stem)}. Name '
+                    'a folder with one file for each frame.'
                 )
     if not found:
         raise FileNotFoundError(
-            f'--normals-dir: no {" or ".join(_NORMALS_SUFFIXES)} in {folder} that is named by the '
-            'number of a frame, such as 0001.png.'
+            f'--normals-dir: no {" or ".join(_NORMALS_SUFFIXES)} in {folder} that is named by '
+            'the number of a frame, such as 0001.png.'
         )
     return found
 
@@ -292,8 +292,8 @@ def _convert_frame(recipe: _Recipe, source: tuple[int, Path | None]) -> Files:
             return _open(recipe.archive)[name][number - 1].T
         except (OSError, RuntimeError) as error:
             raise ValueError(
-                f'{recipe.archive}: {name} of frame {number} cannot be read ({error}). The file is '
-                'damaged: get it again.'
+                f'{recipe.archive}: {name} of frame {number} cannot be read ({error}). The file '
+                'is damaged: get it again.'
             ) from error
 
     labels, raw_depth = recipe.cut(read('labels')), read('rawDepths')

@@ -49,8 +49,8 @@ class PhotometricDistortion(BaseTransform):
         image = results['img']
         if image.dtype != np.uint8:
             raise ValueError(
-                f'PhotometricDistortion: expected an 8-bit image, got {image.dtype}. Put it before '
-                'the transform that changes the type.'
+                f'PhotometricDistortion: expected an 8-bit image, got {image.dtype}. Put it '
+                'before the transform that changes the type.'
             )
         rng = results['rng']
         # Every number is drawn, used or not, so that one transform's coin never shifts what the

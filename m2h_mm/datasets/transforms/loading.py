@@ -35,8 +35,8 @@ class LoadMultiTaskImage(BaseTransform):
             decoded = None
         if decoded is None:
             raise ValueError(
-                f'Image {path} cannot be read: expected an intact .png or .jpg. Restore the file, '
-                'or take the frame out of the split file.'
+                f'Image {path} cannot be read: expected an intact .png or .jpg. Restore the '
+                'file, or take the frame out of the split file.'
             )
         results['img'] = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
         results['ori_shape'] = results['img_shape'] = decoded.shape[:2]
@@ -87,8 +87,8 @@ def require_size(
     if tuple(label_size) != tuple(image_size):
         raise ValueError(
             f'{task} label {label} is {label_size[0]}x{label_size[1]}, its image {image} is '
-            f'{image_size[0]}x{image_size[1]} (height x width): they must be of one size. Use one '
-            'release for all folders.'
+            f'{image_size[0]}x{image_size[1]} (height x width): they must be of one size. Use '
+            'one release for all folders.'
         )
 
 

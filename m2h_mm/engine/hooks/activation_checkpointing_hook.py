@@ -44,9 +44,8 @@ class ActivationCheckpointingHook(Hook):
         unknown = [name for name in self.names if name not in known]
         if unknown:
             raise ValueError(
-                f'ActivationCheckpointingHook.modules: the model has no {unknown}. '
-                'Its largest parts are '
-                f'{[name for name in known if name and name.count(".") < 2]}.'
+                f'ActivationCheckpointingHook.modules: the model has no {unknown}. Its largest '
+                f'parts are {[name for name in known if name and name.count(".") < 2]}.'
             )
         self._modules = [module for name in self.names for module in called_modules(known[name])]
         for module in self._modules:

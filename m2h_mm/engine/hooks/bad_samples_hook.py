@@ -30,8 +30,8 @@ class BadSamplesHook(Hook):
     def __init__(self, interval: int = 50) -> None:
         if interval < 1:
             raise ValueError(
-                'default_hooks.bad_samples.interval: expected at least 1 iteration, '
-                f'got {interval}.'
+                'default_hooks.bad_samples.interval: expected at least 1 iteration, got '
+                f'{interval}.'
             )
         self.interval = interval
         self._new: Counter[str] = Counter()
@@ -60,7 +60,6 @@ class BadSamplesHook(Hook):
         self._told += new
         if new:
             runner.logger.warning(
-                f'{self._told.total()} bad samples were skipped since this '
-                'start, of '
+                f'{self._told.total()} bad samples were skipped since this start, of '
                 f'{len(self._told)} frames.'
             )

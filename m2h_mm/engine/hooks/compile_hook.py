@@ -36,11 +36,9 @@ class CompileHook(Hook):
         model = unwrap(runner.model)
         if getattr(model.weighting, 'shared', ()):
             raise ValueError(
-                f'CompileHook: model.weighting ({type(model.weighting).__name__}) '
-                'goes back through the '
-                'network several times in a step, which torch.compile does not allow. '
-                'Take one of the two '
-                'out.'
+                f'CompileHook: model.weighting ({type(model.weighting).__name__}) goes back '
+                'through the network several times in a step, which torch.compile does not '
+                'allow. Take one of the two out.'
             )
         model.run_network = torch.compile(model.run_network, **self.options)
         runner.logger.info('CompileHook: the first iterations compile the network and are slow.')

@@ -68,9 +68,8 @@ class NonFiniteGuardHook(Hook):
     def __init__(self, action: str = 'stop', max_skips: int = 20, max_snapshots: int = 3) -> None:
         if action not in ACTIONS or max_skips < 0 or max_snapshots < 0:
             raise ValueError(
-                f'default_hooks.guard: expected action in {ACTIONS}, max_skips and '
-                'max_snapshots of at '
-                f'least 0, got {action!r}, {max_skips} and {max_snapshots}.'
+                f'default_hooks.guard: expected action in {ACTIONS}, max_skips and max_snapshots '
+                f'of at least 0, got {action!r}, {max_skips} and {max_snapshots}.'
             )
         self.action = action
         self.max_skips = max_skips
@@ -92,8 +91,7 @@ class NonFiniteGuardHook(Hook):
         wrapper = runner.optim_wrapper
         if not isinstance(wrapper, OptimWrapper):
             raise TypeError(
-                'default_hooks.guard: expected one optimizer, got '
-                f'{type(wrapper).__name__}. Set '
+                f'default_hooks.guard: expected one optimizer, got {type(wrapper).__name__}. Set '
                 'default_hooks.guard=None.'
             )
         self._watch(wrapper, runner.model)
@@ -109,9 +107,8 @@ class NonFiniteGuardHook(Hook):
         self._release(runner)
         if self._skipped:
             runner.logger.warning(
-                f'{self._skipped} steps were skipped since this start, because a '
-                'loss or gradient '
-                'was not finite.'
+                f'{self._skipped} steps were skipped since this start, because a loss or '
+                'gradient was not finite.'
             )
 
     def _watch(self, wrapper: OptimWrapper, model: torch.nn.Module) -> None:
@@ -219,9 +216,7 @@ class NonFiniteGuardHook(Hook):
                 if self.action == 'stop' and not is_scalers
                 else (
                     f' That was step {self._in_a_row} in a row, and at most {self.max_skips} may '
-                    'be '
-                    'skipped '
-                    '(default_hooks.guard.max_skips).'
+                    'be skipped (default_hooks.guard.max_skips).'
                 )
             )
             raise ValueError(

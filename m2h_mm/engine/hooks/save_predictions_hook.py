@@ -68,9 +68,8 @@ class SavePredictionsHook(Hook):
             )
             if other is not None:
                 raise ValueError(
-                    f"{other} is there already, and predictions of '{task.name}' are "
-                    'to be written as '
-                    f'{suffix}: a frame would have two. Choose an empty folder, or '
+                    f"{other} is there already, and predictions of '{task.name}' are to be "
+                    f'written as {suffix}: a frame would have two. Choose an empty folder, or '
                     'delete the old files.'
                 )
         self._pool = ThreadPoolExecutor(WRITERS)
@@ -87,9 +86,8 @@ class SavePredictionsHook(Hook):
             frame_id = sample.get('frame_id')
             if frame_id is None:
                 raise ValueError(
-                    'SavePredictionsHook: a tested frame has no frame_id to name its '
-                    'files by. Let the '
-                    'data set provide it, and PackMultiTaskInputs pack it.'
+                    'SavePredictionsHook: a tested frame has no frame_id to name its files by. '
+                    'Let the data set provide it, and PackMultiTaskInputs pack it.'
                 )
             for task in self._tasks.values():
                 if task.pred_field in sample:

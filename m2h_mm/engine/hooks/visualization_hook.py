@@ -45,9 +45,8 @@ class MultiTaskVisualizationHook(Hook):
     def __init__(self, num_frames: int = 4, interval: int = 1, show_dir: str | None = None) -> None:
         if num_frames < 0 or interval < 1:
             raise ValueError(
-                'default_hooks.visualization: expected num_frames >= 0 and interval '
-                '>= 1, '
-                f'got {num_frames} and {interval}.'
+                'default_hooks.visualization: expected num_frames >= 0 and interval >= 1, got '
+                f'{num_frames} and {interval}.'
             )
         self.num_frames = num_frames
         self.interval = interval
@@ -60,9 +59,8 @@ class MultiTaskVisualizationHook(Hook):
         if not isinstance(runner.visualizer, MultiTaskVisualizer):
             raise TypeError(
                 'visualizer: MultiTaskVisualizationHook expects '
-                "dict(type='MultiTaskVisualizer'), got "
-                f'{type(runner.visualizer).__name__}. Set it, or '
-                'default_hooks.visualization=None.'
+                f"dict(type='MultiTaskVisualizer'), got {type(runner.visualizer).__name__}. Set "
+                'it, or default_hooks.visualization=None.'
             )
         if runner.visualizer.tasks is None:
             model = runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -272,6 +272,6 @@ def _check_hidden(
 def _require_channels(head: nn.Module, out_channels: int, expected: int) -> None:
     if out_channels != expected:
         raise ValueError(
-            f'out_channels ({type(head).__name__}): expected {expected}, got {out_channels}. Leave '
-            'it out of the head, or use a head that suits the task.'
+            f'out_channels ({type(head).__name__}): expected {expected}, got {out_channels}. '
+            'Leave it out of the head, or use a head that suits the task.'
         )

@@ -226,10 +226,10 @@ def _reorder(name: str, tensor: Tensor, theirs: Sequence[str], tasks: Sequence[s
             channels = tensor.shape[dim] // len(tasks)
             if channels % len(tasks):
                 raise ValueError(
-                    f'The checkpoint was made for the tasks {list(theirs)} in this order, and the '
-                    f'groups of {len(tasks)} channels that its mask compares do not divide the '
-                    f'{channels} channels of a task. Name the tasks of model.tasks in the same '
-                    'order.'
+                    f'The checkpoint was made for the tasks {list(theirs)} in this order, and '
+                    f'the groups of {len(tasks)} channels that its mask compares do not divide '
+                    f'the {channels} channels of a task. Name the tasks of model.tasks in the '
+                    'same order.'
                 )
             order = [theirs.index(task) for task in tasks]
             return torch.cat(

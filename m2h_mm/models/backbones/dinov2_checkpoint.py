@@ -203,8 +203,9 @@ def _official_keys(content: Any, checkpoint: str) -> dict[str, Tensor]:
     ):
         found = _shorten(list(state)) if isinstance(state, Mapping) else type(state).__name__
         raise ValueError(
-            f'{CONFIG_KEY}: {checkpoint} is not a vision transformer: expected the keys cls_token, '
-            f'pos_embed, patch_embed.*, blocks.* (also under "backbone."), found {found}.'
+            f'{CONFIG_KEY}: {checkpoint} is not a vision transformer: expected the keys '
+            'cls_token, pos_embed, patch_embed.*, blocks.* (also under "backbone."), found '
+            f'{found}.'
         )
     # Models built with block_chunks name block 3 "blocks.<chunk>.3.".
     return {

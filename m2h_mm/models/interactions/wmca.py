@@ -80,14 +80,12 @@ class WMCA(nn.Module):
         if len(tasks) < 2:
             raise ValueError(
                 'model.decoder.interaction (WMCA): expected at least two tasks, got '
-                f'{list(tasks)}. Use '
-                "interaction=dict(type='NoInteraction') for a single task."
+                f"{list(tasks)}. Use interaction=dict(type='NoInteraction') for a single task."
             )
         if num_layers < 1:
             raise ValueError(
-                'model.decoder.interaction.num_layers (WMCA): expected 1 or more, '
-                f'got {num_layers}. Use '
-                "interaction=dict(type='NoInteraction') for none."
+                'model.decoder.interaction.num_layers (WMCA): expected 1 or more, got '
+                f"{num_layers}. Use interaction=dict(type='NoInteraction') for none."
             )
         require_divisible(
             'model.decoder.interaction (WMCA)', 'channels', channels, reduction, f'{reduction=}'
@@ -111,8 +109,8 @@ class WMCA(nn.Module):
         ):
             if shift >= size * step:
                 raise ValueError(
-                    'model.decoder.interaction.shift_size (WMCA): expected less than window_size * '
-                    f'dilation = {size * step}, got {shift}.'
+                    'model.decoder.interaction.shift_size (WMCA): expected less than window_size '
+                    f'* dilation = {size * step}, got {shift}.'
                 )
         self.mask_padding = mask_padding
         self.pooling = pooling
@@ -248,7 +246,7 @@ def _per_layer(
     values = (value,) * num_layers if isinstance(value, int) else tuple(value)
     if len(values) != num_layers or min(values, default=minimum) < minimum:
         raise ValueError(
-            f'model.decoder.interaction.{name} (WMCA): expected an integer of at least {minimum}, '
-            f'or one per layer ({num_layers}), got {value}.'
+            f'model.decoder.interaction.{name} (WMCA): expected an integer of at least '
+            f'{minimum}, or one per layer ({num_layers}), got {value}.'
         )
     return values

@@ -85,7 +85,7 @@ def choose_main_tasks(tasks: Sequence[str], main_tasks: Sequence[str] | None) ->
     chosen = list(tasks if main_tasks is None else main_tasks)
     if not chosen or not set(chosen) <= set(tasks):
         raise ValueError(
-            f'model.decoder.main_tasks: expected at least one of model.tasks {list(tasks)} and no '
-            f'other, got {chosen}. Leave main_tasks out to have all tasks be main tasks.'
+            f'model.decoder.main_tasks: expected at least one of model.tasks {list(tasks)} and '
+            f'no other, got {chosen}. Leave main_tasks out to have all tasks be main tasks.'
         )
     return tuple(task for task in tasks if task in chosen)

@@ -45,6 +45,6 @@ def require_fine_to_coarse(owner: str, in_strides: Sequence[float]) -> None:
     if list(in_strides) != sorted(in_strides):
         raise ValueError(
             f'model.decoder ({owner}): expected maps from fine to coarse, got strides '
-            f'{tuple(in_strides)}. Let model.neck, or out_indices of model.backbone, yield them in '
-            'this order.'
+            f'{tuple(in_strides)}. Let model.neck, or out_indices of model.backbone, yield them '
+            'in this order.'
         )

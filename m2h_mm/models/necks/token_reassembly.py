@@ -70,8 +70,8 @@ class TokenReassembly(nn.Module):
         if len(set(in_strides)) > 1:
             raise ValueError(
                 'model.neck (TokenReassembly): expected maps of one stride, got '
-                f'{tuple(in_strides)}. A backbone that yields a pyramid needs no token reassembly: '
-                'remove the neck.'
+                f'{tuple(in_strides)}. A backbone that yields a pyramid needs no token '
+                'reassembly: remove the neck.'
             )
         if min(mid_channels) < 1:
             raise ValueError(
@@ -80,8 +80,8 @@ class TokenReassembly(nn.Module):
             )
         if readout not in READOUTS:
             raise ValueError(
-                f'model.neck.readout (TokenReassembly): expected one of {READOUTS}, '
-                f'got {readout!r}.'
+                f'model.neck.readout (TokenReassembly): expected one of {READOUTS}, got '
+                f'{readout!r}.'
             )
         self.readout = readout
         self.in_channels, self.in_strides = tuple(in_channels), tuple(in_strides)
@@ -104,9 +104,8 @@ class TokenReassembly(nn.Module):
             cls_tokens = (None,) * 4
         elif cls_tokens is None:
             raise ValueError(
-                "model.neck.readout='project' (TokenReassembly) needs the backbone's "
-                'class tokens, which '
-                "this backbone does not yield. Set model.neck.readout='ignore'."
+                "model.neck.readout='project' (TokenReassembly) needs the backbone's class "
+                "tokens, which this backbone does not yield. Set model.neck.readout='ignore'."
             )
         maps = tuple(
             level(x, token)

@@ -76,8 +76,8 @@ def rewrites(
     def register(fast: type[nn.Module]) -> type[nn.Module]:
         if not issubclass(fast, plain) or plain in REWRITES:
             raise TypeError(
-                f'{fast.__name__}: expected a subclass of {plain.__name__}, which has no fast form '
-                f'yet; known are those of {[cls.__name__ for cls in REWRITES]}.'
+                f'{fast.__name__}: expected a subclass of {plain.__name__}, which has no fast '
+                f'form yet; known are those of {[cls.__name__ for cls in REWRITES]}.'
             )
         REWRITES[plain] = Rewrite(plain, fast, training, inference)
         return fast

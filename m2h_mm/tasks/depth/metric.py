@@ -51,8 +51,8 @@ class DepthMetric(PooledMetric):
         super().__init__(task, prefix)
         if not 0 <= min_depth < max_depth:
             raise ValueError(
-                'DepthMetric: expected 0 <= min_depth < max_depth in metres, got '
-                f'{min_depth} and {max_depth}.'
+                f'DepthMetric: expected 0 <= min_depth < max_depth in metres, got {min_depth} '
+                f'and {max_depth}.'
             )
         if isinstance(image_mean, str) or not set(image_mean) <= set(MEASURES):
             raise ValueError(

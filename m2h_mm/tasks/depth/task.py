@@ -34,8 +34,8 @@ class Depth(PositiveTask):
     def __init__(self, min_depth: float = 1e-3, max_depth: float = 10.0) -> None:
         if not 0 < min_depth < max_depth:
             raise ValueError(
-                'tasks.depth: expected 0 < min_depth < max_depth in metres, '
-                f'got {min_depth} and {max_depth}.'
+                f'tasks.depth: expected 0 < min_depth < max_depth in metres, got {min_depth} and '
+                f'{max_depth}.'
             )
         self.min_depth = min_depth
         self.max_depth = max_depth

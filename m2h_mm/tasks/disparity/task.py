@@ -52,9 +52,8 @@ class Disparity(PositiveTask):
             return self.positive(pixels_from_png(stored))
         if not np.issubdtype(stored.dtype, np.floating):
             raise ValueError(
-                f'File {path} of task {self.name!r}: expected a 16-bit .png of 256 * '
-                'pixels + 1, or '
-                f'pixels in floating point, got {stored.dtype}.'
+                f'File {path} of task {self.name!r}: expected a 16-bit .png of 256 * pixels + 1, '
+                f'or pixels in floating point, got {stored.dtype}.'
             )
         return self.positive(stored.astype(np.float32))
 

@@ -28,8 +28,8 @@ def match_boundaries(
     pred, truth = (np.asarray(mask, bool) for mask in (pred, truth))
     if pred.shape != truth.shape or pred.ndim != 2:
         raise ValueError(
-            'match_boundaries: expected two maps (H, W) of one size, got '
-            f'{pred.shape} and {truth.shape}.'
+            f'match_boundaries: expected two maps (H, W) of one size, got {pred.shape} and '
+            f'{truth.shape}.'
         )
     border, steps = _disc(float(radius))
     height, width = (side + 2 * border for side in pred.shape)

@@ -91,8 +91,8 @@ class EdgeMetric(PooledMetric):
         if num_thresholds is not None:
             if not 1 <= num_thresholds <= len(boundary.thresholds):
                 raise ValueError(
-                    f'EdgeMetric.num_thresholds: expected 1..{len(boundary.thresholds)} for preset '
-                    f'{preset!r}, got {num_thresholds}.'
+                    f'EdgeMetric.num_thresholds: expected 1..{len(boundary.thresholds)} for '
+                    f'preset {preset!r}, got {num_thresholds}.'
                 )
             boundary = boundary.thinned_out(num_thresholds)
         if num_threads is not None and num_threads < 1:

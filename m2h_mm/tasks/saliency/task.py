@@ -58,8 +58,8 @@ class Saliency(Task):
         stored = require_dims(read_array(path), 2, path, self.name)
         if stored.size and not 0 <= stored.min() <= stored.max() <= 1:
             raise ValueError(
-                f'File {path} of task {self.name!r}: expected 0 (not salient) and 1 (salient), got '
-                f'values in {stored.min()}..{stored.max()}. Store 0..255 as an 8-bit .png.'
+                f'File {path} of task {self.name!r}: expected 0 (not salient) and 1 (salient), '
+                f'got values in {stored.min()}..{stored.max()}. Store 0..255 as an 8-bit .png.'
             )
         return self._label(stored)
 

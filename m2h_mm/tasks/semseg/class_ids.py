@@ -50,9 +50,9 @@ class ClassIds:
             void = f'{VOID}' if self.first == 0 else f'0 and {VOID}'
             raise ValueError(
                 f'Segmentation {path} holds the values {others[:8].tolist()}; expected '
-                f'{self.first}..{largest} for num_classes={num_classes}, and {void} for void. Set '
-                "tasks.semseg.num_classes to the data set's number of classes, or map the file to "
-                'them.'
+                f'{self.first}..{largest} for num_classes={num_classes}, and {void} for void. '
+                "Set tasks.semseg.num_classes to the data set's number of classes, or map the "
+                'file to them.'
             )
         table = np.full(VOID + 1, VOID, np.uint8)
         classes = np.arange(num_classes)
@@ -82,8 +82,8 @@ def class_table(
         known = 0 <= source < (len(own) or VOID) if is_id else source in own
         if not known or target not in classes:
             raise ValueError(
-                f'class_map: {source!r} to {target!r}; expected an own class, of {list(own)} or an '
-                f'id, to one of class_space, {list(classes)}.'
+                f'class_map: {source!r} to {target!r}; expected an own class, of {list(own)} or '
+                f'an id, to one of class_space, {list(classes)}.'
             )
         table[source if is_id else list(own).index(source)] = list(classes).index(target)
     return table

@@ -125,8 +125,8 @@ class Semseg(Task):
                 '--class-offset 1.'
             )
             raise ValueError(
-                f'File {path} of task {self.name!r}: expected integer class ids {first}..{last}'
-                f'{f", counted from --class-offset {first}" if first else ""}, got {stored.dtype} '
-                f'{stored.min()}..{stored.max()}.{hint if from_one else ""}'
+                f'File {path} of task {self.name!r}: expected integer class ids '
+                f'{first}..{last}{f", counted from --class-offset {first}" if first else ""}, '
+                f'got {stored.dtype} {stored.min()}..{stored.max()}.{hint if from_one else ""}'
             )
         return stored.astype(np.int64) - first
