@@ -69,13 +69,11 @@ class MultiTaskDataset(BaseDataset):
             that are not named become void. ``metainfo['classes']`` are then those of
             ``class_space``.
         on_bad_sample: what to do with a frame whose files cannot be read, differ in size or hold
-            unknown classes:
-            'raise', when the data set is built or, at the latest, when the frame is drawn; or
-            'skip': training goes on with another frame of this data set, which follows from the
-                draw, and the sample's metainfo ``skipped``
-            tells of it, see :class:`BadSamplesHook`. In ``test_mode`` always 'raise'. A frame
-            without a valid label pixel is not bad, and NaN in depth or normals is a pixel that was
-            not measured.
+            unknown classes. 'raise': an error, when the data set is built or, at the latest, when
+            the frame is drawn. 'skip': training goes on with another frame of this data set, which
+            follows from the draw, and the sample's metainfo ``skipped`` tells of it, see
+            :class:`BadSamplesHook`. In ``test_mode`` always 'raise'. A frame without a valid label
+            pixel is not bad, and NaN in depth or normals is a pixel that was not measured.
         max_refetch: with 'skip', bad frames in a row before it is an error.
         **kwargs: of ``mmengine.dataset.BaseDataset``: ``metainfo``, ``indices``,
             ``serialize_data``, ``test_mode``, ``lazy_init``.

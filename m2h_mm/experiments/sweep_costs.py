@@ -47,8 +47,8 @@ def measure_costs(sweep: Sweep, device: str, repeats: int, cache: Path) -> dict[
 
     Returns:
         ``device``, ``threads``, ``repeats`` and ``rows``: by variant ``parameters``, ``macs``,
-            ``latency`` (median,
-        seconds), ``memory`` (bytes of activations at the peak), ``size`` (H, W).
+        ``latency`` (median, seconds), ``memory`` (bytes of activations at the peak), ``size``
+        (H, W).
     """
     configs = {
         **sweep.variants,

@@ -68,8 +68,7 @@ class MultiTaskModel(BaseModel):
             frozen by the backbone's own ``frozen_stages`` (and ``norm_eval`` of mmseg's backbones).
             Default: False.
         channels_last: weights and inputs in the memory format ``torch.channels_last``, which
-            changes no value. Default:
-            False.
+            changes no value. Default: False.
         data_preprocessor: config. Default: :class:`MultiTaskDataPreprocessor`.
         init_cfg: see mmengine's ``BaseModule``.
 
@@ -206,9 +205,8 @@ class MultiTaskModel(BaseModel):
 
         Returns:
             ``'tensor'``: the heads' outputs ``{task: (N, C, h, w)}`` at their own resolution;
-                ``'predict'``: the
-            samples with ``pred_*`` fields at each frame's ``ori_shape``; ``'loss'``: what is to be
-            summed and logged.
+            ``'predict'``: the samples with ``pred_*`` fields at each frame's ``ori_shape``;
+            ``'loss'``: what is to be summed and logged.
         """
         if tasks is not None:
             require_tasks('tasks', tasks, tuple(self.tasks))

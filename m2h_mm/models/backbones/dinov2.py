@@ -49,8 +49,7 @@ class DINOv2(TransformerBackbone):
             ``'small'``.
         out_indices (Sequence[int], optional): blocks whose outputs are returned, ascending from 0.
             Default: those of M2H, small and base (2, 5, 8, 11), large (4, 11, 17, 23), giant (9,
-                19, 29, 39), tiny (0, 1, 2, 3);
-            required where ``arch`` is a dict.
+            19, 29, 39), tiny (0, 1, 2, 3); required where ``arch`` is a dict.
         img_size (int): side of the square image that the stored position embedding belongs to, in
             pixels, a multiple of 14. Default 518.
         num_registers (int): register tokens; the official weights have 0 or 4. Default 0.

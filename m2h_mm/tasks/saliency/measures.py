@@ -28,8 +28,7 @@ def saliency_statistics(pred: Tensor, target: Tensor, valid: Tensor) -> dict[str
 
     Returns:
         float64: ``precision``, ``recall``, ``iou (255,)`` by threshold, ``images`` (1, or 0 without
-            a valid pixel;
-        then all is 0) and ``pixels``, the number of valid ones.
+        a valid pixel; then all is 0) and ``pixels``, the number of valid ones.
     """
     levels = (pred[valid].float().nan_to_num(0.0).clamp(0, 1) * (LEVELS - 1)).round().long()
     salient = (target[valid] > 0).long()
@@ -64,8 +63,7 @@ def saliency_measures(
 
     Returns:
         ``max_f``, ``mean_f``: largest and mean F over the thresholds; ``miou``: IoU of the salient
-            pixels averaged over
-        the images, largest over the thresholds.
+        pixels averaged over the images, largest over the thresholds.
     """
     precision, recall, iou = (
         statistics[name] / statistics['images'] for name in ('precision', 'recall', 'iou')
