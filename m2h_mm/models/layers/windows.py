@@ -126,8 +126,8 @@ class WindowGrid:
 
         Returns:
             ``(windows, L, L)`` bool with L = n * n * T, query first, True where it may; None where
-            every token may attend to every other. No row is empty: tokens of the padding still see each other
-            (nobody looks at what becomes of them, but an empty softmax would be NaN).
+            every token may attend to every other. No row is empty: tokens of the padding still see
+            each other (nobody looks at what becomes of them, but an empty softmax would be NaN).
         """
         allowed = None
         if any(self.shifts):
