@@ -32,6 +32,7 @@ CHECKPOINTING = {
 }
 COMPILED = {'default_hooks.compile': dict(type='CompileHook', backend='aot_eager', fullgraph=True)}
 WITH_BATCH_NORM = {'model.backbone.arch.stem_channels': (4,)}
+FEW = {'train_cfg.max_iters': 4}  # a difference of numbers shows in the first of them
 # Without batch normalisation, and with little to compile.
 LIGHT = {
     'model.decoder.interaction': dict(_delete_=True, type='NoInteraction'),
@@ -75,7 +76,8 @@ def test_training_learns(train, switch):
 
 
 def test_checkpointed_activations_change_no_number(train):
-    plain, checkpointed = train(WITH_BATCH_NORM), train({**WITH_BATCH_NORM, **CHECKPOINTING})
+    options = {**WITH_BATCH_NORM, **FEW}
+    plain, checkpointed = train(options), train({**options, **CHECKPOINTING})
     assert checkpointed.losses == plain.losses
     assert_same(state(plain.model), state(checkpointed.model), rtol=0, atol=0)
 
@@ -153,7 +155,8 @@ def test_clipping_bounds_the_step(train, toy_runner):
 
 
 def test_channels_last_changes_the_layout_alone(train):
-    plain, last = train(PLAIN_SGD), train({**PLAIN_SGD, 'model.channels_last': True})
+    options = {**PLAIN_SGD, **FEW}
+    plain, last = train(options), train({**options, 'model.channels_last': True})
     assert last.losses == pytest.approx(plain.losses, rel=1e-4)
     assert_same(state(plain.model), state(last.model), rtol=1e-3, atol=1e-4)
 
@@ -165,8 +168,9 @@ def fast_modules(model):
 
 def test_a_training_is_in_fast_forms_unless_told_otherwise(train):
     """Losses and parameters are those of the plain network."""
-    fast = train(PLAIN_SGD)
-    plain = train({**PLAIN_SGD, 'default_hooks.optimize': dict(enabled=False)})
+    options = {**PLAIN_SGD, **FEW}
+    fast = train(options)
+    plain = train({**options, 'default_hooks.optimize': dict(enabled=False)})
     assert len(fast_modules(fast.model)) > 10 and not fast_modules(plain.model)
     torch.testing.assert_close(fast.losses, plain.losses, rtol=1e-3, atol=0)
     assert_same(state(plain.model), state(fast.model), rtol=1e-3, atol=1e-4)
