@@ -109,8 +109,11 @@ class Bench:
         return path.read_text().splitlines() if path.exists() else []
 
     def wait_for(self, path: Path, process: subprocess.Popen | None = None) -> None:
-        """Until there is a file, which ``process`` is to write."""
-        while not path.exists():
+        """Until there is something in a file, which ``process`` is to write.
+
+        A file is there a moment before its content is.
+        """
+        while not path.exists() or not path.read_text():
             assert process is None or process.poll() is None, process.stdout.read()
             time.sleep(0.02)
 
