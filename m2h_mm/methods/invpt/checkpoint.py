@@ -195,9 +195,7 @@ def convert_official_invpt(
         ]
         raise ValueError(
             'The checkpoint does not fit the config. ' + '. '.join(found) + '. Check '
-            'arch and '
-            'img_size '
-            'of model.backbone, channels of model.decoder, num_classes of '
+            'arch and img_size of model.backbone, channels of model.decoder, num_classes of '
             'model.tasks.semseg.'
         )
     return converted
