@@ -1,11 +1,9 @@
-"""What is asked of the operating system: whole files, the environment, the number of cores."""
+"""Files that are whole or not there."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -57,26 +55,6 @@ def remove_temporaries(folder: str | Path, name: str) -> None:
     """
     for path in Path(folder).glob(f'{name}.*.tmp'):
         path.unlink(missing_ok=True)
-
-
-@contextmanager
-def environment(**variables: str) -> Iterator[None]:
-    """Within it, environment variables are set; behind it, they are as they were before."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
 def _mib(size: int) -> str:
