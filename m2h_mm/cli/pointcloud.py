@@ -57,7 +57,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def make_point_cloud(args: argparse.Namespace) -> None:
-    from m2h_mm.mapping.point_cloud import draw_cloud, point_cloud
+    from m2h_mm.geometry.pinhole import check_camera
+    from m2h_mm.mapping.point_cloud import camera_of_view, draw_cloud, point_cloud
     from m2h_mm.tasks.view import build_view
     from m2h_mm.visualization import save_picture
 
@@ -69,13 +70,21 @@ def make_point_cloud(args: argparse.Namespace) -> None:
         for task in USED
         if task in inferencer.tasks and (task != 'semseg' or args.colour == 'semseg')
     ]
+    if args.intrinsics:
+        check_camera(*args.intrinsics)
+    if args.fov is not None:
+        camera_of_view((1, 1), args.fov)
     (prediction,) = inferencer.stream(
         inferencer.list_inputs([args.input]), tasks, args.size, args.dtype
     )
     if prediction.error is not None:
         raise ValueError(prediction.error)
     maps = prediction.maps
-    camera, origin = choose_camera(args, prediction.image.shape[:2])
+    size = prediction.image.shape[:2]
+    camera, origin = choose_camera(args, size)
+    doubt = check_camera(*camera, size)
+    if doubt is not None:
+        print(f'warning: {doubt}, says {origin}. Is that so?')
     colours = (
         build_view(inferencer.tasks['semseg']).draw(maps['semseg'])
         if args.colour == 'semseg'
@@ -106,7 +115,7 @@ def choose_camera(args: argparse.Namespace, size: tuple[int, int]) -> tuple[tupl
 
     if args.intrinsics:
         return tuple(args.intrinsics), '--intrinsics'
-    if args.fov:
+    if args.fov is not None:
         return camera_of_view(size, args.fov), f'--fov {args.fov:g}'
     noted = camera_of_file(args.input)
     if noted is not None:

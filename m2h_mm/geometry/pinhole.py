@@ -7,10 +7,81 @@ coordinates. All functions are differentiable and compute in float32 (float64 fo
 
 from __future__ import annotations
 
+import math
+from numbers import Real
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+PLAUSIBLE_VIEW = (5.0, 170.0)
+"""Degrees, from left to right or from top to bottom: what photos are taken with."""
+_WIDEST_VIEW = 175.0
+_MOST_SIZES = 1e4  # of the image's width or height
+_SAME_FRACTION = 0.05
+
+
+def check_camera(
+    fx: float, fy: float, cx: float, cy: float, size: tuple[int, int] | None = None
+) -> str | None:
+    """Look at intrinsics that come from a file or from a command line.
+
+    Args:
+        fx, fy: focal lengths, pixels.
+        cx, cy: principal point, pixels.
+        size: (H, W) of the image that they belong to. Default: not known, only the numbers
+            themselves are looked at.
+
+    Returns:
+        What is doubtful: a view outside :data:`PLAUSIBLE_VIEW`; a principal point outside the
+        image, or at one fraction of its width and height far from their middle, as where the image
+        was resized and the camera was not; pixels more than twice as long as wide. None where
+        nothing is.
+
+    Raises:
+        ValueError: no numbers, not finite, focal lengths that are not positive, or a camera that no
+            image of this size is taken with: a view of 175 degrees or more, as of fractions of the
+            image's width that are taken for pixels, or lengths beyond 10,000 images.
+    """
+    camera = (fx, fy, cx, cy)
+    if not all(isinstance(value, Real) and not isinstance(value, bool) for value in camera):
+        raise ValueError(f'camera: expected the numbers fx, fy, cx, cy in pixels, got {camera!r}.')
+    try:
+        fx, fy, cx, cy = (float(value) for value in camera)
+    except OverflowError:
+        fx = math.inf
+    shown = f'fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g}'
+    if not all(map(math.isfinite, (fx, fy, cx, cy))) or fx <= 0 or fy <= 0:
+        raise ValueError(
+            'camera: expected finite fx, fy, cx, cy in pixels with positive fx and fy, got '
+            f'{shown}.'
+        )
+    if size is None:
+        return None
+    height, width = size
+    shown += f', for an image of {width}x{height} pixels'
+    views = [
+        math.degrees(2 * math.atan2(side, 2 * focal)) for side, focal in ((width, fx), (height, fy))
+    ]
+    seen = f'it would see {views[0]:.3g} by {views[1]:.3g} degrees'
+    farthest = max(fx / width, fy / height, abs(cx) / width, abs(cy) / height)
+    if max(views) >= _WIDEST_VIEW or farthest > _MOST_SIZES:
+        advice = ' Multiply fractions of the width and height by these.' if fx < 10 else ''
+        raise ValueError(
+            f'camera: no camera is like this: {shown}; {seen}. Expected pixels of this image.'
+            + advice
+        )
+    if not PLAUSIBLE_VIEW[0] <= max(views) <= PLAUSIBLE_VIEW[1]:
+        return f'{shown}: {seen}'
+    across, down = (cx + 0.5) / width, (cy + 0.5) / height
+    same = abs(across - down) < _SAME_FRACTION
+    if not (0 <= across <= 1 and 0 <= down <= 1) or (same and not 0.35 < across < 0.65):
+        fits = f', as that of one of {2 * cx + 1:.0f}x{2 * cy + 1:.0f} does' if same else ''
+        return f'{shown}: its centre lies far from the middle{fits}'
+    if not 0.5 <= fx / fy <= 2:
+        return f'{shown}: pixels would be {max(fx / fy, fy / fx):.2g} times as long as wide'
+    return None
 
 
 def move_camera(

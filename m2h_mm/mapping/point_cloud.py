@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from m2h_mm.geometry.pinhole import backproject, normals_from_depth
+from m2h_mm.geometry.pinhole import backproject, check_camera, normals_from_depth
 from m2h_mm.system import write_atomically
 
 DEFAULT_FOV = 60.0
@@ -133,14 +133,10 @@ def point_cloud(
         max_depth: metres beyond which a pixel is left out.
 
     Raises:
-        ValueError: focal lengths that are not positive.
+        ValueError: a camera that cannot be, see :func:`~m2h_mm.geometry.pinhole.check_camera`.
     """
     fx, fy, cx, cy = camera
-    if fx <= 0 or fy <= 0:
-        raise ValueError(
-            'camera: expected (fx, fy, cx, cy) in pixels with positive focal lengths, got '
-            f'{camera}.'
-        )
+    check_camera(fx, fy, cx, cy, depth.shape)
     cam2img = torch.tensor([[[fx, 0, cx], [0, fy, cy], [0, 0, 1]]], dtype=torch.float64)
     map = torch.from_numpy(depth.astype(np.float64))[None, None]
     points = backproject(map, cam2img)[0].permute(1, 2, 0).numpy()
@@ -177,7 +173,7 @@ def camera_of_view(
 
 def camera_of_file(path: str | Path) -> tuple[float, float, float, float] | None:
     """(fx, fy, cx, cy) of a photo that notes its focal length (EXIF, 35 mm equivalent), None if it
-    does not.
+    does not, or if no camera has such a one.
 
     The equivalent is taken as the standard says, by the diagonal of the picture.
     """
@@ -188,9 +184,9 @@ def camera_of_file(path: str | Path) -> tuple[float, float, float, float] | None
             width, height = image.size
             if exif.get(0x0112, 1) >= 5:  # turned by 90 degrees
                 width, height = height, width
-    except OSError:
+        pixels = float(focal or 0) * math.hypot(width, height) / _FILM_DIAGONAL
+        camera = (pixels, pixels, (width - 1) / 2, (height - 1) / 2)
+        check_camera(*camera, (height, width))
+    except Exception:  # decoders raise nearly anything on notes that are damaged
         return None
-    if not focal:
-        return None
-    pixels = float(focal) * math.hypot(width, height) / _FILM_DIAGONAL
-    return pixels, pixels, (width - 1) / 2, (height - 1) / 2
+    return camera

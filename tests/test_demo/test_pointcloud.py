@@ -21,6 +21,10 @@ def image(tmp_path):
             ('--intrinsics', '30', '31', '20', '15'),
             'fx 30.0, fy 31.0, cx 20.0, cy 15.0, from --intrinsics',
         ),
+        (
+            ('--intrinsics', '40', '40', '90', '15'),
+            'pixels: its centre lies far from the middle, says --intrinsics. Is that so?',
+        ),
     ],
 )
 def test_the_camera_is_chosen_and_said(run, tiny, image, tmp_path, options, camera):
@@ -43,4 +47,7 @@ def test_mistakes_are_one_message(run, tiny, image, tmp_path):
         out = ('--out', tmp_path / 'room.ply')
         said = run('pointcloud', tmp_path / name, tiny[1], *out, status=1)
         assert message in said and 'Traceback' not in said
+    for camera in (('--intrinsics', 'nan', 1, 2, 3), ('--fov', 0)):
+        said = run('pointcloud', image, tiny[1], *out, *camera, status=1)
+        assert 'expected' in said and 'Traceback' not in said
     assert not (tmp_path / 'room.ply').exists()

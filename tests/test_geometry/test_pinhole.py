@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from m2h_mm.geometry.pinhole import backproject, normals_from_depth, pixel_rays
+from m2h_mm.geometry.pinhole import backproject, check_camera, normals_from_depth, pixel_rays
 
 SIZE = (6, 8)
 
@@ -105,3 +105,61 @@ def test_real_frame_follows_the_stored_normals(nyud_sample):
     valid = (measured == 1)[:, 0] & (stored.norm(dim=1) > 0.5)
     cosine = F.cosine_similarity(normals_from_depth(smooth, cam2img), stored, dim=1)[valid]
     assert torch.rad2deg(cosine.clamp(-1, 1).acos()).median() < 20
+
+
+@pytest.mark.parametrize(
+    ('camera', 'size'),
+    [
+        ((518.9, 519.5, 325.6, 253.7), (480, 640)),  # NYUv2
+        ((518.9, 519.5, 285.1, 225.7), (425, 560)),
+        ((886.8, 886.8, 512, 384), (768, 1024)),  # Hypersim
+        ((2262.5, 2265.3, 1096.98, 513.14), (1024, 2048)),  # Cityscapes
+        ((721.5, 721.5, 609.6, 172.9), (375, 1242)),  # KITTI
+        ((320, 320, 319.5, 239.5), (480, 640)),  # 90 degrees
+        ((100, 100, 319.5, 239.5), (480, 640)),  # 145
+        ((500, 500, 320, -0.4), (240, 640)),  # the lower half of a photo
+        ((500, 500, 5.5, 200), (240, 320)),  # a part of one
+        ((500.0, 700.0, 320, 240), None),
+        ((5, 5, 2, 2), (4, 6)),
+    ],
+)
+def test_cameras_as_there_are(camera, size):
+    assert check_camera(*camera, size) is None
+
+
+@pytest.mark.parametrize(
+    ('camera', 'doubt'),
+    [
+        ((20, 20, 319.5, 239.5), 'see 173 by 170 degrees'),
+        ((9000, 9000, 319.5, 239.5), 'see 4.07 by 3.06 degrees'),
+        ((1000, 1000, 959.5, 539.5), 'far from the middle'),
+        ((1000, 1000, 959.5, 719.5), 'that of one of 1920x1440 does'),
+        ((260, 260, 159.5, 119.5), 'that of one of 320x240 does'),
+        ((500, 500, -200, 239), 'far from the middle'),
+        ((500, 1100, 319.5, 239.5), '2.2 times as long as wide'),
+    ],
+)
+def test_doubtful_cameras(camera, doubt):
+    assert doubt in check_camera(*camera, (480, 640))
+
+
+@pytest.mark.parametrize(
+    ('camera', 'reason'),
+    [
+        ((float('nan'), 1, 2, 3), 'finite'),
+        ((1, 1, 2, float('inf')), 'finite'),
+        ((10**400, 1, 2, 3), 'finite'),
+        ((0, 1, 2, 3), 'positive'),
+        ((1, -1, 2, 3), 'positive'),
+        ((True, True, False, False), 'numbers'),
+        (('5', '5', '1', '1'), 'numbers'),
+        ((None, 5, 1, 1), 'numbers'),
+        ((0.81, 1.08, 0.5, 0.5), 'Multiply fractions'),
+        ((1e-300, 1, 2, 3), 'no camera'),
+        ((1e300, 1e300, 2, 3), 'no camera'),
+        ((500, 500, 1e12, 3), 'no camera'),
+    ],
+)
+def test_cameras_that_cannot_be(camera, reason):
+    with pytest.raises(ValueError, match=reason):
+        check_camera(*camera, (480, 640))

@@ -117,7 +117,7 @@ def test_the_camera_from_the_field_of_view():
     for fov in (0, 180, -5):
         with pytest.raises(ValueError, match='fov'):
             camera_of_view((480, 640), fov)
-    with pytest.raises(ValueError, match='positive focal lengths'):
+    with pytest.raises(ValueError, match='positive fx and fy'):
         point_cloud(np.ones((2, 2)), (0, 1, 0, 0), np.zeros((2, 2, 3), np.uint8))
 
 
@@ -134,3 +134,19 @@ def test_the_camera_from_a_photo(tmp_path, turned, centre):
     assert (cx, cy) == centre
     Image.new('RGB', (640, 480)).save(path)
     assert camera_of_file(path) is None and camera_of_file(tmp_path / 'lost.jpg') is None
+
+
+@pytest.mark.parametrize('focal', [1e9, float('nan'), 'text', b'\0', 0])
+def test_a_photo_that_notes_no_camera_that_can_be(tmp_path, monkeypatch, focal):
+    Image.new('RGB', (64, 48)).save(tmp_path / 'photo.jpg')
+    monkeypatch.setattr(Image.Exif, 'get_ifd', lambda exif, tag: {0xA405: focal})
+    assert camera_of_file(tmp_path / 'photo.jpg') is None
+
+
+def test_notes_that_the_decoder_trips_over(tmp_path, monkeypatch):
+    def fail(exif, tag):
+        raise SyntaxError('not a TIFF file')
+
+    Image.new('RGB', (64, 48)).save(tmp_path / 'photo.jpg')
+    monkeypatch.setattr(Image.Exif, 'get_ifd', fail)
+    assert camera_of_file(tmp_path / 'photo.jpg') is None

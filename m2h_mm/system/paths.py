@@ -1,0 +1,47 @@
+"""Names that come from a file, as paths that stay where they belong."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePath
+
+
+def path_inside(folder: str | Path, name: str) -> Path:
+    """``folder/name``, for a name that a list, a table, an archive, a network or a checkpoint
+    holds: whoever wrote that file must not choose a place outside.
+
+    Args:
+        folder: to which the name belongs; it may be missing, and be a link itself.
+        name: of a file, with folders before it or without: ``scene0/0000.png``.
+
+    Raises:
+        ValueError: the name is no text, is empty, absolute, contains ``..`` or a zero byte, or it
+            leads out of the folder through a link.
+    """
+    reason = _what_is_wrong(name)
+    if reason is None:
+        path = Path(folder, name)
+        # Not Path.resolve, which raises a RuntimeError at a circle of links before Python 3.13.
+        inside, real = os.path.realpath(folder), os.path.realpath(path)
+        if os.path.commonpath((inside, real)) == inside:
+            return path
+        reason = f'it leads to {real}, through a link'
+    raise ValueError(
+        f'The name {name!r}: {reason}. Expected the name of a file that stays in {folder}, such as '
+        "'0000' or 'scene0/0000'."
+    )
+
+
+def _what_is_wrong(name: object) -> str | None:
+    if not isinstance(name, str):
+        return f'it is no text but {type(name).__name__}'
+    if not name.strip('./'):
+        return 'it names no file'
+    if '\0' in name:
+        return 'it contains a zero byte'
+    path = PurePath(name)
+    if path.is_absolute() or path.anchor:
+        return 'it is an absolute path'
+    if '..' in path.parts:
+        return "it contains '..'"
+    return None
