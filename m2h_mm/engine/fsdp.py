@@ -8,6 +8,7 @@ from mmengine.dist import is_distributed
 from mmengine.model.wrappers import MMFullyShardedDataParallel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import FlexibleRunner
+from mmengine.structures import BaseDataElement
 from torch import Tensor, nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
@@ -92,6 +93,24 @@ class ShardedModel(MMFullyShardedDataParallel):
         if optim_wrapper.clip_grad_kwargs and optim_wrapper.grad_name == 'grad_norm':
             optim_wrapper.clip_func = lambda parameters, **limits: self.clip_grad_norm_(**limits)
         return super().train_step(data, optim_wrapper)
+
+    def val_step(self, data: dict) -> list[BaseDataElement]:
+        """Predictions of a batch.
+
+        Raises:
+            ValueError: frames of several sizes. Each size would be a step of its own, and processes
+                that have more of them than others would wait for ever.
+        """
+        sizes = len(self.module.data_preprocessor.split(data))
+        if sizes > 1:
+            raise ValueError(
+                f'val_dataloader.batch_size or test_dataloader.batch_size: a batch of '
+                f'{len(data["inputs"])} frames has {sizes} sizes. Expected one, as the model is '
+                'sharded. Set batch_size=1.'
+            )
+        return super().val_step(data)
+
+    test_step = val_step
 
 
 @STRATEGIES.register_module()

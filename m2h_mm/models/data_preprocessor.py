@@ -73,6 +73,38 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
                 sample.set_metainfo(dict(framing=framing))
         return dict(data, inputs=inputs, data_samples=samples)
 
+    def split(self, data: dict) -> list[tuple[list[int], dict]]:
+        """A test batch as batches of frames whose inputs are equally large.
+
+        A small frame beside a large one would get more padding than alone, and attention, which
+        sees padding too, would predict something else.
+
+        Args:
+            data: as of :meth:`forward`.
+
+        Returns:
+            Positions of frames, ascending, and the batch of these.
+        """
+        samples = data['data_samples']
+        groups: dict[tuple[int, int], list[int]] = {}
+        for index, (image, sample) in enumerate(zip(data['inputs'], samples, strict=True)):
+            seen = self.pipeline.input_size(image.shape[-2:])
+            room = map(max, zip(seen, sample.get('pad_to', seen), strict=True))
+            groups.setdefault(self.pipeline.padded_size(tuple(room)), []).append(index)
+        if len(groups) == 1:
+            return [(*groups.values(), data)]
+        return [
+            (
+                indices,
+                dict(
+                    data,
+                    inputs=[data['inputs'][index] for index in indices],
+                    data_samples=[samples[index] for index in indices],
+                ),
+            )
+            for indices in groups.values()
+        ]
+
 
 def framing_of(sample: MultiTaskDataSample, size: Sequence[int]) -> Framing:
     """Where a sample lies in an input of ``size`` (H, W): all of it, unless the preprocessor said

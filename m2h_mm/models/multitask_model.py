@@ -312,6 +312,17 @@ class MultiTaskModel(BaseModel):
             if parameter.requires_grad and name.startswith(self._weighting_parts)
         ]
 
+    def val_step(self, data: dict) -> list[MultiTaskDataSample]:
+        """Predictions of a batch: each frame's, whatever the sizes of the others, is that of the
+        frame alone, see :meth:`MultiTaskDataPreprocessor.split`.
+        """
+        found: dict[int, MultiTaskDataSample] = {}
+        for indices, part in self.data_preprocessor.split(data):
+            found.update(zip(indices, super().val_step(part), strict=True))
+        return [found[index] for index in sorted(found)]
+
+    test_step = val_step
+
     def predict(
         self,
         inputs: Tensor,

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from m2h_mm.engine import DistributedModel, ShardedModel, ShardedStrategy, leave_processes
 from m2h_mm.engine.config import load_config
 from m2h_mm.engine.distributed import join_processes
+from m2h_mm.models.data_preprocessor import MultiTaskDataPreprocessor
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import MultiTaskDataSample
 
@@ -222,3 +224,12 @@ def test_every_process_takes_its_own_gpu(two_gpus, monkeypatch, launcher, variab
     monkeypatch.delenv(variable)
     with pytest.raises(ValueError, match=f'not started by it.*no {variable}'):
         join_processes(launcher)
+
+
+def test_a_sharded_model_refuses_a_test_batch_of_several_sizes():
+    """Processes with another number of sizes would wait for each other for ever."""
+    frames = [MultiTaskDataSample(), MultiTaskDataSample()]
+    model = SimpleNamespace(module=SimpleNamespace(data_preprocessor=MultiTaskDataPreprocessor()))
+    images = [torch.zeros(3, 28, 28), torch.zeros(3, 28, 42)]
+    with pytest.raises(ValueError, match=r'test_dataloader\.batch_size: .* 2 frames has 2 sizes'):
+        ShardedModel.test_step(model, dict(inputs=images, data_samples=frames))

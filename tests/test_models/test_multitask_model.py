@@ -197,3 +197,29 @@ def test_labels_and_cameras_are_taken_before_the_network_runs(monkeypatch):
         note(task, 'target', 'labels')
     model(**model.data_preprocessor(batch((28, 28))), mode='loss')
     assert sorted(done[:-1]) == ['cameras'] + 4 * ['labels'] and done[-1] == 'network'
+
+
+def test_a_frame_in_a_test_batch_of_several_sizes_is_predicted_as_if_alone():
+    """Two of one padded size make a batch, though one of them is smaller."""
+    torch.manual_seed(0)
+    model = MODELS.build(config()).eval()
+    pool = model.backbone.forward
+    # As attention does, each place sees all of the input, its padding too.
+    model.backbone.forward = lambda image: Features(
+        maps=(pool(image).maps[0] + image.mean(dim=(2, 3), keepdim=True),)
+    )
+    frames = batch((28, 28), (56, 28), (27, 25), (56, 42))
+    frames['data_samples'][3].set_metainfo(dict(pad_to=(56, 70)))
+    parts = model.data_preprocessor.split(frames)
+    assert [indices for indices, _ in parts] == [[0, 2], [1], [3]]
+    with torch.no_grad():
+        together = model.test_step(frames)
+        for index, sample in enumerate(together):
+            alone = dict(
+                inputs=frames['inputs'][index : index + 1],
+                data_samples=frames['data_samples'][index : index + 1],
+            )
+            (expected,) = model.val_step(alone)
+            for task in model.tasks.values():
+                found, wanted = (each.get(task.pred_field).data for each in (sample, expected))
+                torch.testing.assert_close(found, wanted)
