@@ -116,6 +116,17 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_overwrite(parser: argparse.ArgumentParser) -> None:
+    """``--overwrite``, for every command that writes files; see
+    :func:`~m2h_mm.system.outputs.require_free`.
+    """
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace files that are there already, but never one that is read',
+    )
+
+
 def add_labelled_data(parser: argparse.ArgumentParser, what: str = 'the data set') -> None:
     """``--dataset NAME`` or ``--config CONFIG``, one of which says how labels are read."""
     source = parser.add_mutually_exclusive_group(required=True)

@@ -1,0 +1,114 @@
+"""Files that are to be written: never in the place of what is read, and in the place of another
+file only where that is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+PathLike = str | Path
+
+
+def require_free(
+    outputs: Iterable[PathLike], inputs: Iterable[PathLike] = (), overwrite: bool = False
+) -> None:
+    """Raise unless the files may be written. Called before the work begins.
+
+    Files are compared by what they are on the disk: links, hard links, and names that differ in
+    case alone where the disk takes them for one, are the same file.
+
+    Args:
+        outputs: all files that the run will write.
+        inputs: what the run reads: files, which are never replaced, and folders, in which nothing
+            is written, nor in those below them. What is not there (the name of a config) is passed
+            over.
+        overwrite: whether other files may be replaced.
+
+    Raises:
+        FileExistsError: a file is there already, and ``overwrite`` is False.
+        ValueError: an output is an input, lies in a folder of inputs, is a folder or a device, or
+            is the file of another output.
+    """
+    outputs = [Path(output) for output in outputs]
+    read = {_identity(found): Path(path) for path in inputs if (found := _stat(path))}
+    folders = {key: path for key, path in read.items() if path.is_dir()}
+    inside: dict[Path, Path | None] = {}  # folder of outputs to the folder of inputs around it
+    there = []
+    for output in outputs:
+        if folders:
+            if output.parent not in inside:
+                inside[output.parent] = _around(output.parent, folders)
+            if inside[output.parent]:
+                raise ValueError(
+                    f'{output} would be written into {inside[output.parent]}, which is read. '
+                    'Choose another folder.'
+                )
+        found = _stat(output)
+        if found is None:
+            there += [output] if output.is_symlink() else []  # to nowhere, but somebody's
+            continue
+        if not stat.S_ISREG(found.st_mode):
+            what = 'a folder' if stat.S_ISDIR(found.st_mode) else 'no ordinary file'
+            raise ValueError(f'{output} is {what}; expected the name of a file to write.')
+        if _identity(found) in read:
+            raise ValueError(
+                f'{output} is read by this command ({read[_identity(found)]}), and would be '
+                'replaced. Choose another name or folder for what is written.'
+            )
+        there.append(output)
+    if there and not overwrite:
+        more = f' (and {len(there) - 1} more of the files to write)' if len(there) > 1 else ''
+        raise FileExistsError(
+            f'{there[0]} is there already{more}. Choose another name or folder, or add '
+            '--overwrite to replace what is there.'
+        )
+    _require_distinct(outputs)
+
+
+def _require_distinct(outputs: Iterable[Path]) -> None:
+    seen: dict[str, Path] = {}
+    for output in outputs:
+        other = seen.setdefault(str(output).casefold(), output)
+        if other is not output and (other == output or _ignores_case(output.parent)):
+            raise ValueError(
+                f'{other} and {output} are to be written, and are one file on this disk. Rename '
+                'what they are made of, or choose another folder.'
+            )
+
+
+def _stat(path: PathLike) -> os.stat_result | None:
+    """None where nothing is there, or nothing can be there; a name that is too long is an error of
+    its own when it is written.
+    """
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _around(folder: Path, known: dict[tuple[int, int], Path]) -> Path | None:
+    """The one of the known folders that a folder, which need not be there yet, is or lies in."""
+    folder = folder.resolve()
+    for parent in (folder, *folder.parents):
+        found = _stat(parent)
+        if found and _identity(found) in known:
+            return known[_identity(found)]
+    return None
+
+
+def _ignores_case(folder: Path) -> bool:
+    """Whether the disk takes names that differ in case alone for one."""
+    folder = folder.resolve()
+    while folder.name and not folder.exists():
+        folder = folder.parent
+    while folder.name and folder.name == folder.name.swapcase():
+        folder = folder.parent
+    other = folder.with_name(folder.name.swapcase()) if folder.name else folder
+    return other != folder and other.exists() and other.samefile(folder)
