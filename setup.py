@@ -63,7 +63,12 @@ setup(
         'openmmlab': ['mmengine', 'mmcv-lite', 'mmsegmentation'],
         'tensorboard': ['tensorboard'],
         'export': requirements('export'),
+        'pretrained': requirements('pretrained'),
         'web': requirements('web'),
-        'dev': requirements('dev') + requirements('export') + requirements('web'),
+        'dev': [
+            requirement
+            for name in ('dev', 'export', 'pretrained', 'web')
+            for requirement in requirements(name)
+        ],
     },
 )

@@ -12,7 +12,7 @@ from m2h_mm.structures import contracts
 
 PACKAGES = (backbones, heads, interactions, losses, mergers, necks, weighting)
 PACKAGES += tuple(getattr(methods, name) for name in methods.__all__)
-ABSTRACT = (backbones.TransformerBackbone, nn.Module)
+ABSTRACT = (backbones.StagedBackbone, nn.Module)
 
 
 def parts() -> dict[str, type]:

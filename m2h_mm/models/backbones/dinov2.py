@@ -14,7 +14,7 @@ from m2h_mm.structures import Features
 
 from .dinov2_checkpoint import load_backbone_weights, read_backbone_checkpoint, resolve_checkpoint
 from .position_embedding import interpolate_position_embedding, sincos_position_embedding
-from .transformer_backbone import TransformerBackbone
+from .staged_backbone import StagedBackbone
 from .vision_transformer import FEED_FORWARDS, LAYER_NORM_EPS, Block, PatchEmbedding
 
 PATCH_SIZE = 14
@@ -32,7 +32,7 @@ ARCHITECTURES = {
 
 
 @MODELS.register_module()
-class DINOv2(TransformerBackbone):
+class DINOv2(StagedBackbone):
     """DINOv2 vision transformer with patches of 14 px (arXiv 2304.07193; registers: arXiv
     2309.16588).
 
@@ -59,7 +59,7 @@ class DINOv2(TransformerBackbone):
         interpolate_antialias (bool, optional): antialiased interpolation of the position embedding.
             Default: as the official weights want it, False without and True with registers.
         frozen_stages (int): 0 freezes the embedding, n the embedding and the first n blocks, see
-            :class:`TransformerBackbone`; the whole is frozen by ``model.freeze_backbone``.
+            :class:`StagedBackbone`; the whole is frozen by ``model.freeze_backbone``.
             Default -1: nothing.
         init_values (float): initial value of LayerScale where no checkpoint is loaded. Default 1.0.
         drop_path_rate (float): stochastic depth of the last block, growing linearly from 0 at the

@@ -15,7 +15,7 @@ from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
 from .dinov2_checkpoint import CONFIG_KEY, load_backbone_weights, read_backbone_checkpoint
-from .transformer_backbone import TransformerBackbone
+from .staged_backbone import StagedBackbone
 from .vision_transformer import LAYER_NORM_EPS, Attention, PatchEmbedding
 
 PATCH_SIZE = 16
@@ -45,7 +45,7 @@ class PlainBlock(nn.Module):
 
 
 @MODELS.register_module()
-class ViT(TransformerBackbone):
+class ViT(StagedBackbone):
     """Plain vision transformer with patches of 16 px (arXiv 2010.11929), the backbone of InvPT.
 
     Parameters have the names of timm's ``vit_*_patch16_*`` models, which are also those of InvPT's
@@ -60,7 +60,7 @@ class ViT(TransformerBackbone):
         img_size (int | tuple): (height, width), or the side of a square, of the image that the
             stored position embedding belongs to, in pixels, multiples of 16. Default 384.
         frozen_stages (int): 0 freezes the embedding, n the embedding and the first n blocks, see
-            :class:`TransformerBackbone`; the whole is frozen by ``model.freeze_backbone``.
+            :class:`StagedBackbone`; the whole is frozen by ``model.freeze_backbone``.
             Default -1: nothing.
         init_cfg (dict, optional): ``dict(type='Pretrained', checkpoint=...)`` with a path or URL of
             a state dict of timm's model (``.pth``). Its position embedding is resampled from a

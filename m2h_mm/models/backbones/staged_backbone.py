@@ -1,4 +1,4 @@
-"""What the vision transformers here share: their units, and freezing the first blocks."""
+"""What the backbones here share: their units, and freezing the first of them."""
 
 from __future__ import annotations
 
@@ -13,54 +13,59 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 
-class TransformerBackbone(BaseModule):
-    """A backbone made of an embedding and ``blocks``, one after the other.
+class StagedBackbone(BaseModule):
+    """A backbone made of a beginning and units, one after the other: the embedding and the blocks
+    of a vision transformer, the stem and the stages of a convolutional network.
 
     ``frozen_stages`` means what it means for mmseg's backbones: -1 freezes nothing, 0 the
-    embedding, n the embedding and the first n blocks. What is frozen has no gradient, builds no
+    beginning, n the beginning and the first n units. What is frozen has no gradient, builds no
     graph and stays in eval mode. To freeze the whole backbone there is one way, for any backbone:
     ``model.freeze_backbone=True``.
 
-    A subclass makes ``blocks`` and calls :meth:`freeze_stages` at the end of its ``__init__``.
+    A subclass names its parts and calls :meth:`freeze_stages` at the end of its ``__init__``.
+
+    Class attributes:
+        BEGINNING: attributes that belong to the beginning; those that a network lacks are passed
+            over.
+        UNITS: the attribute that holds the units, an ``nn.ModuleList``.
 
     Args:
-        frozen_stages: -1 to the number of blocks.
+        frozen_stages: -1 to the number of units.
         init_cfg: see mmengine's ``BaseModule``.
     """
 
-    EMBEDDING = ('cls_token', 'pos_embed', 'register_tokens', 'patch_embed')
-
-    blocks: nn.ModuleList
+    BEGINNING = ('cls_token', 'pos_embed', 'register_tokens', 'patch_embed')
+    UNITS = 'blocks'
 
     def __init__(self, frozen_stages: int = -1, init_cfg: Mapping[str, Any] | None = None) -> None:
         super().__init__(init_cfg)
         self.frozen_stages = frozen_stages
 
     def units(self) -> tuple[nn.Module, ...]:
-        """The blocks: each is sharded as a whole, and adapted as one."""
-        return tuple(self.blocks)
+        """Each is sharded as a whole, and adapted as one."""
+        return tuple(getattr(self, self.UNITS))
 
     def freeze_stages(self) -> None:
         """Take the gradients from what ``frozen_stages`` names.
 
         Raises:
-            ValueError: there are not that many blocks.
+            ValueError: there are not that many units.
         """
-        depth = len(self.blocks)
+        depth = len(self.units())
         if isinstance(self.frozen_stages, bool) or not -1 <= self.frozen_stages <= depth:
             raise ValueError(
-                'model.backbone.frozen_stages must be -1 (nothing), 0 (the embedding) or a '
-                f'number of blocks up to {depth}, got {self.frozen_stages!r}. To freeze the '
-                'whole backbone set model.freeze_backbone=True.'
+                f'model.backbone.frozen_stages must be -1 (nothing), 0 (the {self.BEGINNING[-1]}) '
+                f'or a number of {self.UNITS} up to {depth}, got {self.frozen_stages!r}. To '
+                'freeze the whole backbone set model.freeze_backbone=True.'
             )
         for part in self._frozen_parts():
             part.requires_grad_(False)
 
     def grad_mode(self, stage: int) -> torch.no_grad | nullcontext:
-        """The context to compute a stage in: 0 is the embedding, n the n-th block, from 1."""
+        """The context to compute a stage in: 0 is the beginning, n the n-th unit, from 1."""
         return torch.no_grad() if stage <= self.frozen_stages else nullcontext()
 
-    def train(self, mode: bool = True) -> TransformerBackbone:
+    def train(self, mode: bool = True) -> StagedBackbone:
         """As for every module, but frozen parts stay in eval mode."""
         super().train(mode)
         for part in self._frozen_parts():
@@ -82,5 +87,5 @@ class TransformerBackbone(BaseModule):
     def _frozen_parts(self) -> list[nn.Module | Tensor]:
         if self.frozen_stages < 0:
             return []
-        embedding = [getattr(self, name) for name in self.EMBEDDING if hasattr(self, name)]
-        return [*embedding, *self.blocks[: self.frozen_stages]]
+        beginning = [getattr(self, name) for name in self.BEGINNING if hasattr(self, name)]
+        return [*beginning, *self.units()[: self.frozen_stages]]
