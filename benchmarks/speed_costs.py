@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from m2h_mm.experiments.timing import peak_memory
+from m2h_mm.system.processes import end_with_parent
 
 SMALLEST = (28, 28)  # an image that costs next to nothing, to warm a process up
 
@@ -138,7 +139,7 @@ def contender_memory(cell: Cell, contender: str) -> int:
     call has left would be taken again without growth. On CUDA, see
     :func:`m2h_mm.experiments.timing.peak_memory`.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
+    with ProcessPoolExecutor(1, get_context('spawn'), end_with_parent) as pool:
         return pool.submit(_memory, cell, contender, torch.get_num_threads()).result()
 
 

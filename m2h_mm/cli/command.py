@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from m2h_mm.cli.errors import plain_errors
 from m2h_mm.engine.config_files import dataset_names
+from m2h_mm.system.processes import end_with_launcher
 
 if TYPE_CHECKING:
     from m2h_mm.tasks import Task
@@ -44,6 +45,7 @@ def run_command(work: Callable[[argparse.Namespace], int | None], args: argparse
     Raises:
         SystemExit: see :func:`~m2h_mm.cli.errors.plain_errors`.
     """
+    end_with_launcher()
     # Behind the arguments, so that --help does not wait for PyTorch.
     from m2h_mm.engine import install
 

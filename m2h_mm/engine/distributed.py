@@ -25,6 +25,7 @@ from mmengine.runner import FlexibleRunner, Runner
 from torch import nn
 
 from m2h_mm.registry import MODEL_WRAPPERS, RUNNERS
+from m2h_mm.system.processes import end_with_launcher
 
 from .config_check import check_arguments
 from .hooks import BroadcastNormStatisticsHook
@@ -95,7 +96,8 @@ def leave_out_hooks(cfg: Config) -> None:
 def join_processes(
     launcher: str, backend: str = 'nccl', timeout: float | None = None, **options
 ) -> None:
-    """Find the other processes, and take this one's GPU if there are any.
+    """Find the other processes, and take this one's GPU if there are any; end with torchrun, if it
+    started this process.
 
     Args:
         launcher: ``'pytorch'`` (torchrun); with GPUs also ``'slurm'`` and ``'mpi'``, see mmengine's
@@ -111,6 +113,7 @@ def join_processes(
     """
     if launcher == 'none' or is_distributed():
         return
+    end_with_launcher()
     on_gpus = torch.cuda.is_available()
     _require_launcher(launcher, on_gpus)
     if timeout is not None:

@@ -17,6 +17,7 @@ import torch
 from m2h_mm.experiments.sweep import Run
 from m2h_mm.experiments.sweep_states import claim
 from m2h_mm.system import write_atomically
+from m2h_mm.system.processes import ending_with_this
 
 PROGRAM = (sys.executable, '-m', 'm2h_mm')
 POLL_SECONDS = 0.2
@@ -68,8 +69,10 @@ class Launcher:
         """Of the processes of the ``slot``-th of the runs at the same time: their share of the
         cores, or a GPU.
         """
-        environment = dict(os.environ)
-        if self.kind == 'slurm' or self.max_parallel == 1:
+        if self.kind == 'slurm':  # whose processes run on other machines
+            return dict(os.environ)
+        environment = ending_with_this(os.environ)
+        if self.max_parallel == 1:
             return environment
         if torch.cuda.is_available():
             visible = os.environ.get('CUDA_VISIBLE_DEVICES') or ','.join(
@@ -130,7 +133,7 @@ class Process:
         command = self._commands.pop(0)
         self._log.write(f'$ {shlex.join(command)}\n')
         self._log.flush()
-        # The child holds the lock as well: a sweep that is killed alone leaves it running.
+        # The child ends with the sweep, but for one that Slurm runs: it holds the lock as well.
         self._child = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

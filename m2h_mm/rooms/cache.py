@@ -245,7 +245,8 @@ def _render_in_processes(
         'OPENBLAS_NUM_THREADS': '1',
         'PYTHONPATH': os.pathsep.join(path or os.getcwd() for path in sys.path),
     }
-    command = [sys.executable, '-m', f'{__package__}.worker', str(folder), *map(str, job)]
+    numbers = map(str, (os.getpid(), *job))
+    command = [sys.executable, '-m', f'{__package__}.worker', str(folder), *numbers]
     queue = iter(missing)
 
     def work(_) -> None:

@@ -1,7 +1,8 @@
 """A child process that renders rooms for its parent.
 
-``python -m m2h_mm.rooms.worker <folder> <seed> <height> <width>``, started by :mod:`.cache`.
+``python -m m2h_mm.rooms.worker FOLDER PARENT SEED HEIGHT WIDTH``, started by :mod:`.cache`.
 It reads indices of rooms from stdin, one per line, and answers each with the room's camera.
+It ends when its parent does.
 """
 
 import json
@@ -13,10 +14,12 @@ from pathlib import Path
 import cv2
 
 from m2h_mm.rooms.cache import render_to
+from m2h_mm.system.processes import end_with_parent
 
 
 def main() -> None:
-    folder, (seed, height, width) = Path(sys.argv[1]), map(int, sys.argv[2:])
+    folder, (parent, seed, height, width) = Path(sys.argv[1]), map(int, sys.argv[2:])
+    end_with_parent(parent)
     cv2.setNumThreads(1)
     # Ctrl-C reaches the whole group; this process ends in good order when its pipe does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

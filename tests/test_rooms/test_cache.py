@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from process_list import all_end, children
 
 from m2h_mm.datasets import RoomsDataset
 from m2h_mm.registry import DATASETS
@@ -134,8 +135,10 @@ def test_killed_run_goes_on_and_two_at_once_agree(tmp_path):
     while not (journal.is_file() and journal.read_text().count('\n') >= 2):
         assert first.poll() is None, first.stdout.read()
         time.sleep(0.01)
+    workers = children(first.pid)
     first.send_signal(signal.SIGKILL)
     first.wait()
+    assert all_end(workers)
     assert not (folder / 'rooms.json').exists()
     done = [json.loads(line)[0] for line in journal.read_text().splitlines() if line.endswith(']]')]
     assert len(done) < 13

@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from m2h_mm.datasets.files import IMAGE_SUFFIXES, index_folder
 from m2h_mm.system import available_cores, write_atomically
+from m2h_mm.system.processes import end_with_parent
 from m2h_mm.tasks.files import write_array
 
 IMAGES = 'images'
@@ -201,7 +202,7 @@ def _results(
         yield from map(work, missing)
         return
     # Processes of their own make: a fork would inherit the locks of OpenCV's and HDF5's threads.
-    pool = ProcessPoolExecutor(num_workers, get_context('spawn'), _start_worker)
+    pool = ProcessPoolExecutor(num_workers, get_context('spawn'), _start_worker, (os.getpid(),))
     try:
         yield from pool.map(work, missing)
     except BrokenProcessPool as error:
@@ -213,7 +214,8 @@ def _results(
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
+def _start_worker(parent: int) -> None:
+    end_with_parent(parent)
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C is for the first process, which ends the others.

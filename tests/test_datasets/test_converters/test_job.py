@@ -2,11 +2,16 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from process_list import all_end, children, needs_proc
 
 from m2h_mm.datasets.converters.job import SourceFrame, convert_frames
 from m2h_mm.tasks.files import read_array, write_array
@@ -131,6 +136,47 @@ def test_a_full_disk_stops_the_run_and_leaves_no_part_of_a_file(run, tmp_path, m
     }
     monkeypatch.undo()
     assert run() == ['f1', 'f2', 'f3']
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from test_job import convert_for_ever
+from m2h_mm.datasets.converters.job import SourceFrame, convert_frames
+if __name__ == '__main__':
+    source, out = map(Path, sys.argv[1:])
+    frames = [SourceFrame(path.stem, 'train', path) for path in sorted(source.glob('*.jpg'))]
+    convert_frames(frames, convert_for_ever, out, source, dict(size=[2, 3]), num_workers=2)
+"""
+
+
+def convert_for_ever(source: Path) -> dict:
+    """The first two frames are converted, and no other before the test is over."""
+    if source.stem > 'f1':
+        time.sleep(600)
+    return convert(source.with_name('log'), source)
+
+
+@needs_proc
+def test_workers_end_with_the_converter_and_the_next_run_goes_on(run, tmp_path, source):
+    out, script = tmp_path / 'out', tmp_path / 'script.py'
+    script.write_text(SCRIPT)
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    process = subprocess.Popen(
+        [sys.executable, script, source, out], env=dict(os.environ, PYTHONPATH=path)
+    )
+    while len(list((out / 'images').glob('*.jpg'))) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    workers = children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(workers) >= 2 and all_end(workers)
+    assert run() == ['f2', 'f3']
+    run(out_dir=tmp_path / 'in_one_go')
+    assert {name: (out / name).read_bytes() for name in files(out)} == {
+        name: (tmp_path / 'in_one_go' / name).read_bytes() for name in files(out)
+    }
 
 
 def test_what_a_killed_run_was_writing_is_removed(run, tmp_path):
