@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO
 
 import torch
 
@@ -103,7 +103,7 @@ class Process:
         slot: see :meth:`Launcher.environment`.
     """
 
-    def __init__(self, run: Run, lock: TextIO, launcher: Launcher, slot: int) -> None:
+    def __init__(self, run: Run, lock: BinaryIO, launcher: Launcher, slot: int) -> None:
         self.run, self.slot = run, slot
         self.started = time.monotonic()
         if not run.config.is_file():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from mmengine.config import Config
 
 from m2h_mm.experiments.sweep import Run
+from m2h_mm.system.locks import acquire
 
 FINISHED = 'finished'
 INTERRUPTED = 'interrupted'
@@ -68,21 +68,14 @@ def state(run: Run) -> str:
     return INTERRUPTED
 
 
-def claim(run: Run) -> TextIO | None:
+def claim(run: Run) -> BinaryIO | None:
     """Take a run for this process and those it hands the file to, until all of them have ended;
     None if it is taken.
 
     The lock is the system's: it outlives a killed sweep for as long as a training that it started
     goes on.
     """
-    run.folder.mkdir(parents=True, exist_ok=True)
-    file = open(run.folder / '.lock', 'w')
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
+    return acquire(run.folder, inherit=True)
 
 
 def refuse_changed(runs: Sequence[Run], force: bool) -> None:

@@ -19,12 +19,12 @@ from threading import Lock
 
 import cv2
 import numpy as np
-from filelock import FileLock, Timeout
 from mmengine.logging import print_log
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from m2h_mm.rooms.render import RoomFrame, render_frame
 from m2h_mm.system import available_cores, write_atomically
+from m2h_mm.system.locks import acquire
 
 GENERATOR_VERSION = 1
 """Part of the folder's name: raise it whenever the frames of a given (seed, index) change."""
@@ -32,7 +32,7 @@ VAL_START = 1_000_000
 """Validation frames have indices from here on, so that no split ever shares a room with the other.
 """
 FOLDERS = ('images', 'segmentation', 'depth', 'normals', 'edge')
-_MARKER, _JOURNAL, _LOCK = 'rooms.json', 'finished.jsonl', '.lock'
+_MARKER, _JOURNAL = 'rooms.json', 'finished.jsonl'
 
 
 def rooms_folder(
@@ -154,16 +154,12 @@ def _is_complete(folder: Path, parameters: dict) -> bool:
 
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    lock = acquire(folder)
+    if lock is None:
         print_log(f'Waiting for the process that renders rooms to {folder}.', 'current')
-        lock.acquire()
-    try:
+        lock = acquire(folder, wait=True)
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def _complete(folder: Path, parameters: dict, num_workers: int) -> None:

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -18,16 +18,16 @@ from typing import Any
 
 import cv2
 import numpy as np
-from filelock import FileLock, Timeout
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from m2h_mm.datasets.files import IMAGE_SUFFIXES, index_folder
 from m2h_mm.system import available_cores, write_atomically
+from m2h_mm.system.locks import exclusive
 from m2h_mm.system.processes import end_with_parent
 from m2h_mm.tasks.files import write_array
 
 IMAGES = 'images'
-_MARKER, _LOCK = 'converter.json', '.lock'
+_MARKER = 'converter.json'
 _NAMED = 10
 
 Files = Mapping[str, 'np.ndarray | Path']
@@ -97,7 +97,8 @@ def convert_frames(
             'read. Choose a folder outside it.'
         )
     out_dir.mkdir(parents=True, exist_ok=True)
-    with _hold(out_dir):
+    busy = f'--out-dir: another process converts to {out_dir}. Wait for it, or end it.'
+    with exclusive(out_dir, busy):
         _check_settings(out_dir, dict(settings))
         for stray in out_dir.glob('*/*.tmp'):
             stray.unlink()
@@ -134,22 +135,6 @@ def _check_frames(frames: Sequence[SourceFrame]) -> None:
         if frame.frame_id in seen:
             raise ValueError(f'Frame id {frame.frame_id!r} occurs twice.')
         seen.add(frame.frame_id)
-
-
-@contextmanager
-def _hold(out_dir: Path) -> Iterator[None]:
-    """The folder is this process's alone."""
-    lock = FileLock(out_dir / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(
-            f'--out-dir: another process converts to {out_dir}. Wait for it, or end it.'
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _check_settings(out_dir: Path, settings: dict) -> None:
