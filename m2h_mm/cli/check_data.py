@@ -10,7 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2h_mm.cli.command import add_cfg_options, add_labelled_data, make_parser, run_command
+from m2h_mm.cli.command import (
+    add_cfg_options,
+    add_label_format,
+    add_labelled_data,
+    make_parser,
+    run_command,
+    state_label_formats,
+)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -45,6 +52,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='N',
         help='name N files of each finding at most; 0 names all (%(default)s)',
     )
+    add_label_format(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     if args.dataset and not args.root:
@@ -60,6 +68,7 @@ def check_data(args: argparse.Namespace) -> int:
     from m2h_mm.engine.config import read_dataset_config
 
     cfg = read_dataset_config(args.dataset, args.config, args.cfg_options, args.root)
+    state_label_formats(cfg.test_dataloader.dataset, args.label_format)
     dataset = build_dataset(cfg)
     report = inspect_dataset(dataset, args.split or all_splits(cfg, dataset.data_root), track)
     console = Console()

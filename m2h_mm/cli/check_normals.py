@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2h_mm.cli.command import make_parser, run_command
+from m2h_mm.cli.command import add_label_format, make_parser, run_command, state_label_formats
 from m2h_mm.engine.config_files import dataset_names
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='DIR',
         help="write the split's normals to this folder, from the convention that fits best to ours",
     )
+    add_label_format(parser)
     args = parser.parse_args(argv)
     if args.num_frames < 1:
         parser.error(f'--num-frames: expected 1 or more, got {args.num_frames}')
@@ -98,6 +99,7 @@ def build_dataset(args: argparse.Namespace) -> BaseDataset:
     cfg = read_dataset_config(
         args.dataset, None, {}, str(args.root), args.split
     ).test_dataloader.dataset
+    state_label_formats(cfg, args.label_format)
     return DATASETS.build(dict(cfg, tasks=(DEPTH, NORMALS), pipeline=[], check_normals=False))
 
 

@@ -15,6 +15,7 @@ from m2h_mm.system.processes import end_with_launcher
 if TYPE_CHECKING:
     from m2h_mm.tasks import Task
 
+FORMAT_OPTIONS = ('label_format', 'prediction_format')
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
 
 
@@ -54,6 +55,9 @@ def run_command(work: Callable[[argparse.Namespace], int | None], args: argparse
         install()
         if hasattr(args, 'cfg_options'):
             args.cfg_options = read_cfg_options(args.cfg_options)
+        for option in FORMAT_OPTIONS:
+            if hasattr(args, option):
+                setattr(args, option, read_formats(getattr(args, option)))
         return work(args) or 0
 
 
@@ -106,6 +110,51 @@ def read_cfg_options(items: Sequence[str]) -> dict:
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     return parser.parse_args(['--cfg-options', *items] if items else []).cfg_options
+
+
+def add_label_format(
+    parser: argparse.ArgumentParser,
+    option: str = '--label-format',
+    what: str = "the data set's label files are to be read, as label_formats of its config",
+) -> None:
+    """``--label-format`` or ``--prediction-format``: a list of texts until :func:`run_command`
+    turns it into a dict by :func:`read_formats`.
+    """
+    parser.add_argument(
+        option,
+        nargs='+',
+        action='extend',
+        type=_assignment,
+        default=[],
+        metavar='TASK.KEY=VALUE',
+        help=f'how {what}: depth.unit=cm, see docs/datasets.md',
+    )
+
+
+def read_formats(items: Sequence[str]) -> dict[str, dict]:
+    """``['depth.unit=mm']`` to ``{'depth': {'unit': 'mm'}}``.
+
+    Raises:
+        ValueError: a key without a task.
+    """
+    formats: dict[str, dict] = {}
+    for key, value in read_cfg_options(items).items():
+        task, dot, name = key.partition('.')
+        if not dot:
+            raise ValueError(f'{key}: expected TASK.KEY=VALUE, such as depth.unit=mm.')
+        formats.setdefault(task, {})[name] = value
+    return formats
+
+
+def state_label_formats(dataset: dict, formats: Mapping[str, Mapping]) -> None:
+    """Put what the command line says about label files into the config of a data set, over what
+    it says itself.
+    """
+    if formats:
+        merged = {name: dict(keys) for name, keys in (dataset.get('label_formats') or {}).items()}
+        for name, keys in formats.items():
+            merged[name] = {**merged.get(name, {}), **keys}
+        dataset['label_formats'] = merged
 
 
 def add_launcher(parser: argparse.ArgumentParser) -> None:

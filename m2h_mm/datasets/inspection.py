@@ -16,9 +16,10 @@ from m2h_mm.structures import Label
 from m2h_mm.system import available_cores
 
 from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, frame_size, index_folder, read_cameras
+from .label_look import look_at_label, share
 from .multitask_dataset import MultiTaskDataset
 from .normals_check import require_our_normals
-from .transforms.loading import LoadMultiTaskImage, LoadMultiTaskLabels, require_size
+from .transforms.loading import LoadMultiTaskImage, require_size
 from .transforms.packing import to_tensor
 
 
@@ -235,21 +236,22 @@ def _inspect_frame(
             if size is not None:
                 require_size(name, path, label_size, image, size)
             results = dict(
-                tasks=dataset.tasks,
                 img_path=str(image),
                 ori_shape=size or label_size,
                 label_paths={name: str(path)},
             )
-            label = LoadMultiTaskLabels()(results)[task.gt_field]
+            looked = look_at_label(results, task)
         except (ValueError, OSError) as error:
             findings.append(Finding(f'{name} label that cannot be used', str(error), True))
             continue
         intact[name] = str(path)
         findings += [
-            Finding(f'{name} label: {what}', f'{path}: {odd.mean():.2%} of the pixels')
-            for what, odd in task.inspect(path, label).items()
-            if odd.any()
+            Finding(
+                f'{name} label: {doubt}', f'{path}: {share(doubt)} of the pixels', doubt.certain
+            )
+            for doubt in looked.doubts
         ]
+        label = looked.label
         packed = Label(to_tensor(label.value), to_tensor(label.valid))
         counted = task.truth(packed).valid
         totals[name] = Totals(1, counted.numel(), int(counted.sum()), task.label_statistics(packed))

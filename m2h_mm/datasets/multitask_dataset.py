@@ -25,9 +25,11 @@ from .files import (
     read_split,
     require_images,
 )
+from .label_formats import state_formats
+from .label_look import look_at_first_labels
 from .normals_check import require_our_normals
 from .samplers import DrawIndex
-from .transforms.loading import LoadMultiTaskLabels, require_size
+from .transforms.loading import require_size
 
 # Headers are small: the time goes into waiting for the disk, which threads overlap.
 HEADER_THREADS = 8
@@ -44,8 +46,9 @@ class MultiTaskDataset(BaseDataset):
           cameras.json                       optional: {"<id>": [fx, fy, cx, cy]} in pixels
 
     Labels are optional: a frame without a label file lacks that task, and a task without a folder
-    is a warning. Headers of all files of the split are checked when the data set is built, and the
-    first label of each task is read. Where frames have depth, normals and a camera, a few of them
+    is a warning. When the data set is built, the headers of all files of the split are checked, and
+    a few labels of each task are looked at, see :meth:`Task.inspect`: what is certainly wrong is an
+    error, what is doubtful a warning. Where frames have depth, normals and a camera, a few of them
     show whether the normals are in our convention.
 
     A sample starts its way through the pipeline as a dict with ``img_path``, ``frame_id``,
@@ -61,6 +64,9 @@ class MultiTaskDataset(BaseDataset):
         pipeline: transforms; unprefixed names are m2h_mm's, whatever the default scope.
         reduce_zero_label: the segmentation files hold 0 = void, 1..num_classes; else
             0..num_classes-1, 255 = void.
+        label_formats: how the files of a task are to be read where that is not what this project
+            writes: task to keys and values, such as ``dict(depth=dict(unit='cm'))``; see the
+            tasks' :class:`~m2h_mm.tasks.LabelFormat`.
         check_normals: refuse normals that agree with the depth in another convention only.
         class_space: segmentation in the classes of another data set: its registered name, such as
             'NYUDDataset', or the names of the classes. ``tasks.semseg.num_classes`` stays the
@@ -93,6 +99,7 @@ class MultiTaskDataset(BaseDataset):
         tasks: Mapping[str, dict | None] | Sequence[str] = ('semseg', 'depth', 'normals', 'edge'),
         pipeline: Sequence[dict | Callable] = (),
         reduce_zero_label: bool = False,
+        label_formats: Mapping[str, Mapping] | None = None,
         check_normals: bool = True,
         class_space: str | Sequence[str] | None = None,
         class_map: Mapping[str | int, str] | None = None,
@@ -107,7 +114,7 @@ class MultiTaskDataset(BaseDataset):
         self.check_normals = check_normals
         # How this data set's files number the classes is its own; the tasks read them accordingly.
         self.class_ids = ClassIds(first=int(reduce_zero_label))
-        self.tasks = self._reading(build_tasks(tasks))
+        self.tasks = self._reading(state_formats(build_tasks(tasks), label_formats or {}))
         transforms = [
             TRANSFORMS.build({'_scope_': SCOPE, **step}) if isinstance(step, Mapping) else step
             for step in pipeline
@@ -189,7 +196,9 @@ class MultiTaskDataset(BaseDataset):
 
         with ThreadPoolExecutor(HEADER_THREADS) as pool:
             data_list = list(pool.map(look_up, frame_ids))
-        self._check_first_labels(data_list)
+        look_at_first_labels(
+            data_list, self.tasks, f'{type(self).__name__} {self.split}', self._skips
+        )
         if self.check_normals:
             require_our_normals(data_list, self.tasks, root, skip_unreadable=self._skips)
         self._report(root, data_list, labels)
@@ -228,21 +237,6 @@ class MultiTaskDataset(BaseDataset):
         for name, path in labels.items():
             require_size(name, path, frame_size(path), image, size)
         return size
-
-    def _check_first_labels(self, data_list: list[dict]) -> None:
-        """Decode one label per task, so that a wrong convention shows now."""
-        load = LoadMultiTaskLabels()
-        for name in self.tasks:
-            labelled = (data for data in data_list if name in data['label_paths'])
-            for tries, data in enumerate(labelled, start=1):
-                try:
-                    load(
-                        dict(data, tasks=self.tasks, label_paths={name: data['label_paths'][name]})
-                    )
-                    break
-                except (ValueError, OSError):
-                    if not self._skips or tries > self.max_refetch:
-                        raise
 
     def _report(self, root: Path, data_list: list[dict], labels: dict[str, dict]) -> None:
         counts = {

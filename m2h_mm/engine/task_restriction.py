@@ -138,6 +138,8 @@ def _restrict_dataset(dataset: Mapping, gone: set[str]) -> Mapping | None:
             found = [_restrict_dataset(part, gone) for part in members]
             dataset['datasets'] = [part for part in found if part]
         return dataset if dataset['datasets'] else None
+    if dataset.get('label_formats'):
+        dataset['label_formats'] = _without(dataset['label_formats'], gone)
     if 'tasks' in dataset:
         dataset['tasks'] = _without(dataset['tasks'], gone)
         return dataset if dataset['tasks'] else None

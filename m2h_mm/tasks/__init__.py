@@ -6,8 +6,10 @@ May import structures, geometry and registry.
 from .base import Task, build_tasks
 from .depth import Depth
 from .disparity import Disparity
+from .doubt import Doubt
 from .edge import Edge
 from .human_parts import HumanParts
+from .label_format import LabelFormat
 from .normals import Normals
 from .positive import PositiveTask
 from .saliency import Saliency
@@ -16,8 +18,10 @@ from .semseg import Semseg
 __all__ = [
     'Depth',
     'Disparity',
+    'Doubt',
     'Edge',
     'HumanParts',
+    'LabelFormat',
     'Normals',
     'PositiveTask',
     'Saliency',

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,9 @@ from torch import Tensor
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
 from m2h_mm.structures.shapes import known_equal
+from m2h_mm.tasks.doubt import Doubt
 from m2h_mm.tasks.files import write_array
+from m2h_mm.tasks.label_format import LabelFormat
 
 if TYPE_CHECKING:
     from m2h_mm.tasks.semseg.class_ids import ClassIds
@@ -48,6 +51,8 @@ class Task(ABC):
 
     Attributes:
         name: the key in the config. Default: its :attr:`kind`.
+        label_format: how files are read, see :meth:`with_format`. The class attribute says how
+            those of ours are.
     """
 
     channels: int = 1
@@ -59,6 +64,7 @@ class Task(ABC):
     unit_vectors: bool = False
     prediction_suffix: str = '.npy'
     classes_of_dataset: bool = False
+    label_format: LabelFormat = LabelFormat()
     _name: str | None = None
 
     # ---- names
@@ -112,6 +118,31 @@ class Task(ABC):
             or float32; ``valid (H, W)`` bool. Values must be finite.
         """
 
+    def with_format(self, **settings: Any) -> Task:
+        """A copy of the task that reads files as stated, labels and predictions alike.
+
+        Args:
+            **settings: keys of :attr:`label_format`; what is not named stays as it is.
+
+        Raises:
+            ValueError: an unknown key, or a value that makes no sense; it begins with
+                ``<task>.<key>``.
+        """
+        task = copy.copy(self)
+        task.label_format = self.label_format.stated(self.name, settings)
+        return task
+
+    def for_predictions(self, **settings: Any) -> Task:
+        """A copy of the task that reads prediction files: ours, or another program's whose format
+        is stated. How a data set's labels are read says nothing about them.
+
+        Args:
+            **settings: see :meth:`with_format`.
+        """
+        task = copy.copy(self)
+        task.label_format = type(self).label_format
+        return task.with_format(**settings)
+
     def with_class_ids(self, ids: ClassIds) -> Task:
         """The task as it reads a data set that numbers semantic classes in its own way, see
         :class:`~m2h_mm.tasks.semseg.class_ids.ClassIds`. Here the task itself.
@@ -153,17 +184,24 @@ class Task(ABC):
         label = self.truth(label)
         return Label(label.value.float(), label.valid)
 
-    def inspect(self, path: Path, label: Label) -> dict[str, np.ndarray]:
-        """What is odd about a label file, although training accepts it.
+    def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
+        """What looks wrong about a label file that can be read.
 
         Args:
             path: the file.
             label: what :meth:`read` made of it.
-
-        Returns:
-            What is odd, in words, to the pixels ``(H, W)`` bool where it is; none may be odd.
         """
-        return {'no valid pixel': np.full(label.valid.shape, not label.valid.any())}
+        yield Doubt('no valid pixel', np.full(label.valid.shape, not label.valid.any()))
+
+    def explain(self, paths: Sequence[Path], labels: Sequence[Label]) -> str:
+        """How some label files were understood, in words for the log, where that was not stated;
+        else nothing.
+
+        Args:
+            paths: the files, at least one.
+            labels: what :meth:`read` made of them.
+        """
+        return ''
 
     # ---- outputs
 

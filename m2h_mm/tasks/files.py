@@ -14,6 +14,7 @@ import scipy.io
 from scipy.io.matlab import MatReadError
 
 from m2h_mm.system import write_atomically
+from m2h_mm.tasks.doubt import Doubt
 
 _MAT_HEADER = 136  # bytes: 128 of the file, 8 of the first variable, which tell its length
 
@@ -132,11 +133,11 @@ def largest_binary(stored: np.ndarray, path: str | Path) -> int:
     return 255 if stored.dtype == np.uint8 and Path(path).suffix == '.png' else 1
 
 
-def odd_binary_values(path: Path) -> dict[str, np.ndarray]:
-    """Where a file of yes and no holds something in between, as of :meth:`Task.inspect`."""
+def odd_binary_values(path: Path) -> Doubt:
+    """Where a file of yes and no holds something in between."""
     stored = read_array(path)
     largest = largest_binary(stored, path)
-    return {f'other values than 0 and {largest}': (stored != 0) & (stored != largest)}
+    return Doubt(f'other values than 0 and {largest}', (stored != 0) & (stored != largest))
 
 
 def read_probability(path: str | Path, task: str) -> np.ndarray:

@@ -98,9 +98,8 @@ def test_damage_inside_is_named_when_read(make_nyud, file):
     content = bytearray((root / file).read_bytes())
     content[len(content) // 3 : len(content) // 3 + 40] = bytes(40)
     (root / file).write_bytes(content)
-    dataset = NYUDDataset(root, pipeline=LOAD)
     with pytest.raises(ValueError, match=file):
-        dataset[2]
+        NYUDDataset(root, pipeline=LOAD)[2]
 
 
 def test_unknown_class(make_nyud):
@@ -108,11 +107,10 @@ def test_unknown_class(make_nyud):
     stored = np.full((24, 32), 1, np.uint8)
     stored[3, 4:6] = (41, 200)
     cv2.imwrite(str(root / 'segmentation/0001.png'), stored)
-    dataset = NYUDDataset(root, pipeline=LOAD)
     with pytest.raises(
         ValueError, match=r'0001\.png holds the values \[41, 200\]; expected 1\.\.40'
     ):
-        dataset[1]
+        NYUDDataset(root, pipeline=LOAD)
 
 
 def test_wrong_number_of_classes_shows_when_built(make_nyud):

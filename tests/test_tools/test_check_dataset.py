@@ -97,3 +97,11 @@ def test_a_mixture_is_checked_part_by_part(check, root):
         'datasets=dict(a=part)))\n'
     )
     assert 'one by one' in check('--config', config, status=1)
+
+
+def test_the_command_line_states_how_files_are_read(check, root):
+    config = ('--config', root / 'config.py')
+    said = check(*config, '--label-format', 'depth.unti=mm', status=1)
+    assert 'label_formats.depth.unti' in said
+    assert 'TASK.KEY=VALUE' in check(*config, '--label-format', 'unit=mm', status=1)
+    assert 'KEY=VALUE' in check(*config, '--label-format', 'depth.unit', status=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
+from m2h_mm.tasks.doubt import Doubt
 from m2h_mm.tasks.files import read_array, require_dims
 from m2h_mm.tasks.positive import PositiveTask
 
@@ -50,18 +52,20 @@ class Depth(PositiveTask):
         label = label.resize(size)
         return Label(label.value / np.float32(scale), label.valid)
 
-    def inspect(self, path: Path, label: Label) -> dict[str, np.ndarray]:
+    def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
         depth = self._metres(path).astype(np.float64)
         measured = np.isfinite(depth) & (depth > 0)
-        return {
-            'NaN or infinity, which counts as not measured': ~np.isfinite(depth),
-            'negative, which counts as not measured': depth < 0,
-            f'farther than max_depth = {self.max_depth:g} m, which is never predicted': measured
-            & (depth > self.max_depth),
-            f'nearer than {NEAREST} m everywhere: another unit?': measured
-            & (depth[measured].max(initial=0) < NEAREST),
-            **super().inspect(path, label),
-        }
+        yield Doubt('NaN or infinity, which counts as not measured', ~np.isfinite(depth))
+        yield Doubt('negative, which counts as not measured', depth < 0)
+        yield Doubt(
+            f'farther than max_depth = {self.max_depth:g} m, which is never predicted',
+            measured & (depth > self.max_depth),
+        )
+        yield Doubt(
+            f'nearer than {NEAREST} m everywhere: another unit?',
+            measured & (depth[measured].max(initial=0) < NEAREST),
+        )
+        yield from super().inspect(path, label)
 
     def decode(self, output: Tensor) -> Tensor:
         """Metres ``(N, 1, H, W)``, limited to the task's range."""

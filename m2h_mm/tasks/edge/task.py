@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
 from m2h_mm.tasks.base import Task
+from m2h_mm.tasks.doubt import Doubt
 from m2h_mm.tasks.files import (
     largest_binary,
     odd_binary_values,
@@ -40,8 +42,9 @@ class Edge(Task):
         edges = (stored > largest_binary(stored, path) / 2).astype(np.uint8)
         return Label(edges, np.ones(edges.shape, bool))
 
-    def inspect(self, path: Path, label: Label) -> dict[str, np.ndarray]:
-        return odd_binary_values(path) | super().inspect(path, label)
+    def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
+        yield odd_binary_values(path)
+        yield from super().inspect(path, label)
 
     def decode(self, output: Tensor) -> Tensor:
         """Logits to probabilities ``(N, 1, H, W)``."""

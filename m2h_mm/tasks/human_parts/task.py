@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
+from m2h_mm.tasks.doubt import Doubt
 from m2h_mm.tasks.semseg.class_ids import ClassIds
 from m2h_mm.tasks.semseg.task import Semseg
 
@@ -59,9 +60,9 @@ class HumanParts(Semseg):
         somebody = (label.valid & (label.value > 0)).any(axis=frame, keepdims=True)
         return Label(label.value, label.valid & somebody)
 
-    def inspect(self, path: Path, label: Label) -> dict[str, np.ndarray]:
+    def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
         """Nothing: a label without a valid pixel says that nobody is there."""
-        return {}
+        yield from ()
 
     def read_numbered_prediction(self, path: str | Path, first_class: int) -> np.ndarray:
         """:meth:`read_prediction`: 0 is the background, whatever number semantic classes have."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from torch import Tensor
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
 from m2h_mm.tasks.base import Task
+from m2h_mm.tasks.doubt import Doubt
 from m2h_mm.tasks.files import read_array, require_dims
 
 # 8-bit storage keeps valid vectors within 0.02 of unit length and puts "missing" (grey) at 0.007.
@@ -58,22 +60,23 @@ class Normals(Task):
         flipped.value[..., 0] *= -1
         return flipped
 
-    def inspect(self, path: Path, label: Label) -> dict[str, np.ndarray]:
+    def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
         stored = read_array(path)
         vectors = stored.astype(np.float64)
         if np.issubdtype(stored.dtype, np.integer):
             vectors = vectors * (2 / np.iinfo(stored.dtype).max) - 1
         length = np.linalg.norm(vectors, axis=2)
         away = label.valid & (label.value[..., 2] < 0)
-        return {
-            'NaN or infinity, which counts as missing': ~np.isfinite(length),
-            'not unit vectors, which they are made when read': (np.abs(length - 1) > UNIT_TOLERANCE)
-            & (length > UNIT_TOLERANCE)
-            & np.isfinite(length),
-            'most point away from the camera: another convention?': away
-            & (away.sum() > label.valid.sum() / 2),
-            **super().inspect(path, label),
-        }
+        yield Doubt('NaN or infinity, which counts as missing', ~np.isfinite(length))
+        yield Doubt(
+            'not unit vectors, which they are made when read',
+            (np.abs(length - 1) > UNIT_TOLERANCE) & (length > UNIT_TOLERANCE) & np.isfinite(length),
+        )
+        yield Doubt(
+            'most point away from the camera: another convention?',
+            away & (away.sum() > label.valid.sum() / 2),
+        )
+        yield from super().inspect(path, label)
 
     def resize_output(self, output: Tensor, size: tuple[int, int]) -> Tensor:
         return F.normalize(super().resize_output(output, size), dim=1)

@@ -1,0 +1,27 @@
+"""What looks wrong about a label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Doubt:
+    """One thing that looks wrong about a label file that can be read.
+
+    Attributes:
+        what: what it is, the same words for the same thing whatever the file.
+        pixels: ``(H, W)`` bool, where; if nowhere, there is no doubt.
+        certain: no file of the task that is read rightly looks so: an error, else a warning.
+        advice: the way out, such as the setting that mends it: a sentence.
+    """
+
+    what: str
+    pixels: np.ndarray
+    certain: bool = False
+    advice: str = ''
+
+    def __str__(self) -> str:
+        return f'{self.what}. {self.advice}' if self.advice else self.what
