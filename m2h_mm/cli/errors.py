@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -12,13 +13,26 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 TRACEBACK_SWITCH = 'M2H_MM_TRACEBACK'
+# What the system refuses is no fault of the code that asked, whosever that is.
+_OF_THE_SYSTEM = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EISDIR,
+}
 
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
     """Show an error that this project raised on purpose as one message, and end with status 1.
 
-    What other libraries raise keeps its traceback. ``M2H_MM_TRACEBACK=1`` shows it always.
+    So is what the system refuses: a full or read-only disk, a file in place of a folder. What other
+    libraries raise keeps its traceback. ``M2H_MM_TRACEBACK=1`` shows it always.
 
     Raises:
         SystemExit: in place of a ``ValueError``, ``TypeError`` or ``OSError`` of this package.
@@ -27,7 +41,9 @@ def plain_errors() -> Iterator[None]:
         yield
     except (ValueError, TypeError, OSError) as error:
         file, message = _origin(error)
-        if PACKAGE not in Path(file).resolve().parents or os.environ.get(TRACEBACK_SWITCH):
+        ours = PACKAGE in Path(file).resolve().parents
+        refused = isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM
+        if not (ours or refused) or os.environ.get(TRACEBACK_SWITCH):
             raise
         print(
             f'\nerror: {message}\n({TRACEBACK_SWITCH}=1 shows where it was raised.)',

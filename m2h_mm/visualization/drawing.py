@@ -11,6 +11,8 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from m2h_mm.system import write_atomically
+
 # Pillow and the font that Matplotlib ships: a picture looks the same on a server without fonts or a
 # display, and takes milliseconds.
 WHITE = (255, 255, 255)
@@ -143,18 +145,14 @@ def notice_panel(height: int, width: int, text: str, size: int) -> np.ndarray:
 
 
 def save_picture(picture: np.ndarray, path: str | Path) -> None:
-    """Write an RGB picture; the folder is made.
+    """Write an RGB picture, which is whole or not there; the folder is made.
 
     Raises:
         OSError: the file cannot be written, or its ending is that of no picture.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        written = cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        _, content = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     except cv2.error as error:
         raise OSError(f'{path}: expected a file name such as frame.png ({error.err}).') from error
-    if not written:
-        raise OSError(
-            f'{path} cannot be written. Is its folder writable, and is there room on the disk?'
-        )
+    write_atomically(path, content.tobytes())

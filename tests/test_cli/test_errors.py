@@ -12,6 +12,14 @@ def test_our_errors_are_one_message(capsys):
     assert "Did you mean 'depth'" in said and 'Traceback' not in said
 
 
+def test_what_the_system_refuses_is_one_message(capsys, tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(SystemExit), plain_errors():
+        (tmp_path / 'file' / 'folder').mkdir(parents=True)
+    said = capsys.readouterr().err
+    assert 'Not a directory' in said and str(tmp_path / 'file') in said
+
+
 def test_errors_of_others_keep_their_traceback(monkeypatch):
     with pytest.raises(ValueError), plain_errors():
         int('x')

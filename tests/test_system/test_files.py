@@ -6,6 +6,7 @@ import resource
 import pytest
 
 from m2h_mm.system import remove_temporaries, write_atomically
+from m2h_mm.system.files import temporary_beside
 
 
 def test_a_file_is_whole_or_not_there(tmp_path, monkeypatch):
@@ -42,9 +43,50 @@ def test_a_full_disk_is_named_with_what_is_missing(tmp_path, durable):
 
 
 def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
-    kept = ['iter_3.pth', 'notes.tmp', 'results.json.7.tmp', 'iter_3.pth.tmp']
-    for name in (*kept, 'iter_6.pth.4711.tmp', 'best_iter_6.pth.1.tmp'):
+    kept = ['iter_3.pth', 'notes.tmp', 'results.json.7.tmp', 'iter_3.pth.tmp', 'i.pth.mine.tmp']
+    for name in (*kept, 'iter_6.pth.4711.tmp', 'best_iter_6.pth.1-0.tmp'):
         (tmp_path / name).touch()
     remove_temporaries(tmp_path, '*.pth')
     assert sorted(os.listdir(tmp_path)) == sorted(kept)
     remove_temporaries(tmp_path / 'missing', '*')
+
+
+@pytest.mark.parametrize('name', ['m' * 251 + '.npy', 'ü' * 125 + '.npy', 'a b\n%s*.npy'])
+def test_a_name_may_be_as_long_as_the_system_allows(tmp_path, name):
+    write_atomically(tmp_path / name, b'0')
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_no_two_writers_share_a_temporary_file(tmp_path):
+    assert temporary_beside(tmp_path / 'a') != temporary_beside(tmp_path / 'a')
+
+
+def test_a_name_that_is_not_utf8_is_written_as_the_bytes_that_it_is(tmp_path):
+    write_atomically(tmp_path / 'val.txt', os.fsdecode(b'caf\xe9\n'))
+    assert (tmp_path / 'val.txt').read_bytes() == b'caf\xe9\n'
+
+
+@pytest.mark.parametrize(
+    ('path', 'kind', 'advice'),
+    [
+        ('m' * 256, OSError, 'make it shorter'),
+        ('file/a', NotADirectoryError, 'another place'),
+        ('file/a/b', NotADirectoryError, 'another place'),
+        ('folder', IsADirectoryError, 'another name'),
+    ],
+)
+def test_what_the_system_refuses_is_said_with_the_way_out(tmp_path, path, kind, advice):
+    (tmp_path / 'file').touch()
+    (tmp_path / 'folder').mkdir()
+    with pytest.raises(kind, match=f'could not be written.*{advice}'):
+        write_atomically(tmp_path / path, b'0')
+    assert sorted(os.listdir(tmp_path)) == ['file', 'folder']
+
+
+def test_a_folder_that_may_not_be_written_to(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr('pathlib.Path.mkdir', refuse)
+    with pytest.raises(PermissionError, match='Permission denied. Choose a folder that may be'):
+        write_atomically(tmp_path / 'new' / 'a', b'0')

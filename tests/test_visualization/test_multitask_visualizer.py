@@ -218,6 +218,8 @@ def test_errors_name_the_way_out(visualizer, image, tmp_path):
         MultiTaskVisualizer(panel_size=10)
     with pytest.raises(OSError, match=r'frame\.png'):
         save_picture(image, tmp_path / 'picture.nonsense')
+    with pytest.raises(OSError, match=r'frame\.png'):
+        save_picture(image, tmp_path / 'picture')
 
 
 def test_spread_covers_the_data_set():
