@@ -7,10 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from m2h_mm.tasks.files import mat_shape
+from m2h_mm.tasks.files import array_size
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 LABEL_SUFFIXES = ('.npy', '.png', '.mat', '.jpg')
@@ -79,19 +78,11 @@ def frame_size(path: Path) -> tuple[int, int]:
         ValueError: the file is not an intact image or array.
     """
     suffix = path.suffix.lower()
+    if suffix in ('.npy', '.mat'):
+        return array_size(path)
     try:
         if os.path.getsize(path) == 0:
             raise ValueError('it has zero bytes')
-        if suffix in ('.npy', '.mat'):
-            shape = (
-                mat_shape(path)
-                if suffix == '.mat'
-                else np.load(path, mmap_mode='r', allow_pickle=False).shape
-            )
-            shape = [length for length in shape if length != 1]
-            if len(shape) < 2:
-                raise ValueError(f'it holds an array of shape {tuple(shape)}')
-            return shape[0], shape[1]
         with Image.open(path) as image:
             width, height = image.size
         with open(path, 'rb') as file:

@@ -3,72 +3,145 @@
 from __future__ import annotations
 
 import io
-import os
+import math
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import scipy.io
-from scipy.io.matlab import MatReadError
+from PIL import Image
 
 from m2h_mm.system import write_atomically
 from m2h_mm.tasks.doubt import Doubt
+from m2h_mm.tasks.file_headers import (
+    Header,
+    map_shape,
+    read_header,
+    require_numbers,
+    require_size,
+)
 
-_MAT_HEADER = 136  # bytes: 128 of the file, 8 of the first variable, which tell its length
+_WAY_OUT = (
+    'Expected one map of real numbers, (H, W) or (H, W, 3), as an intact .png, .npy, .mat or .jpg: '
+    'write the file again, or delete it to go on without it.'
+)
+_MAT_TEXT = 128  # bytes before the first variable
+_MAT_COMPRESSED = 15  # type of a variable
+_MAT_LARGEST_NUMBER = 16  # bytes
+_MAT_OTHER = 2**16  # bytes of names and the like
 
 
-def read_array(path: str | Path) -> np.ndarray:
-    """Read a ``.png``, ``.npy``, ``.mat`` or ``.jpg`` map as it is stored.
+def read_array(path: str | Path, colours: bool = False) -> np.ndarray:
+    """Read a ``.png``, ``.npy``, ``.mat`` or ``.jpg`` map (suffix in any case) as it is stored.
 
     Args:
-        path: the file. PNG keeps its depth (8 or 16 bit); three channels come as RGB. MAT holds one
-            variable. JPEG, which changes numbers, always has three channels: only normals can be
-                read from it.
+        path: the file. PNG keeps its depth (1, 2, 4, 8 or 16 bit, the first three unscaled); with a
+            palette it gives the indices; opaque alpha is left out. MAT holds one variable. JPEG,
+            which changes numbers, always has three channels: only normals can be read from it.
+        colours: of a PNG with a palette, the colours instead of the indices.
 
     Returns:
-        ``(H, W)`` or ``(H, W, 3)``, the file's own dtype.
+        ``(H, W)`` or RGB ``(H, W, 3)``, the file's own dtype: integer, floating point or bool, in
+        the order of bytes of this machine.
 
     Raises:
-        ValueError: the file cannot be decoded, or is neither 2-D nor of three channels.
+        ValueError: the file cannot be decoded, is of another type than its name says, would fill
+            the memory, has no pixel, holds no real numbers, has transparent pixels, or is neither
+            2-D nor of three channels.
+        OSError: the file cannot be opened.
     """
     path = Path(path)
-    try:
-        if path.suffix == '.npy':
+    with _named_errors(path):
+        header = read_header(path)
+        suffix = path.suffix.lower()
+        if suffix == '.npy':
             array = np.load(path, allow_pickle=False)
-        elif path.suffix in ('.png', '.jpg'):
-            flag = cv2.IMREAD_UNCHANGED if path.suffix == '.png' else cv2.IMREAD_COLOR
-            array = cv2.imdecode(np.fromfile(path, np.uint8), flag)
-            if array is None:
-                raise ValueError('not a picture that can be decoded')
-        elif path.suffix == '.mat':
-            array = _only_variable(path)
+        elif suffix == '.mat':
+            array = _only_variable(path, header)
+        elif suffix == '.png':
+            array = _png(path, header, colours)
         else:
-            raise ValueError(f'unknown file type {path.suffix!r}')
-    except (ValueError, EOFError, NotImplementedError, TypeError, IndexError, cv2.error) as error:
-        raise ValueError(
-            f'File {path} cannot be read ({error}). Expected an intact .png, .npy, .mat or .jpg: '
-            'restore the file, or delete it to go on without it.'
-        ) from error
-    if array.ndim == 3 and array.shape[2] != 3 and 1 in (array.shape[0], array.shape[2]):
-        array = array[..., 0] if array.shape[2] == 1 else array[0]
-    if array.ndim == 3 and array.shape[2] == 3:
-        return array[..., ::-1] if path.suffix in ('.png', '.jpg') else array
-    if array.ndim != 2:
-        raise ValueError(f'File {path}: expected (H, W) or (H, W, 3), got {array.shape}.')
-    return array
+            # As stored: a turned photo's labels are told by their size.
+            array = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]
+        require_numbers(array.dtype)
+        array = array.reshape(map_shape(array.shape))
+    return array.astype(array.dtype.newbyteorder('='), copy=False)
 
 
-def require_dims(array: np.ndarray, ndim: int, path: str | Path, task: str) -> np.ndarray:
-    """``array`` itself when it has ``ndim`` dimensions, else an error that names the file."""
-    if array.ndim != ndim:
-        expected = '(H, W)' if ndim == 2 else '(H, W, 3)'
+def array_size(path: str | Path) -> tuple[int, int]:
+    """``(H, W)`` of what :func:`read_array` reads, from the header; finds what can be found wrong
+    without decoding, also files that are cut off.
+
+    Raises:
+        ValueError, OSError: see :func:`read_array`.
+    """
+    path = Path(path)
+    with _named_errors(path):
+        header = read_header(path)
+        shape = header.shape if path.suffix.lower() in ('.png', '.jpg') else map_shape(header.shape)
+        return shape[0], shape[1]
+
+
+@contextmanager
+def _named_errors(path: Path) -> Iterator[None]:
+    """Whatever a decoder raises is an error of this file."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        cause = str(error).rstrip('.') or type(error).__name__
+        raise ValueError(f'File {path} cannot be read: {cause}. {_WAY_OUT}') from error
+
+
+def require_dims(
+    array: np.ndarray, ndim: int, path: str | Path, task: str, booleans: bool = False
+) -> np.ndarray:
+    """``array`` when it has ``ndim`` dimensions; one of three equal channels where two are asked.
+
+    Args:
+        array: of :func:`read_array`.
+        ndim: 2 or 3.
+        path: the file.
+        task: name of the task, for the message.
+        booleans: True and False are numbers of the task.
+
+    Raises:
+        ValueError: other dimensions, colours instead of numbers, a JPEG where numbers have to be
+            exact, or True and False instead of numbers.
+    """
+    where = f'File {path} of task {task!r}'
+    if array.dtype == bool and not booleans:
         raise ValueError(
-            f'File {path} of task {task!r}: expected {expected}, got {array.shape}. Is it in the '
-            'right folder?'
+            f'{where}: it holds True and False (bool), expected numbers. Save the values '
+            'themselves.'
         )
-    return array
+    if array.ndim == ndim:
+        return array
+    if ndim == 3:
+        raise ValueError(
+            f'{where}: expected three channels, (H, W, 3), got one, {array.shape}. Is it a file of '
+            'another task, or a picture of indices into a palette or of grey values? Save three '
+            'channels.'
+        )
+    if Path(path).suffix.lower() == '.jpg':
+        raise ValueError(
+            f'{where}: JPEG changes numbers, so that they cannot be read back. Save them as .png '
+            'or .npy, from the source, not from the .jpg.'
+        )
+    first = array[..., 0]
+    if (array == first[..., None]).all():
+        return first
+    raise ValueError(
+        f'{where}: its three channels differ: these are colours, expected one number per pixel, '
+        '(H, W). Is it a picture of the labels instead of the labels, or a file of another task? '
+        'Colours that stand for classes are read with a colour table: '
+        'label_formats=dict(semseg=dict(palette=[(R, G, B), ...])).'
+    )
 
 
 def write_array(array: np.ndarray, path: str | Path) -> None:
@@ -94,38 +167,65 @@ def write_array(array: np.ndarray, path: str | Path) -> None:
     write_atomically(path, data)
 
 
-def mat_shape(path: str | Path) -> tuple[int, ...]:
-    """The shape of the one variable of a ``.mat`` file, from its header.
+def _png(path: Path, header: Header, colours: bool) -> np.ndarray:
+    if header.palette:
+        # OpenCV gives the colours of a palette only.
+        with Image.open(path, formats=['PNG']) as image:
+            return np.asarray(image.convert('RGB') if colours else image)
+    array = _decode(path, cv2.IMREAD_UNCHANGED)
+    if array.ndim == 3 and array.shape[2] == 4:
+        if (array[..., 3] != np.iinfo(array.dtype).max).any():
+            raise ValueError(
+                'some of its pixels are transparent, which says nothing of a label. Save it '
+                'without an alpha channel'
+            )
+        array = array[..., :3]
+    if header.bits < 8:
+        # Of 1, 2 or 4 bits, which are decoded as shades of 0 to 255.
+        array = array // np.uint8(255 // (2**header.bits - 1))
+    return array[..., ::-1] if array.ndim == 3 else array
 
-    Raises:
-        ValueError: not such a file, another number of variables, or the file is cut off.
+
+def _decode(path: Path, flag: int) -> np.ndarray:
+    array = cv2.imdecode(np.fromfile(path, np.uint8), flag)
+    if array is None:
+        raise ValueError('the picture is damaged')
+    return array
+
+
+def _only_variable(path: Path, header: Header) -> np.ndarray:
+    content = scipy.io.loadmat(_inflated(path, math.prod(header.shape)))
+    variables = [value for name, value in content.items() if not name.startswith('__')]
+    (array,) = variables
+    if not isinstance(array, np.ndarray):
+        raise ValueError('it holds a sparse matrix')
+    require_numbers(array.dtype)
+    require_size(array.shape, array.dtype.itemsize)
+    return array
+
+
+def _inflated(path: Path, numbers: int) -> io.BytesIO:
+    """A ``.mat`` with its compressed variables expanded, as far as ``numbers`` may need: SciPy
+    would expand whatever is there and fill the memory.
     """
-    try:
-        variables = scipy.io.whosmat(path)
-        with open(path, 'rb') as file:
-            header = file.read(_MAT_HEADER)
-    except (MatReadError, NotImplementedError, TypeError, zlib.error) as error:
-        raise ValueError(str(error)) from error
-    if len(variables) != 1:
-        raise ValueError(f'expected one variable, found {sorted(name for name, _, _ in variables)}')
-    order = '<' if header[126:128] == b'IM' else '>'
-    (length,) = struct.unpack(f'{order}I', header[132:_MAT_HEADER])
-    if os.path.getsize(path) < _MAT_HEADER + length:
-        raise ValueError('it is cut off')
-    return variables[0][1]
-
-
-def _only_variable(path: Path) -> np.ndarray:
-    try:
-        content = scipy.io.loadmat(path)
-    except (OSError, MatReadError, zlib.error) as error:
-        if not path.is_file():
-            raise
-        raise ValueError(str(error)) from error
-    variables = {name: value for name, value in content.items() if not name.startswith('__')}
-    if len(variables) != 1:
-        raise ValueError(f'expected one variable, found {sorted(variables)}')
-    return next(iter(variables.values()))
+    data = path.read_bytes()
+    if data[126:128] not in (b'IM', b'MI'):  # version 4, which does not compress
+        return io.BytesIO(data)
+    order = '<' if data[126:128] == b'IM' else '>'
+    parts, position = [data[:_MAT_TEXT]], _MAT_TEXT
+    room = _MAT_LARGEST_NUMBER * numbers + _MAT_OTHER
+    while position + 8 <= len(data):
+        kind, length = struct.unpack_from(f'{order}II', data, position)
+        element = data[position : position + 8 + length]
+        if kind == _MAT_COMPRESSED:
+            inflater = zlib.decompressobj()
+            element = inflater.decompress(element[8:], room)
+            if inflater.unconsumed_tail:
+                raise ValueError(f'it expands to more than its {numbers} numbers')
+        parts.append(element)
+        room -= min(len(element), room - 1)
+        position += 8 + length
+    return io.BytesIO(b''.join(parts))
 
 
 def largest_binary(stored: np.ndarray, path: str | Path) -> int:
@@ -147,7 +247,7 @@ def read_probability(path: str | Path, task: str) -> np.ndarray:
     Raises:
         ValueError: not ``(H, W)``, or values outside 0..1.
     """
-    stored = require_dims(read_array(path), 2, path, task)
+    stored = require_dims(read_array(path), 2, path, task, booleans=True)
     if np.issubdtype(stored.dtype, np.integer):
         return stored.astype(np.float32) / np.float32(np.iinfo(stored.dtype).max)
     if stored.size and not (stored.min() >= 0 and stored.max() <= 1):

@@ -38,7 +38,7 @@ class Edge(Task):
         """``(H, W)`` uint8, 0 or 1, known everywhere: ``.npy`` holds 0 and 1, 8-bit ``.png`` holds
         0 and 255.
         """
-        stored = require_dims(read_array(path), 2, path, self.name)
+        stored = require_dims(read_array(path), 2, path, self.name, booleans=True)
         edges = (stored > largest_binary(stored, path) / 2).astype(np.uint8)
         return Label(edges, np.ones(edges.shape, bool))
 

@@ -57,7 +57,7 @@ class Saliency(Task):
         """
         if Path(path).suffix == '.png':
             return self._label(read_probability(path, self.name))
-        stored = require_dims(read_array(path), 2, path, self.name)
+        stored = require_dims(read_array(path), 2, path, self.name, booleans=True)
         if stored.size and not 0 <= stored.min() <= stored.max() <= 1:
             raise ValueError(
                 f'File {path} of task {self.name!r}: expected 0 (not salient) and 1 (salient), '

@@ -99,9 +99,9 @@ BREAKS = {
         True,
     ),
     'depth_colour': (
-        write('depth/0000.npy', lambda depth: np.stack([depth] * 3, -1)),
+        write('depth/0000.npy', lambda depth: np.stack([depth, depth, depth + 1], -1)),
         'depth label that cannot be used',
-        '(48, 64, 3)',
+        'colours',
         True,
     ),
     'list_missing': (
