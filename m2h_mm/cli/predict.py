@@ -2,7 +2,7 @@
 
 INPUT is an image, a folder or a glob. DIR gets a picture of all tasks per image in pictures/, and
 the maps in a folder per task: depth/<name>.npy in metres, normals/<name>.npy, semseg/<name>.png,
-edge/<name>.png.
+edge/<name>.png. <name> is the path of an image below the folder, without its suffix.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from m2h_mm.cli.command import make_parser, run_command
+from m2h_mm.cli.command import add_overwrite, make_parser, run_command
 from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
 
 
@@ -30,6 +30,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--batch-size', type=int, default=1, metavar='N', help='images at a time (%(default)s)'
     )
+    add_overwrite(parser)
     return parser.parse_args(argv)
 
 
@@ -37,7 +38,13 @@ def predict(args: argparse.Namespace) -> int:
     """Status 1 if an image could not be read."""
     inferencer = build_inferencer(args)
     failed = inferencer(
-        args.input, args.tasks, args.size, args.dtype, args.batch_size, args.out_dir
+        args.input,
+        args.tasks,
+        args.size,
+        args.dtype,
+        args.batch_size,
+        args.out_dir,
+        overwrite=args.overwrite,
     )['failed']
     print(f'Pictures and maps: {args.out_dir}')
     if failed:

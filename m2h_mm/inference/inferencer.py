@@ -15,12 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from m2h_mm.inference.images import list_images, read_image
 from m2h_mm.inference.loading import load_model
+from m2h_mm.inference.names import map_path, name_inputs, picture_path, root_of, without_results
 from m2h_mm.inference.prediction import Prediction, as_map
 from m2h_mm.models.building import require_tasks
 from m2h_mm.models.optimize import optimize
 from m2h_mm.models.pipeline import TEST, ImagePipeline, Size, check_size
 from m2h_mm.registry import INFERENCERS
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.system.outputs import require_free
 from m2h_mm.visualization import MultiTaskVisualizer, save_picture
 
 DTYPES = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
@@ -85,6 +87,7 @@ class M2HInferencer(BaseInferencer):
         self.show_progress = show_progress
         self.classes = self.description.classes
         self.visualizer = MultiTaskVisualizer(name='inferencer')
+        self._read = [path for path in (weights, config) if isinstance(path, (str, Path))]
 
     def __call__(
         self,
@@ -97,6 +100,7 @@ class M2HInferencer(BaseInferencer):
         return_vis: bool = False,
         return_datasamples: bool = False,
         return_predictions: bool | None = None,
+        overwrite: bool = False,
     ) -> dict[str, Any]:
         """Predict, and write what was asked for.
 
@@ -118,6 +122,8 @@ class M2HInferencer(BaseInferencer):
             return_datasamples: return :class:`MultiTaskDataSample` instead of dicts of arrays.
             return_predictions: collect the maps. Default: unless there is an ``out_dir``, so that
                 any number of images can be processed.
+            overwrite: let files in ``out_dir`` be replaced, but never one that is read. Images of a
+                folder or a glob that lie in ``out_dir`` are results, and left out.
 
         Returns:
             ``predictions``: one dict of maps per image (None for an image that failed), units as in
@@ -126,9 +132,13 @@ class M2HInferencer(BaseInferencer):
 
         Raises:
             FileNotFoundError: there is no such input.
-            ValueError: unknown tasks, size or dtype; the one image cannot be read.
+            FileExistsError: a file to write is there already; nothing was done.
+            ValueError: unknown tasks, size or dtype; the one image cannot be read; an input would
+                be replaced.
         """
-        images = self.list_inputs(inputs)
+        images = self.list_inputs(inputs, out_dir)
+        if out_dir is not None:
+            self._require_free(images, tasks, Path(out_dir), overwrite)
         keep = out_dir is None if return_predictions is None else return_predictions
         kept, pictures, failed = [], [], {}
         columns = (
@@ -174,20 +184,33 @@ class M2HInferencer(BaseInferencer):
         ]
         return dict(predictions=predictions, visualization=visualization)
 
-    def list_inputs(self, inputs: Any) -> list[tuple[str, Any]]:
-        """Name and source of each image; a name is the stem of the file, or its number."""
+    def list_inputs(self, inputs: Any, out_dir: str | Path | None = None) -> list[tuple[str, Any]]:
+        """Name and source of each image; see :func:`~m2h_mm.inference.names.name_inputs`.
+
+        Args:
+            inputs: see :meth:`__call__`.
+            out_dir: images of a folder or a glob that lie in it are left out.
+        """
+        root = None
         if isinstance(inputs, (str, Path)):
-            inputs = list_images(inputs)
+            root, source = root_of(inputs), inputs
+            inputs = list_images(source)
+            if out_dir is not None:
+                inputs = without_results(inputs, source, out_dir)
         elif isinstance(inputs, (bytes, np.ndarray)):
             inputs = [inputs]
-        named, taken = [], set()
-        for index, source in enumerate(inputs):
-            name = Path(source).stem if isinstance(source, (str, Path)) else f'{index:06d}'
-            if name in taken:
-                name = f'{name}_{index:06d}'
-            taken.add(name)
-            named.append((name, source))
-        return named
+        inputs = list(inputs)
+        return list(zip(name_inputs(inputs, root), inputs, strict=True))
+
+    def _require_free(
+        self, images: list[tuple[str, Any]], tasks: Sequence[str] | None, out_dir: Path, over: bool
+    ) -> None:
+        wanted = [task for name, task in self.tasks.items() if tasks is None or name in tasks]
+        names = [name for name, _ in images]
+        files = [picture_path(name, out_dir) for name in names]
+        files += [map_path(name, task, out_dir) for name in names for task in wanted]
+        sources = [source for _, source in images if isinstance(source, (str, Path))]
+        require_free(files, [*sources, *self._read], over)
 
     def stream(
         self,
@@ -289,7 +312,7 @@ class M2HInferencer(BaseInferencer):
 
     def write(self, prediction: Prediction, out_dir: str | Path) -> None:
         """Write the picture and the maps of a prediction below ``out_dir``."""
-        save_picture(self.draw(prediction), Path(out_dir) / 'pictures' / f'{prediction.name}.png')
+        save_picture(self.draw(prediction), picture_path(prediction.name, out_dir))
         self.write_maps(prediction, out_dir)
 
     def write_maps(self, prediction: Prediction, out_dir: str | Path) -> None:
@@ -298,6 +321,4 @@ class M2HInferencer(BaseInferencer):
         """
         for name, map in prediction.maps.items():
             task = self.tasks[name]
-            task.write_prediction(
-                map, Path(out_dir) / name / f'{prediction.name}{task.prediction_suffix}'
-            )
+            task.write_prediction(map, map_path(prediction.name, task, out_dir))

@@ -125,7 +125,7 @@ def test_a_folder_becomes_pictures_and_maps_and_what_failed_is_listed(inferencer
     assert 'zero bytes' in result['failed']['broken']
     assert {str(path.relative_to(out)) for path in out.rglob('*.*')} == {
         f'{where}/{name}.{suffix}'
-        for name in ('a', 'b', 'a_000003')
+        for name in ('a', 'b', 'more/a')
         for where, suffix in (('pictures', 'png'), ('depth', 'npy'), ('edge', 'png'))
     }
     np.testing.assert_array_equal(
@@ -133,6 +133,31 @@ def test_a_folder_becomes_pictures_and_maps_and_what_failed_is_listed(inferencer
     )
     with pytest.raises(ValueError, match='zero bytes'):
         inferencer(folder / 'broken.png')
+
+
+def test_results_replace_nothing(inferencer, tiny, tmp_path, monkeypatch):
+    out = tmp_path / 'x'
+    photo = out / 'pictures' / 'a.png'
+    photo.parent.mkdir(parents=True)
+    Image.fromarray(IMAGE).save(photo)
+    before = photo.read_bytes()
+
+    def begin(*arguments):
+        raise AssertionError('the work has begun')
+
+    monkeypatch.setattr(inferencer, 'stream', begin)
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match=r'a\.png is read by this command'):
+            inferencer(photo.parent, out_dir=out, tasks=['depth'], overwrite=overwrite)
+    (tmp_path / 'depth').mkdir()
+    (tmp_path / 'depth' / 'a.npy').write_text('of an earlier run')
+    with pytest.raises(FileExistsError, match=r'a\.npy is there already'):
+        inferencer(photo, out_dir=tmp_path, tasks=['depth'])
+    with pytest.raises(AssertionError, match='begun'):
+        inferencer(photo, out_dir=tmp_path, tasks=['edge'])
+    with pytest.raises(AssertionError, match='begun'):
+        inferencer(photo, out_dir=tmp_path, overwrite=True)
+    assert photo.read_bytes() == before
 
 
 def test_pictures_and_samples_are_returned_when_asked_for(inferencer):
