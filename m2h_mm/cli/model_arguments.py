@@ -66,7 +66,7 @@ def parse_size(text: str) -> str | tuple[int, int]:
         return parse_pixels(text)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(
-            f'expected {TEST}, {NATIVE}, {FIT} or HEIGHTxWIDTH such as 448x576, got {text!r}'
+            f'expected {TEST}, {NATIVE}, {FIT} or HEIGHTxWIDTH such as 448x576, got {text[:50]!r}'
         ) from None
 
 
@@ -77,8 +77,9 @@ def parse_pixels(text: str) -> tuple[int, int]:
         argparse.ArgumentTypeError: anything else.
     """
     height, _, width = text.partition('x')
-    if not (height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+    sides = (height, width)
+    if not all(side.isdecimal() and len(side) < 10 and int(side) for side in sides):
         raise argparse.ArgumentTypeError(
-            f'expected HEIGHTxWIDTH in pixels, such as 448x576, got {text!r}'
+            f'expected HEIGHTxWIDTH in pixels, such as 448x576, got {text[:50]!r}'
         )
     return int(height), int(width)

@@ -5,6 +5,7 @@ test_demo/test_web_demo.py.
 import json
 import os
 import socket
+import tempfile
 import threading
 import time
 import uuid
@@ -18,7 +19,9 @@ pytest.importorskip('gradio', reason='Gradio is not installed: pip install -r re
 import httpx  # noqa: E402  (comes with Gradio)
 
 from m2h_mm.cli.web import page as web_page  # noqa: E402
-from m2h_mm.inference.inferencer import M2HInferencer
+from m2h_mm.cli.web.temporary import PREFIX, temporary_folder  # noqa: E402
+from m2h_mm.inference.inferencer import M2HInferencer  # noqa: E402
+from m2h_mm.system.locks import acquire  # noqa: E402
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (37, 50, 3), dtype=np.uint8)
 
@@ -133,6 +136,8 @@ def test_mistakes_are_messages_and_the_server_goes_on(page, photo, tmp_path, mon
         (dict(size='<b>'), 'got &#x27;&lt;b&gt;&#x27;'),
         (dict(size=None), 'HEIGHTxWIDTH'),
         (dict(size='0x14'), 'HEIGHTxWIDTH'),
+        (dict(size='9' * 5000 + 'x5'), 'HEIGHTxWIDTH'),
+        (dict(size=['1x1']), 'HEIGHTxWIDTH'),
         (dict(size='9999x9999'), 'smaller size'),
     ):
         assert message in visitor.predict(file, **options)['note']
@@ -181,11 +186,58 @@ def test_visitors_take_turns_and_see_their_own(page, tmp_path, monkeypatch):
     assert all(f'37 × {width} pixels' in note for width, note in notes.items()) and len(notes) == 3
 
 
-def test_files_of_the_server_are_not_handed_out(page, photo, tmp_path):
+def test_the_browser_is_told_of_gradios_own_components(page):
+    kinds = {
+        component['props'].get('elem_id'): component['type']
+        for component in httpx.get(f'{page}config').json()['components']
+    }
+    assert kinds['upload'] == 'image' and kinds['tasks'] == 'checkboxgroup'
+    assert kinds['model'] == kinds['size'] == 'dropdown'
+
+
+def test_files_of_the_server_are_not_handed_out(page, photo):
     visitor = Visitor(page)
     for path in (photo, Path(__file__), '/etc/passwd'):
         assert visitor.http.get(f'file={path}').status_code in (403, 404)
         assert visitor.predict(dict(path=str(path), meta=dict(_type='gradio.FileData'))) is None
+
+
+def test_only_what_a_visitor_has_uploaded_is_read(page, photo, tmp_path, monkeypatch):
+    """A request may name any file, with the mark of an upload or without: it is not even opened, so
+    that neither a pipe nor a device holds the page up, and no answer says what there is.
+    """
+    visitor = Visitor(page)
+    file = visitor.upload(photo)
+    result = visitor.predict(file)['download']['value']['path']
+    upload = Path(file['path'])
+    (upload.parent / 'link.png').symlink_to(photo)
+    os.mkfifo(tmp_path / 'pipe')
+    mark = dict(meta=dict(_type='gradio.FileData'))
+    refused = [
+        dict(path=str(photo)),
+        dict(path='/no/such/file.png'),
+        dict(path=str(tmp_path / 'pipe')),
+        dict(path='/dev/zero'),
+        dict(path='/dev/stdin'),
+        dict(path='a\0b'),
+        dict(path='http://example.com/x.png'),
+        dict(path=None, url='http://example.com/x.png', **mark),
+        dict(path='http://example.com/x.png', **mark),
+        dict(path=result, **mark),  # of another visitor, say
+        dict(path=str(upload.parent / 'link.png'), **mark),
+        dict(path=f'{upload.parent}/../{upload.parent.name}/link.png', **mark),
+        dict(path=str(upload.parent), **mark),
+    ]
+    with monkeypatch.context() as patch:
+        patch.setattr(web_page, 'predict_upload', lambda *_: 1 / 0)
+        said = visitor.predict(refused[0])
+        assert 'not on the server' in said['note'] and said['upload'] is None
+        for file_of_server in refused:
+            # Gradio itself stops at a link and a path with dots, without saying anything.
+            assert visitor.predict(file_of_server) in (said, None)
+    for component in ('model', 'size'):  # Gradio would download it
+        visitor.predict(file, **{component: dict(path='http://example.com/x.png', **mark)})
+    assert 'saw 37 × 50' in visitor.predict(file)['note']
 
 
 def test_too_many_megabytes_are_not_taken(page, monkeypatch):
@@ -206,8 +258,30 @@ def test_files_are_removed_after_a_while_and_at_the_end(models, photo, monkeypat
         assert archive.is_file() and Path(file['path']).is_file()
         while any(path.is_file() for path in folder.rglob('*')):
             time.sleep(0.2)
-        assert 'no longer on the server' in visitor.predict(file)['note']
+        assert 'not on the server' in visitor.predict(file)['note']
     assert not folder.exists() and 'GRADIO_TEMP_DIR' not in os.environ
+
+
+def test_what_a_killed_page_has_left_is_removed_at_the_next_start(tmp_path, monkeypatch):
+    """Of this user's pages alone, and of none that lives."""
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    others = tmp_path / 'others'
+    others.mkdir()
+    (tmp_path / f'{PREFIX}link').symlink_to(others)
+    (tmp_path / f'{PREFIX}without_lock').mkdir()
+    killed = tmp_path / f'{PREFIX}killed'
+    acquire(killed).close()  # as the system does with the lock of a process that ends
+    (killed / 'files').mkdir()
+    (killed / 'files' / 'photo.png').touch()
+    with temporary_folder() as living:
+        assert not killed.exists()
+        with temporary_folder() as second:
+            assert living.is_dir() and second.is_dir() and living != second
+    assert {path.name.removeprefix(PREFIX) for path in tmp_path.iterdir()} == {
+        'others',
+        'link',
+        'without_lock',
+    }
 
 
 def test_a_port_that_is_taken_is_named(models):

@@ -100,6 +100,13 @@ def test_an_upload_that_was_swept_away(tmp_path):
         read_upload(tmp_path / 'gone.png')
 
 
+def test_a_strip_that_no_camera_sees_has_maps_and_no_surface(inferencer, tmp_path):
+    Image.fromarray(IMAGE[:, :1].repeat(20, 0)).save(tmp_path / 'strip.png')
+    result = predict_upload(inferencer, tmp_path / 'strip.png', ['depth'], 'native', tmp_path)
+    assert 'no camera' in result.note and list(result.pictures) == ['depth']
+    assert result.surface is None and result.archive.is_file()
+
+
 def test_everything_of_a_prediction(inferencer, photo, tmp_path, everything_is_seen):
     out = tmp_path / 'out'
     result = predict_upload(inferencer, photo, TASKS, 'native', out)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import html
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +15,7 @@ from m2h_mm.cli.web.results import (
     UploadError,
     predict_upload,
 )
+from m2h_mm.cli.web.temporary import temporary_folder
 from m2h_mm.experiments.timing import is_out_of_memory
 from m2h_mm.inference import M2HInferencer
 from m2h_mm.models.pipeline import FIT, NATIVE, TEST
@@ -24,12 +24,18 @@ from m2h_mm.tasks.view import build_view
 
 try:
     import gradio as gr
+
+    from m2h_mm.cli.web.uploads import CheckboxGroup, Dropdown, UploadedImage, is_upload
 except ModuleNotFoundError as error:
     raise ImportError(
         f'The page in the browser needs Gradio ({error}): pip install m2h_mm[web]'
     ) from error
 
 SWEEP_SECONDS, KEEP_SECONDS = 300, 1800
+GONE = (
+    'This image is not on the server, which keeps uploads for a while only: drop it onto the page '
+    'again.'
+)
 CSS = """
 #maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 380px), 1fr));
         align-items: start; }
@@ -55,7 +61,7 @@ def build_page(models: Mapping[str, M2HInferencer]) -> gr.Blocks:
     ) as page:
         with gr.Row():
             with gr.Column(scale=1, min_width=300):
-                upload = gr.Image(
+                upload = UploadedImage(
                     label='Image',
                     type='filepath',
                     sources=['upload', 'clipboard'],
@@ -63,11 +69,11 @@ def build_page(models: Mapping[str, M2HInferencer]) -> gr.Blocks:
                     elem_id='upload',
                     buttons=['fullscreen'],
                 )
-                model = gr.Dropdown(names, value=names[0], label='Model', elem_id='model')
-                tasks = gr.CheckboxGroup(
+                model = Dropdown(names, value=names[0], label='Model', elem_id='model')
+                tasks = CheckboxGroup(
                     **task_choices(models[names[0]]), label='Tasks', elem_id='tasks'
                 )
-                size = gr.Dropdown(
+                size = Dropdown(
                     [TEST, NATIVE, FIT],
                     value=TEST,
                     label='Size that the network sees',
@@ -121,16 +127,19 @@ def build_page(models: Mapping[str, M2HInferencer]) -> gr.Blocks:
         ) -> dict:
             if file is None:
                 return hide(hint())
-            if model_name not in models:
+            path = file.get('path')
+            if not is_upload(path):
+                return {**hide(problem(GONE)), upload: None}
+            if model_name not in names:
                 return hide(
                     problem(f'There is no model {model_name!r}; choose one of {", ".join(models)}.')
                 )
             try:
                 result = predict_upload(
                     models[model_name],
-                    file['path'],
+                    path,
                     task_names,
-                    parse_size(size_text or ''),
+                    parse_size(str(size_text or '')),
                     page.GRADIO_CACHE,
                 )
             except UploadError as error:
@@ -159,8 +168,8 @@ def build_page(models: Mapping[str, M2HInferencer]) -> gr.Blocks:
                 )
             return shown
 
-        # Gradio's own preprocessing would decode the file, and answer to a bad one with a stack.
-        # That the file is an upload, and no other of this machine, is checked before.
+        # Gradio's own preprocessing would decode the file, and answer to a bad one with a stack. It
+        # would take a file of this machine, too, of which a request does not say that it is one.
         gr.on(
             [upload.upload, predict.click],
             show,
@@ -172,7 +181,7 @@ def build_page(models: Mapping[str, M2HInferencer]) -> gr.Blocks:
         )
         upload.clear(lambda: hide(hint()), None, outputs, api_visibility='private', queue=False)
         model.change(
-            lambda name: gr.update(**task_choices(models[name])),
+            lambda name: gr.update(**task_choices(models[name])) if name in names else gr.skip(),
             model,
             tasks,
             api_visibility='private',
@@ -186,7 +195,7 @@ def serving(
     models: Mapping[str, M2HInferencer], host: str = '127.0.0.1', port: int = 7860
 ) -> Iterator[str]:
     """Serve the page while the context lasts; yields its address. Uploads and results are removed
-    at the end.
+    at the end, those of a page that was killed at the next start.
 
     Neither the server nor the page asks anything of other machines of its own accord.
 
@@ -199,9 +208,9 @@ def serving(
         OSError: the port is taken.
     """
     with (
-        tempfile.TemporaryDirectory(prefix='m2h_mm_', ignore_cleanup_errors=True) as folder,
+        temporary_folder() as folder,
         # Gradio reads them when the page is built, is opened, and by every upload.
-        environment(GRADIO_TEMP_DIR=folder, GRADIO_ANALYTICS_ENABLED='False'),
+        environment(GRADIO_TEMP_DIR=str(folder), GRADIO_ANALYTICS_ENABLED='False'),
     ):
         page = build_page(models)
         font = ('system-ui', 'sans-serif')  # no downloads

@@ -249,7 +249,10 @@ def _write_space(
         if name in prediction.maps
     }
     noted = camera_of_file(path)
-    camera = noted or camera_of_view(prediction.image.shape[:2])
+    try:
+        camera = noted or camera_of_view(prediction.image.shape[:2])
+    except ValueError:  # a strip a few pixels high
+        return None, 'In space: nothing, as no camera sees an image of this shape.'
     # The network has not seen more pixels than these either.
     maps, lens = thin(point_maps, camera, MAX_INPUT_PIXELS)
     point_cloud(camera=lens, **maps).write_ply(loose / f'{prediction.name}.ply')
