@@ -24,6 +24,8 @@ _OF_THE_SYSTEM = {
     errno.ENOTDIR,
     errno.EEXIST,
     errno.EISDIR,
+    errno.ENOENT,
+    errno.ELOOP,
 }
 
 
@@ -31,8 +33,9 @@ _OF_THE_SYSTEM = {
 def plain_errors() -> Iterator[None]:
     """Show an error that this project raised on purpose as one message, and end with status 1.
 
-    So is what the system refuses: a full or read-only disk, a file in place of a folder. What other
-    libraries raise keeps its traceback. ``M2H_MM_TRACEBACK=1`` shows it always.
+    So is what the system refuses: a full or read-only disk, a file in place of a folder, a file
+    that has vanished. What other libraries raise keeps its traceback. ``M2H_MM_TRACEBACK=1`` shows
+    it always.
 
     Raises:
         SystemExit: in place of a ``ValueError``, ``TypeError`` or ``OSError`` of this package.
@@ -42,7 +45,7 @@ def plain_errors() -> Iterator[None]:
     except (ValueError, TypeError, OSError) as error:
         file, message = _origin(error)
         ours = PACKAGE in Path(file).resolve().parents
-        refused = isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM
+        refused = isinstance(error, OSError) and _number(error, message) in _OF_THE_SYSTEM
         if not (ours or refused) or os.environ.get(TRACEBACK_SWITCH):
             raise
         print(
@@ -62,3 +65,11 @@ def _origin(error: Exception) -> tuple[str, str]:
         trace, _, message = text.rpartition(f'\n{type(error).__name__}: ')
         return re.findall(r'File "(.+)", line \d+', trace)[-1], message
     return traceback.extract_tb(error.__traceback__)[-1].filename, text
+
+
+def _number(error: OSError, message: str) -> int | None:
+    """The system's number of an error; a worker passes it on within the text."""
+    if error.errno is not None:
+        return error.errno
+    found = re.match(r'\[Errno (\d+)\]', message)
+    return int(found[1]) if found else None

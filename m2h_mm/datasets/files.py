@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
 
+from m2h_mm.system.folders import list_files
+from m2h_mm.system.text import read_lines
 from m2h_mm.tasks.files import array_size
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
@@ -21,19 +23,39 @@ _ENDS = {'.png': b'IEND', '.jpg': b'\xff\xd9', '.jpeg': b'\xff\xd9'}
 _TAIL_BYTES = 4096
 
 
-def index_folder(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    """Frame id to file, for the files in ``folder`` with one of the suffixes; earlier ones win."""
+def as_id(name: str) -> str:
+    """A name as a frame id: letters with marks have several forms (NFC, NFD), and disks of Macs
+    change one into the other.
+    """
+    return name if name.isascii() else unicodedata.normalize('NFC', name)
+
+
+def index_folder(
+    folder: Path, suffixes: Sequence[str], say: Callable[[str], None] | None = None
+) -> dict[str, Path]:
+    """Frame id to file, for the files in ``folder`` and below it with one of the suffixes; of two
+    for one frame, that of the earlier suffix.
+
+    An id is the path below ``folder`` without the suffix, such as ``0000`` or ``scene0/0000``.
+
+    Args:
+        folder: to look in.
+        suffixes: in small letters; capitals in a file's name do not matter.
+        say: told in one line what was left out, if something was.
+    """
+    listing = list_files(folder, suffixes)
     found: dict[str, Path] = {}
     rank = {suffix: position for position, suffix in enumerate(suffixes)}
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            path = Path(entry.path)
-            suffix = path.suffix.lower()
-            if suffix not in rank or entry.name.startswith('.'):
-                continue
-            other = found.get(path.stem)
-            if other is None or rank[suffix] < rank[other.suffix.lower()]:
-                found[path.stem] = path
+    depth = len(Path(folder).parts)
+    for path in listing.files:
+        frame_id = as_id(os.path.splitext('/'.join(path.parts[depth:]))[0])
+        other = found.setdefault(frame_id, path)
+        if other is not path:
+            best, worse = sorted((other, path), key=lambda file: rank[file.suffix.lower()])
+            found[frame_id] = best
+            listing.leave_out('files beside another one of their frame', worse)
+    if say is not None and listing.summary():
+        say(f'left out of {folder}: {listing.summary()}')
     return found
 
 
@@ -42,7 +64,7 @@ def read_split(root: Path, split: str) -> list[str]:
 
     Raises:
         FileNotFoundError: there is no such list.
-        ValueError: it is empty.
+        ValueError: it is empty, or no text.
     """
     path = root / 'gt_sets' / f'{split}.txt'
     if not path.is_file():
@@ -51,23 +73,59 @@ def read_split(root: Path, split: str) -> list[str]:
             f'split={split!r}: there is no {path}, the list of frame ids, one per line. Splits '
             f'that are there: {others or "none"}.'
         )
-    frame_ids = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    frame_ids = read_ids(path)
     if not frame_ids:
         raise ValueError(f'split={split!r}: {path} is empty; expected one frame id per line.')
     return frame_ids
 
 
+def read_ids(path: Path) -> list[str]:
+    """The frame ids of a list, one per line, in its order; one that is there twice comes twice.
+
+    Raises:
+        ValueError: it is no text.
+    """
+    return [as_id(line) for line in read_lines(path)]
+
+
 def require_images(
-    root: Path, split: str, frame_ids: Sequence[str], images: Mapping[str, Path]
+    root: Path,
+    split: str,
+    frame_ids: Sequence[str],
+    images: Mapping[str, Path],
+    left_out: Sequence[str] = (),
 ) -> None:
-    """Raise a FileNotFoundError that names the first frames of a split without an image."""
+    """Raise a FileNotFoundError that names the first frames of a split without an image, how the
+    list may be meant, and ``left_out``, what was not looked at.
+    """
     missing = [frame_id for frame_id in frame_ids if frame_id not in images]
     if missing:
+        reason = _meant(missing[0], images) or (
+            'The data is incomplete or the split file belongs to another release.'
+        )
         raise FileNotFoundError(
             f'split={split!r}: {len(missing)} of {len(frame_ids)} frames have no image in '
-            f'{root / "images"}, such as {missing[:NAMED]}. The data is incomplete or the split '
-            'file belongs to another release.'
+            f'{root / "images"}, such as {missing[:NAMED]}. '
+            + ' '.join([reason, *(f'{line[0].upper()}{line[1:]}.' for line in left_out)])
         )
+
+
+def _meant(line: str, images: Mapping[str, Path]) -> str | None:
+    """Which id a line of a list may mean, None where nothing fits."""
+    if not line.isprintable() and any('\udc80' <= letter <= '\udcff' for letter in line):
+        return 'The list is not UTF-8, but the names of the files may be: write it as UTF-8.'
+    first = line.replace('\\', '/').split()[0]
+    for written in (line.replace('\\', '/'), first):
+        below = written.removeprefix('./').removeprefix('images/')
+        for candidate in (below, os.path.splitext(below)[0]):
+            if candidate in images:
+                return f'For {line!r} write {candidate!r}: the file below images/, without suffix.'
+    if line.startswith('#'):
+        return 'Every line is an id: a list has no comments.'
+    same = next((image for image in images if image.endswith(f'/{line}')), None)
+    if same is not None:
+        return f'For {line!r} write {same!r}: an id has the folders below images/ in it.'
+    return None
 
 
 def frame_size(path: Path) -> tuple[int, int]:
@@ -95,27 +153,3 @@ def frame_size(path: Path) -> tuple[int, int]:
             f'{path} cannot be read ({error}). Expected an intact {suffix} file: restore it; a '
             'label file may also be deleted, the frame is then used without that label.'
         ) from error
-
-
-def read_cameras(root: Path) -> dict[str, Sequence[float]]:
-    """Frame id to (fx, fy, cx, cy) in pixels, from ``cameras.json`` in ``root``; empty where there
-    is none.
-
-    Raises:
-        ValueError: the file holds something else.
-    """
-    path = root / 'cameras.json'
-    if not path.is_file():
-        return {}
-    try:
-        cameras = json.loads(path.read_text())
-        for frame_id, camera in cameras.items():
-            fx, fy, _, _ = (float(number) for number in camera)
-            if fx <= 0 or fy <= 0:
-                raise ValueError(f'frame {frame_id!r} has {camera}')
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f'{path}: expected {{"<id>": [fx, fy, cx, cy], ...}} in pixels, fx and fy positive '
-            f'({error}).'
-        ) from error
-    return cameras

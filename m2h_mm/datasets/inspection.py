@@ -12,10 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from m2h_mm.geometry.pinhole import check_camera
 from m2h_mm.structures import Label
 from m2h_mm.system import available_cores
 
-from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, frame_size, index_folder, read_cameras
+from .cameras import read_cameras
+from .files import frame_size, read_ids
+from .frame_files import find_files
 from .label_look import look_at_label, share
 from .multitask_dataset import MultiTaskDataset
 from .normals_check import require_our_normals
@@ -105,14 +108,10 @@ def inspect_dataset(
         track: wraps the iterator over the frames, of which there are ``total``, for a progress bar.
     """
     root = Path(dataset.data_root)
-    images = _index(root / 'images', IMAGE_SUFFIXES)
-    labels = {
-        name: _index(root / task.folder, LABEL_SUFFIXES) for name, task in dataset.tasks.items()
-    }
-    lists = {
-        path.stem: [line.strip() for line in path.read_text().splitlines() if line.strip()]
-        for path in sorted((root / 'gt_sets').glob('*.txt'))
-    }
+    files = find_files(root, dataset.tasks)
+    images, labels = files.images, files.labels
+    unreadable: list[Finding] = []
+    lists = _read_lists(root, unreadable)
     splits_of: dict[str, list[str]] = {}
     for split in splits:
         for frame_id in dict.fromkeys(lists.get(split, ())):
@@ -125,16 +124,22 @@ def inspect_dataset(
             for name, task in dataset.tasks.items()
             if (classes := task.class_names(dataset.metainfo))
         },
-        findings=list(_check_names(root, images, labels, lists, splits)),
+        findings=[
+            *unreadable,
+            *_check_names(root, images, labels, lists, splits),
+            *(Finding('files and folders that are left out', line) for line in files.left_out),
+        ],
     )
     cameras: Mapping[str, Sequence[float]] = {}
     try:
         cameras = read_cameras(root)
     except ValueError as error:
         report.findings.append(Finding('cameras that cannot be used', str(error), True))
+    for frame_id in sorted(cameras.keys() - images.keys()):
+        report.findings.append(Finding('camera without an image', frame_id))
 
     def look_at(frame_id: str) -> _Frame:
-        paths = {name: found[frame_id] for name, found in labels.items() if frame_id in found}
+        paths = files.labels_of(frame_id)
         return _inspect_frame(dataset, frame_id, images.get(frame_id), paths, cameras.get(frame_id))
 
     intact = []
@@ -160,8 +165,15 @@ def inspect_dataset(
     return report
 
 
-def _index(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
-    return index_folder(folder, suffixes) if folder.is_dir() else {}
+def _read_lists(root: Path, unreadable: list[Finding]) -> dict[str, list[str]]:
+    lists = {}
+    for path in sorted((root / 'gt_sets').glob('*.txt')):
+        try:
+            if path.is_file():
+                lists[path.stem] = read_ids(path)
+        except (ValueError, OSError) as error:
+            unreadable.append(Finding('list of frames that cannot be read', str(error), True))
+    return lists
 
 
 def _check_names(
@@ -255,8 +267,22 @@ def _inspect_frame(
         packed = Label(to_tensor(label.value), to_tensor(label.valid))
         counted = task.truth(packed).valid
         totals[name] = Totals(1, counted.numel(), int(counted.sum()), task.label_statistics(packed))
+    if camera is not None and size is not None:
+        findings += _check_camera(frame_id, camera, size)
     camera = camera or (dataset.default_camera(size) if size else None)
     return _Frame(dict(frame_id=frame_id, camera=camera, label_paths=intact), totals, findings)
+
+
+def _check_camera(
+    frame_id: str, camera: Sequence[float], size: tuple[int, int]
+) -> Iterator[Finding]:
+    try:
+        doubt = check_camera(*camera, size)
+    except ValueError as error:
+        yield Finding('camera that cannot be used', f'{frame_id}: {error}', True)
+    else:
+        if doubt is not None:
+            yield Finding('camera that is doubtful', f'{frame_id}: {doubt}')
 
 
 def _check_classes(report: Inspection) -> Iterator[Finding]:

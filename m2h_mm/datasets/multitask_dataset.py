@@ -16,15 +16,9 @@ from m2h_mm.registry import DATASETS, SCOPE, TRANSFORMS
 from m2h_mm.tasks import Task, build_tasks
 from m2h_mm.tasks.semseg import ClassIds, class_table
 
-from .files import (
-    IMAGE_SUFFIXES,
-    LABEL_SUFFIXES,
-    frame_size,
-    index_folder,
-    read_cameras,
-    read_split,
-    require_images,
-)
+from .cameras import question_cameras, read_cameras
+from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, frame_size, read_split, require_images
+from .frame_files import FrameFiles, doubtful_names, find_files
 from .label_formats import state_formats
 from .label_look import look_at_first_labels
 from .normals_check import require_our_normals
@@ -161,18 +155,15 @@ class MultiTaskDataset(BaseDataset):
         was checked.
         """
         root = Path(self.data_root)
-        images = self._index_images(root)
+        files = find_files(root, self.tasks)
+        images = files.images
+        self._require_some_image(files)
         frame_ids = read_split(root, self.split)
-        require_images(root, self.split, frame_ids, images)
+        require_images(root, self.split, frame_ids, images, files.left_out)
         cameras = read_cameras(root)
-        folders = {name: root / task.folder for name, task in self.tasks.items()}
-        labels = {
-            name: index_folder(folder, LABEL_SUFFIXES) if folder.is_dir() else {}
-            for name, folder in folders.items()
-        }
 
         def look_up(frame_id: str) -> dict:
-            paths = {name: found[frame_id] for name, found in labels.items() if frame_id in found}
+            paths = files.labels_of(frame_id)
             try:
                 size = self._common_size(images[frame_id], paths)
             except (ValueError, OSError) as error:
@@ -196,30 +187,29 @@ class MultiTaskDataset(BaseDataset):
 
         with ThreadPoolExecutor(HEADER_THREADS) as pool:
             data_list = list(pool.map(look_up, frame_ids))
+        self._warn_of_names(files, cameras, data_list)
         look_at_first_labels(
             data_list, self.tasks, f'{type(self).__name__} {self.split}', self._skips
         )
         if self.check_normals:
             require_our_normals(data_list, self.tasks, root, skip_unreadable=self._skips)
-        self._report(root, data_list, labels)
+        self._report(files, data_list)
         return data_list
 
-    def _index_images(self, root: Path) -> dict[str, Path]:
-        folder = root / 'images'
-        images = index_folder(folder, IMAGE_SUFFIXES) if folder.is_dir() else {}
-        if not images:
+    def _require_some_image(self, files: FrameFiles) -> None:
+        if not files.images:
+            folder = files.root / 'images'
             reason = (
-                f'no {" or ".join(IMAGE_SUFFIXES)} in it'
+                '; '.join([f'no {" or ".join(IMAGE_SUFFIXES)} in it or below', *files.left_out])
                 if folder.is_dir()
                 else 'there is no such folder'
             )
             raise FileNotFoundError(
                 f'No data for {type(self).__name__}: looked for images in {folder.absolute()}, '
                 f'{reason}.\n'
-                f'Expected layout:\n{self._layout(root)}\n'
+                f'Expected layout:\n{self._layout(files.root)}\n'
                 f'{self.how_to_get}'
             )
-        return images
 
     def _layout(self, root: Path) -> str:
         lines = [('images/<id>.jpg or .png', '')]
@@ -238,12 +228,12 @@ class MultiTaskDataset(BaseDataset):
             require_size(name, path, frame_size(path), image, size)
         return size
 
-    def _report(self, root: Path, data_list: list[dict], labels: dict[str, dict]) -> None:
+    def _report(self, files: FrameFiles, data_list: list[dict]) -> None:
         counts = {
             name: sum(name in data['label_paths'] for data in data_list) for name in self.tasks
         }
         print_log(
-            f'{type(self).__name__} {self.split}: {len(data_list)} frames in {root}; labels '
+            f'{type(self).__name__} {self.split}: {len(data_list)} frames in {files.root}; labels '
             + ', '.join(f'{name} {count}' for name, count in counts.items())
             + f'; cameras {sum(data.get("camera") is not None for data in data_list)}',
             'current',
@@ -259,12 +249,12 @@ class MultiTaskDataset(BaseDataset):
         for name, count in counts.items():
             if count:
                 continue
-            folder = root / self.tasks[name].folder
+            folder = files.root / self.tasks[name].folder
             reason = (
                 'there is no such folder'
                 if not folder.is_dir()
                 else f'it holds no {" or ".join(LABEL_SUFFIXES)}'
-                if not labels[name]
+                if not files.labels[name]
                 else 'its files belong to other frames'
             )
             print_log(
@@ -274,6 +264,25 @@ class MultiTaskDataset(BaseDataset):
                 'current',
                 logging.WARNING,
             )
+
+    def _warn_of_names(
+        self, files: FrameFiles, cameras: Mapping[str, Sequence[float]], data_list: list[dict]
+    ) -> None:
+        """Say what was left out of the folders, and what is doubtful in names and cameras."""
+        who = f'{type(self).__name__} {self.split}'
+        for line in files.left_out:
+            print_log(f'{who}: {line}', 'current')
+        sizes = {data['frame_id']: data['ori_shape'] for data in data_list if 'error' not in data}
+        doubts = list(question_cameras(files.root, cameras, sizes).items())
+        lines = [*doubtful_names(files, cameras, [data['frame_id'] for data in data_list])]
+        if doubts:
+            frame_id, doubt = doubts[0]
+            lines.append(
+                f'{len(doubts)} of {len(sizes)} cameras are doubtful, such as that of '
+                f'{frame_id!r}: {doubt}.'
+            )
+        for line in lines:
+            print_log(f'{who}: {line}', 'current', logging.WARNING)
 
     @property
     def _skips(self) -> bool:

@@ -1,4 +1,5 @@
 import pytest
+from torch._utils import ExceptionWrapper
 
 from m2h_mm.cli.errors import TRACEBACK_SWITCH, plain_errors
 from m2h_mm.tasks import build_tasks
@@ -18,6 +19,21 @@ def test_what_the_system_refuses_is_one_message(capsys, tmp_path):
         (tmp_path / 'file' / 'folder').mkdir(parents=True)
     said = capsys.readouterr().err
     assert 'Not a directory' in said and str(tmp_path / 'file') in said
+
+
+def test_a_file_that_vanished_in_a_worker_is_one_message(capsys):
+    worker = ExceptionWrapper((OSError, OSError(), None), 'in a worker')
+    worker.exc_type, worker.exc_msg = (
+        FileNotFoundError,
+        (
+            'Caught FileNotFoundError in a worker.\nOriginal Traceback (most recent call last):\n'
+            '  File "/numpy/io.py", line 4\n'
+            "FileNotFoundError: [Errno 2] No such file or directory: 'x.npy'"
+        ),
+    )
+    with pytest.raises(SystemExit), plain_errors():
+        worker.reraise()
+    assert "error: [Errno 2] No such file or directory: 'x.npy'" in capsys.readouterr().err
 
 
 def test_errors_of_others_keep_their_traceback(monkeypatch):

@@ -1,0 +1,80 @@
+"""Which file of a data set belongs to which frame."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from m2h_mm.tasks import Task
+
+from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, index_folder
+
+IMAGES = 'images'
+
+
+@dataclass
+class FrameFiles:
+    """The files of all frames in a data set's folder, whatever the split.
+
+    Attributes:
+        root: the folder.
+        images: frame id to image.
+        labels: task to frame id to file.
+        left_out: what was not taken for a file of a frame, a line for each folder.
+    """
+
+    root: Path
+    images: dict[str, Path] = field(default_factory=dict)
+    labels: dict[str, dict[str, Path]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    def labels_of(self, frame_id: str) -> dict[str, Path]:
+        """Task to file, of the tasks that the frame has labels for."""
+        return {name: found[frame_id] for name, found in self.labels.items() if frame_id in found}
+
+
+def find_files(root: str | Path, tasks: Mapping[str, Task]) -> FrameFiles:
+    """Look for images and labels below ``root``; folders may be missing."""
+    found = FrameFiles(Path(root))
+
+    def index(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+        return index_folder(folder, suffixes, found.left_out.append) if folder.is_dir() else {}
+
+    found.images = index(found.root / IMAGES, IMAGE_SUFFIXES)
+    found.labels = {
+        name: index(found.root / task.folder, LABEL_SUFFIXES) for name, task in tasks.items()
+    }
+    return found
+
+
+def doubtful_names(
+    files: FrameFiles, cameras: Mapping[str, Sequence[float]], frame_ids: Sequence[str]
+) -> Iterator[str]:
+    """Sentences on ids that may be written otherwise than was meant.
+
+    Partial labels are normal, and so are labels of frames that have no image. Where both are met,
+    the names of one folder may not be those of the other.
+
+    Args:
+        files: of the data set.
+        cameras: frame id to camera, those of ``cameras.json``.
+        frame_ids: of the split.
+    """
+    twice = [frame_id for frame_id, count in Counter(frame_ids).items() if count > 1]
+    if twice:
+        yield (
+            f'{len(twice)} frames are listed more than once, such as {twice[0]!r}: they count as '
+            'often as they are listed.'
+        )
+    for what, found in (*files.labels.items(), ('camera', cameras)):
+        lacking = [frame_id for frame_id in frame_ids if frame_id not in found]
+        strays = sorted(found.keys() - files.images.keys())
+        if lacking and strays:
+            which = 'cameras.json has cameras' if what == 'camera' else f'there are {what} labels'
+            yield (
+                f'{len(lacking)} frames have no {what}, such as {lacking[0]!r}, and {which} of '
+                f'{len(strays)} frames without an image, such as {strays[0]!r}. Are they the same, '
+                'by other names?'
+            )
