@@ -15,6 +15,7 @@ from time import perf_counter
 import numpy as np
 from PIL import Image, ImageOps
 
+from m2h_mm.geometry.pinhole import check_camera
 from m2h_mm.inference import M2HInferencer, Prediction
 from m2h_mm.inference.images import read_image
 from m2h_mm.mapping.depth_mesh import triangulate, write_glb
@@ -249,8 +250,9 @@ def _write_space(
         if name in prediction.maps
     }
     noted = camera_of_file(path)
+    camera = noted or camera_of_view(prediction.image.shape[:2])
     try:
-        camera = noted or camera_of_view(prediction.image.shape[:2])
+        check_camera(*camera, prediction.image.shape[:2])
     except ValueError:  # a strip a few pixels high
         return None, 'In space: nothing, as no camera sees an image of this shape.'
     # The network has not seen more pixels than these either.
