@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from m2h_mm.geometry.pinhole import check_camera
+from m2h_mm.system.paths import as_id
 from m2h_mm.system.text import read_text
-
-from .files import as_id
 
 CAMERAS = 'cameras.json'
 _MOST_BYTES = 2**30

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
 
 from m2h_mm.system.folders import list_files
+from m2h_mm.system.paths import as_id
 from m2h_mm.system.text import read_lines
 from m2h_mm.tasks.files import array_size
 
@@ -21,13 +21,6 @@ NAMED = 5
 # ones.
 _ENDS = {'.png': b'IEND', '.jpg': b'\xff\xd9', '.jpeg': b'\xff\xd9'}
 _TAIL_BYTES = 4096
-
-
-def as_id(name: str) -> str:
-    """A name as a frame id: letters with marks have several forms (NFC, NFD), and disks of Macs
-    change one into the other.
-    """
-    return name if name.isascii() else unicodedata.normalize('NFC', name)
 
 
 def index_folder(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import glob
 import io
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from mmengine.logging import print_log
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from m2h_mm.system.folders import list_files, match_files
 
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm')
 
@@ -85,25 +86,32 @@ def _from_array(array: np.ndarray) -> np.ndarray:
 
 def list_images(source: str | Path) -> list[Path]:
     """The files that a command line means by an image, a folder (its images, those in folders below
-    it too), or a glob.
+    it too), or a glob; see :func:`~m2h_mm.system.folders.list_files`. What is left out is said.
 
     A file that is named itself is taken whatever its suffix.
 
     Raises:
         FileNotFoundError: there is nothing of that name, or no image in it.
+        ValueError: it is a pipe, a device or the like.
     """
     path = Path(source)
     if path.is_file():
         return [path]
     if path.is_dir():
-        found: Sequence[Path] = sorted(path.rglob('*'))
-        where = f'no file in the folder {path} ends in'
+        found, where = list_files(path, IMAGE_SUFFIXES), f'no file in the folder {path} ends in'
+    elif path.exists():
+        raise ValueError(f'Input: {path} is no ordinary file; expected an image or a folder.')
     else:
-        found = sorted(map(Path, glob.glob(str(source), recursive=True)))
+        found = match_files(source, IMAGE_SUFFIXES)
         where = (
             f'there is no file or folder {source}, and as a pattern it matches nothing that ends in'
         )
-    images = [file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
-    if not images:
-        raise FileNotFoundError(f'Input: {where} {", ".join(IMAGE_SUFFIXES)}.')
-    return images
+    left_out = found.summary()
+    if not found.files:
+        raise FileNotFoundError(
+            f'Input: {where} {", ".join(IMAGE_SUFFIXES)}.'
+            + (f' There are {left_out}.' if left_out else '')
+        )
+    if left_out:
+        print_log(f'Left out of {source}: {left_out}.')
+    return found.files

@@ -1,14 +1,16 @@
-"""The files in a folder and in those below it."""
+"""The files in a folder and in those below it, or that a pattern names."""
 
 from __future__ import annotations
 
+import fnmatch
+import glob
 import os
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-HIDDEN = 'hidden'
+HIDDEN = 'hidden files'
 LINKED_AGAIN = 'links to folders that are listed already, or above'
 NOT_READABLE = 'folders that cannot be listed'
 NO_FILE = 'links to nothing, pipes and the like'
@@ -39,7 +41,7 @@ class Listing:
         for reason, paths in self.left_out.items():
             if reason == '' or reason.startswith('.'):
                 suffixes[reason or 'none'] += len(paths)
-            elif reason != HIDDEN:
+            else:
                 parts.append(f'{reason}: {len(paths)}, such as {str(paths[0])!r}')
         if suffixes:
             shown = ', '.join(f'{count} {suffix}' for suffix, count in suffixes.most_common(4))
@@ -87,7 +89,8 @@ def list_files(folder: str | Path, suffixes: Collection[str]) -> Listing:
         for entry in entries:
             path = current / entry.name
             if entry.name.startswith('.'):
-                listing.leave_out(HIDDEN, path)
+                if path.suffix.lower() in suffixes:
+                    listing.leave_out(HIDDEN, path)
             elif entry.is_dir(follow_symlinks=False):
                 folders.append(path)
             elif entry.is_symlink() and os.path.isdir(path):
@@ -100,6 +103,46 @@ def list_files(folder: str | Path, suffixes: Collection[str]) -> Listing:
                 listing.leave_out(NO_FILE, path)
     listing.files.sort(key=lambda path: path.parts)
     return listing
+
+
+def match_files(pattern: str | Path, suffixes: Collection[str]) -> Listing:
+    """The files that a pattern such as ``photos/*.png`` names. ``**`` stands for any folders, which
+    are looked for as in :func:`list_files`: no circle of links is followed.
+
+    Args:
+        pattern: with ``*``, ``?`` and ``[...]``.
+        suffixes: of the files wanted, in small letters; capitals in the name do not matter.
+    """
+    parts = Path(pattern).parts
+    fixed = next((index for index, part in enumerate(parts) if glob.has_magic(part)), len(parts))
+    base = Path(*parts[:fixed])
+    if '**' in parts and base.is_dir():
+        found = list_files(base, suffixes)
+        found.files = [
+            path for path in found.files if _matches(path.parts[len(base.parts) :], parts[fixed:])
+        ]
+        return found
+    listing = Listing()
+    for path in map(Path, sorted(glob.glob(str(pattern)))):
+        if os.path.isdir(path):
+            listing.leave_out('folders', path)
+        elif path.suffix.lower() not in suffixes:
+            listing.leave_out(path.suffix.lower(), path)
+        elif os.path.isfile(path):
+            listing.files.append(path)
+        else:
+            listing.leave_out(NO_FILE, path)
+    return listing
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == '**':
+        return any(_matches(parts[index:], pattern[1:]) for index in range(len(parts) + 1))
+    return bool(
+        parts and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+    )
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -1,9 +1,17 @@
-"""Names that come from a file, as paths that stay where they belong."""
+"""Names that come from a file: as frame ids, and as paths that stay where they belong."""
 
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path, PurePath
+
+
+def as_id(name: str) -> str:
+    """A name as a frame id: letters with marks have several forms (NFC, NFD), and disks of Macs
+    change one into the other.
+    """
+    return name if name.isascii() else unicodedata.normalize('NFC', name)
 
 
 def path_inside(folder: str | Path, name: str) -> Path:

@@ -1,6 +1,7 @@
 """Images of any origin."""
 
 import io
+import os
 
 import cv2
 import numpy as np
@@ -132,3 +133,17 @@ def test_files_folders_and_patterns_are_listed(tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(FileNotFoundError, match='no file in the folder'):
         list_images(tmp_path / 'empty')
+    (tmp_path / 'empty' / 'clip.mov').touch()
+    with pytest.raises(FileNotFoundError, match=r'There are other suffixes: 1 \.mov'):
+        list_images(tmp_path / 'empty')
+
+
+def test_what_is_no_file_is_not_opened_and_what_is_left_out_is_said(tmp_path, capsys):
+    (tmp_path / 'a.png').touch()
+    os.mkfifo(tmp_path / 'pipe.png')
+    os.symlink(tmp_path, tmp_path / 'loop')
+    assert [path.name for path in list_images(tmp_path)] == ['a.png']
+    said = capsys.readouterr().out
+    assert 'links to nothing, pipes and the like: 1' in said and 'listed already' in said
+    with pytest.raises(ValueError, match='no ordinary file'):
+        list_images(tmp_path / 'pipe.png')

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from m2h_mm.system.folders import HIDDEN, LINKED_AGAIN, NO_FILE, list_files
+from m2h_mm.system.folders import HIDDEN, LINKED_AGAIN, NO_FILE, list_files, match_files
 
 SUFFIXES = ('.png', '.jpg')
 
@@ -31,8 +31,10 @@ def test_files_below_a_folder_and_what_is_left_out(names):
     names('.cache/x.png', 'x.TIF')
     files, listing = listed(folder)
     assert files == ['0.jpg', 'a/1.PNG', 'a/2.jpg', 'b/1.png']
-    assert len(listing.left_out[HIDDEN]) == 2
-    assert listing.summary() == 'other suffixes: 2 .txt, 1 none, 1 .tif'
+    assert [path.name for path in listing.left_out[HIDDEN]] == ['.h.png']
+    assert listing.summary() == (
+        f"hidden files: 1, such as '{folder}/.h.png'; other suffixes: 2 .txt, 1 none, 1 .tif"
+    )
     assert list_files(folder / 'b', SUFFIXES).summary() == ''
 
 
@@ -84,3 +86,22 @@ def test_a_folder_that_is_not_there_or_may_not_be_read(names, tmp_path, monkeypa
     monkeypatch.setattr(os, 'scandir', refuse)
     files, listing = listed(folder)
     assert files == ['open/1.png'] and 'folders that cannot be listed: 1' in listing.summary()
+
+
+def test_patterns(names):
+    folder = names('a.png', 'b.PNG', 'deep/c.png', 'deep/er/d.jpg', 'n.txt', 'odd[1].png')
+    os.symlink(folder, folder / 'deep' / 'loop')
+    os.symlink(folder / 'deep', folder / 'deep' / 'er' / 'loop')
+
+    def matched(pattern):
+        listing = match_files(folder / pattern, SUFFIXES)
+        return [path.relative_to(folder).as_posix() for path in listing.files], listing.summary()
+
+    assert matched('*.png') == (['a.png', 'odd[1].png'], '')
+    assert matched('deep/*')[0] == ['deep/c.png'] and 'folders: 2' in matched('deep/*')[1]
+    assert matched('**/*.png')[0] == ['a.png', 'deep/c.png', 'odd[1].png']
+    assert matched('**/deep/**')[0] == ['deep/c.png', 'deep/er/d.jpg']
+    assert matched('d*/**/d.jpg')[0] == ['deep/er/d.jpg']
+    assert 'listed already' in matched('**/*')[1]
+    assert matched('x/**/*') == matched('*.x') == ([], '')
+    assert matched('n*')[1] == 'other suffixes: 1 .txt'
