@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from m2h_mm.structures.checkpoint_file import TRAINING_STATE, read_checkpoint
+from m2h_mm.structures.weights import find_weights, require_dense
 
 # How the keys of the authors' own checkpoints begin, the method, and the tool that converts them.
 OFFICIAL_LAYOUTS = (
@@ -31,38 +34,101 @@ def load_weights(model: nn.Module, path: str | Path, checkpoint: Any = None) -> 
         FileNotFoundError, ValueError: see :func:`read_checkpoint`; also if the weights are another
             architecture's, with the first keys that differ.
     """
-    checkpoint = read_checkpoint(path) if checkpoint is None else checkpoint
-    state: dict[str, Tensor] = checkpoint.get('state_dict', checkpoint)
-    for prefix, method, tool in OFFICIAL_LAYOUTS:
-        if any(key.removeprefix('module.').startswith(prefix) for key in state):
-            raise ValueError(
-                f'{path} has the layout of the official {method} code. Convert it first: m2h-mm '
-                f'convert-checkpoint {tool} {path} converted.pth --config CONFIG'
-            )
+    content = read_checkpoint(path) if checkpoint is None else checkpoint
     target = unwrap(model)
     own = target.state_dict()
-    missing = [key for key in own if key not in state and not key.startswith(TRAINING_STATE)]
-    unexpected = [key for key in state if key not in own and not key.startswith(TRAINING_STATE)]
-    shapes = [
-        f'{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}'
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    if missing or unexpected or shapes:
-        found = [
-            f'{len(keys)} {what} (such as {keys[0]})'
-            for what, keys in (
-                ('missing', missing),
-                ('not in the model', unexpected),
-                ('of another shape', shapes),
-            )
-            if keys
-        ]
+    state = fitting_weights(own, content, path)
+    refuse_official(state, path)
+    found = compare_weights(
+        {key: value for key, value in own.items() if not key.startswith(TRAINING_STATE)},
+        {key: value for key, value in state.items() if not key.startswith(TRAINING_STATE)},
+    )
+    if found:
         raise ValueError(
-            f"{path} does not fit the config's model: weights {', '.join(found)}. Use the config "
-            'that the checkpoint was trained with, with the same --cfg-options.'
+            f"{path} does not fit the config's model: weights {', '.join(found)}. "
+            f'{_way_out(own, state)}'
         )
-    target.load_state_dict(state, strict=False)
+    target.load_state_dict(
+        {key: value for key, value in state.items() if _fits(own, key, value)}, strict=False
+    )
+
+
+def fitting_weights(
+    own: Mapping[str, Tensor], content: Any, source: str | Path
+) -> dict[str, Tensor]:
+    """The weights in a checkpoint, without wrappers and prefixes, see
+    :func:`~m2h_mm.structures.weights.find_weights`, which may be another model's.
+
+    Args:
+        own: the model's ``state_dict()``.
+        content: of the checkpoint.
+        source: the file, for messages.
+
+    Raises:
+        ValueError: there are none.
+    """
+    weights = find_weights(content, own.__contains__, source, least=len(own) // 2 + 1)
+    require_dense(weights.state, source)
+    weights.report(source)
+    return weights.state
+
+
+def compare_weights(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """What of ``state`` differs from a model's ``own``, in names or shapes; empty: nothing."""
+    kinds = {
+        'missing': [key for key in own if key not in state],
+        'not in the model': [key for key in state if key not in own],
+        'of another shape': [
+            f'{key} {tuple(state[key].shape)} for {tuple(value.shape)}'
+            for key, value in own.items()
+            if key in state and state[key].shape != value.shape
+        ],
+    }
+    return [f'{len(keys)} {what} (such as {keys[0]})' for what, keys in kinds.items() if keys]
+
+
+def refuse_official(state: Mapping[str, Tensor], source: str | Path) -> None:
+    """Refuse a checkpoint of a method's authors, naming the command that converts it.
+
+    Raises:
+        ValueError: it is one.
+    """
+    for begin, method, tool in OFFICIAL_LAYOUTS:
+        if any(rest.startswith(begin) for key in state for rest in (key, _behind_wrapper(key))):
+            raise ValueError(
+                f'{source} has the layout of the official {method} code. Convert it first: m2h-mm '
+                f'convert-checkpoint {tool} {source} converted.pth --config CONFIG'
+            )
+
+
+def _behind_wrapper(key: str) -> str:
+    return re.sub(r'^((module|model|net|network)\.)+', '', key)
+
+
+def _fits(own: Mapping[str, Tensor], key: str, value: Tensor) -> bool:
+    """Whether it can be copied; the state of a weighting may be another one's."""
+    return key in own and own[key].shape == value.shape
+
+
+def _way_out(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """What to do with weights that do not fit: advice that depends on what they look like."""
+    backbone = [key for key in own if key.startswith('backbone.')]
+    if backbone and sum(key.removeprefix('backbone.') in state for key in backbone) > 1:
+        return (
+            'It holds the weights of a backbone alone: name it in '
+            'model.backbone.init_cfg.checkpoint.'
+        )
+    if not any(key in state for key in own):
+        return (
+            f'No name is known; they begin with {_beginnings(state)}, those of the model with '
+            f'{_beginnings(own)}. It is a checkpoint of another program, or of another model.'
+        )
+    return 'Use the config that the checkpoint was trained with, with the same --cfg-options.'
+
+
+def _beginnings(state: Mapping[str, Tensor]) -> str:
+    found = list(dict.fromkeys(f'{key.split(".")[0]}.' for key in state))
+    return ', '.join(found[:4]) + (', ...' if len(found) > 4 else '')
 
 
 def unwrap(model: nn.Module) -> nn.Module:

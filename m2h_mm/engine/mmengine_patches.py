@@ -9,7 +9,7 @@ programs call :func:`install` once, tests run within :func:`installed`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -21,6 +21,7 @@ from mmengine.fileio.io import backend_instances
 from mmengine.runner import CheckpointLoader
 
 from m2h_mm.structures.checkpoint_file import known_types, read_checkpoint, refuse_code
+from m2h_mm.structures.weights import require_weights
 from m2h_mm.system import environment, write_atomically
 
 _undo: ExitStack | None = None  # None: nothing is changed
@@ -59,7 +60,7 @@ def installed() -> Iterator[None]:
 def checkpoints_run_no_code() -> Iterator[None]:
     """What mmengine loads is read as by :func:`~m2h_mm.structures.read_checkpoint`.
 
-    mmengine tries ``weights_only=True`` and, where that is refused, runs what is in the file; its
+    A file without weights is refused by name. mmengine tries ``weights_only=True`` and, where that is refused, runs what is in the file; its
     ``Runner.resume`` runs a config that it finds in a checkpoint. This is for whoever loads through
     it: ``--resume``, ``load_from``, ``init_cfg``, the backbones of mmseg.
     """
@@ -73,8 +74,9 @@ def checkpoints_run_no_code() -> Iterator[None]:
             with environment(TORCH_FORCE_WEIGHTS_ONLY_LOAD='1'), known_types():
                 content = plain.__func__(cls, filename, map_location, logger)
         except UnpicklingError as error:
-            raise refuse_code(filename) from error
-        if isinstance(content, Mapping) and isinstance(content.get('meta'), dict):
+            raise refuse_code(filename, error) from error
+        require_weights(content, filename)
+        if isinstance(content.get('meta'), dict):
             # What Runner.resume would run; mmengine itself saves none under this name any more.
             content['meta'].pop('config', None)
         return content

@@ -17,6 +17,7 @@ from m2h_mm.engine.model_description import ModelDescription, describe_model, re
 from m2h_mm.methods.m2h.checkpoint import fit_official_m2h, unwrap_state_dict
 from m2h_mm.registry import MODELS, SCOPE
 from m2h_mm.structures.checkpoint_file import read_checkpoint
+from m2h_mm.structures.weights import require_weights
 
 from .official import OFFICIAL_NORMALISATION, official_config
 
@@ -50,6 +51,7 @@ def load_model(
             registered; ``options`` of something else than the model.
     """
     content = read_checkpoint(checkpoint)
+    require_weights(content, checkpoint)
     try:
         official = unwrap_state_dict(content)
     except ValueError:

@@ -29,8 +29,19 @@ def official_config(state: Mapping[str, Tensor]) -> Config:
         state: see :func:`~m2h_mm.methods.m2h.checkpoint.unwrap_state_dict`.
 
     Raises:
-        ValueError: a backbone that is none of DINOv2's.
+        ValueError: a backbone that is none of DINOv2's; weights that every model has are missing or
+            of other shapes.
     """
+    try:
+        return _read_off(state)
+    except (KeyError, IndexError, TypeError) as error:
+        raise ValueError(
+            'The checkpoint has the layout of the official M2H code, but what it is cannot be read '
+            f'off its weights ({error!r}). Give the config that it was trained with.'
+        ) from error
+
+
+def _read_off(state: Mapping[str, Tensor]) -> Config:
     small = any(key.startswith('mlt_head.pre_attn_proj.') for key in state)
     last = 'conv.pointwise.weight' if small else 'conv.weight'
     width, positions = (

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
-WRAPPERS = ('state_dict', 'model')
-PREFIX = 'module.'  # of distributed training
+from m2h_mm.structures.weights import find_weights
 
 
 def unwrap_official(
-    content: Mapping, belongs: Callable[[str], object], code: str, expected: str
+    content: Any, belongs: Callable[[str], object], code: str, expected: str
 ) -> dict[str, Tensor]:
-    """The state dict without ``state_dict`` and ``model`` around it and ``module.`` before its
-    keys.
+    """The state dict without what stands around it and before its keys, see
+    :func:`~m2h_mm.structures.weights.find_weights`.
 
     Args:
         content: what the file holds.
@@ -25,16 +25,16 @@ def unwrap_official(
     Raises:
         ValueError: no key belongs to the method.
     """
-    state = content
-    for wrapper in WRAPPERS:
-        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-    if isinstance(state, Mapping):
-        state = {str(key).removeprefix(PREFIX): value for key, value in state.items()}
-    if not isinstance(state, Mapping) or not any(map(belongs, state)):
-        found = list(state)[:5] if isinstance(state, Mapping) else type(state).__name__
+    wanted = f'expected keys that begin with {expected}'
+    try:
+        weights = find_weights(content, belongs, 'the file')
+    except ValueError as error:
         raise ValueError(
-            f'Not a checkpoint of the official {code} code: expected keys that begin with '
-            f'{expected}, at the top or below "state_dict" or "model", found {found}.'
+            f'Not a checkpoint of the official {code} code, {wanted}: {error}'
+        ) from error
+    if not any(map(belongs, weights.state)):
+        raise ValueError(
+            f'Not a checkpoint of the official {code} code: {wanted}, also below others such as '
+            f'"model" and behind prefixes such as "module.", found {list(weights.state)[:5]}.'
         )
-    return state
+    return weights.state

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
+from m2h_mm.structures.file_kind import describe_foreign
+
 # Keys of what only a training needs, the state of the loss weighting: a model does without.
 TRAINING_STATE = 'weighting.'
+# How torch names what it refuses.
+_REFUSED = re.compile(r'(?:GLOBAL|global|class|function)\s+([A-Za-z_][\w.]*\.[\w.]*\w)')
 
 
 def _history_method(owner: type, name: str) -> object:
@@ -48,36 +54,61 @@ def known_types() -> Iterator[None]:
         yield
 
 
-def refuse_code(source: str | Path) -> ValueError:
-    """The error for a file that holds more than ``torch.load(weights_only=True)`` takes."""
+def refuse_code(source: str | Path, error: Exception | None = None) -> ValueError:
+    """The error for a file that holds more than ``torch.load(weights_only=True)`` takes.
+
+    Args:
+        source: the file.
+        error: of torch, which names the first thing that it refused.
+    """
+    named = _REFUSED.search(str(error))
+    what = f' ({named[1][:80]})' if named else ''
+    if named and named[1].startswith('torch.nn.'):
+        what = f' (a whole module, {named[1][:80]})'
     return ValueError(
-        f'Checkpoint {source} was not loaded: it is damaged, or holds more than tensors and '
+        f'Checkpoint {source} was not loaded: it is damaged, or holds more than tensors{what} and '
         'could run code. If you trust its source, load it once with torch.load(..., '
         "weights_only=False) and save only its 'state_dict'."
     )
 
 
-def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> Any:
+def read_checkpoint(path: str | Path, map_location: Any = 'cpu', mmap: bool = False) -> Any:
     """Load a file of tensors and plain values.
 
     Args:
         path: the file.
         map_location: where its tensors go, as of ``torch.load``. Default: the CPU.
+        mmap: read values when they are first used, where the file allows it: for shapes alone.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint, is damaged, or holds objects that would run code when
-            loaded.
+        ValueError: it is no checkpoint, with what it is; is damaged, or holds objects that would
+            run code when loaded.
     """
     path = Path(path)
+    if path.is_dir():
+        found = [file.name for file in sorted(path.glob('*.pth'))]
+        raise FileNotFoundError(
+            f'{path} is a folder, expected a checkpoint. '
+            f'Name a file in it{f", such as {found[-1]}" if found else ", it has none"}.'
+        )
     if not path.is_file():
         raise FileNotFoundError(f'There is no checkpoint {path}.')
+    foreign = describe_foreign(path)
+    if foreign is not None:
+        raise ValueError(f'{path} is no checkpoint, it is {foreign}.')
     try:
         with known_types():
-            return torch.load(path, map_location=map_location, weights_only=True)
+            return torch.load(
+                path,
+                map_location=map_location,
+                weights_only=True,
+                mmap=mmap and is_zipfile(path) or None,
+            )
     except UnpicklingError as error:
-        raise refuse_code(path) from error
+        raise refuse_code(path, error) from error
     except Exception as error:  # on damaged files, nearly anything
         raise ValueError(
-            f'Checkpoint {path} cannot be read ({repr(error).splitlines()[0]}).'
+            f'Checkpoint {path} cannot be read ({repr(error).splitlines()[0][:300]}). It is cut '
+            'off, damaged, or something else: fetch or copy it again.'
         ) from error

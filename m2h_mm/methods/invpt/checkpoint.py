@@ -141,8 +141,7 @@ def translate_invpt_key(key: str, tasks: Sequence[str]) -> str | None:
 
 
 def unwrap_state_dict(content: Mapping) -> dict[str, Tensor]:
-    """The official state dict in what a file holds: without the wrappers ``state_dict`` and
-    ``model`` and the prefix ``module.`` of distributed training.
+    """The official state dict in what a file holds, without what stands around it.
 
     Raises:
         ValueError: no key belongs to InvPT's decoder.

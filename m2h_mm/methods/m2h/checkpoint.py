@@ -175,8 +175,8 @@ def convert_official_m2h(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def unwrap_state_dict(content: Mapping) -> dict[str, Tensor]:
     """The official state dict in what a file holds.
 
-    Takes off the wrappers ``state_dict`` and ``model``, the prefix ``module.`` of distributed
-    training and, of ``.npz`` archives, ``weights/`` with everything that is not below it.
+    Takes off what stands around it and, of ``.npz`` archives, ``weights/`` with everything that is
+    not below it.
 
     Raises:
         ValueError: no key belongs to M2H's head.

@@ -112,8 +112,7 @@ def translate_mti_net_key(key: str, main_tasks: Sequence[str]) -> str | None:
 
 
 def unwrap_state_dict(content: Mapping) -> dict[str, Tensor]:
-    """The official state dict in what a file holds: without the wrappers ``state_dict`` and
-    ``model`` and the prefix ``module.`` of parallel training.
+    """The official state dict in what a file holds, without what stands around it.
 
     Raises:
         ValueError: no key belongs to MTI-Net's or PAD-Net's distillation.
@@ -147,7 +146,10 @@ def convert_official_mti_net(
         key: translate_mti_net_key(key, main) for key in official if not _DISTILLATION.match(key)
     }
     converted = {
+        # One of another shape has no order that is known: it is named below.
         ours: _reorder(ours, official[key], theirs, tasks)
+        if official[key].shape == expected[ours].shape
+        else official[key]
         for key, ours in names.items()
         if ours in expected
     }
@@ -157,7 +159,7 @@ def convert_official_mti_net(
         if _JOINED.fullmatch(ours)
     }
     converted.update(
-        (ours, torch.cat([official[key] for key in keys]))
+        (ours, _join([official[key] for key in keys]))
         for ours, keys in joined.items()
         if official.keys() >= set(keys)
     )
@@ -215,6 +217,12 @@ def distillation_parts(name: str, main_tasks: Sequence[str]) -> list[str]:
         for task in main_tasks
         if task != match['source']
     ]
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    """One after the other; the first that does not fit its neighbours alone, to be named."""
+    odd = [part for part in parts if not part.ndim or part.shape[1:] != parts[0].shape[1:]]
+    return odd[0] if odd else torch.cat(list(parts))
 
 
 def _reorder(name: str, tensor: Tensor, theirs: Sequence[str], tasks: Sequence[str]) -> Tensor:

@@ -5,7 +5,6 @@ backbone.
 from __future__ import annotations
 
 import logging
-import pickle
 import re
 import socket
 from collections.abc import Iterator, Mapping
@@ -20,10 +19,13 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from m2h_mm.structures.checkpoint_file import known_types
+from m2h_mm.structures.checkpoint_file import read_checkpoint
+from m2h_mm.structures.weights import find_weights, require_dense
 
 CONFIG_KEY = 'model.backbone.init_cfg.checkpoint'
 DOWNLOAD_TIMEOUT_S = 15.0
+ANCHORS = {'cls_token': 3, 'pos_embed': 3, 'patch_embed.proj.weight': 4}
+"""What every vision transformer has, and the number of its dimensions."""
 # (arch, num_registers) -> file. Published by the authors of DINOv2 under Apache-2.0.
 PRETRAINED_URLS = {
     (
@@ -63,23 +65,16 @@ def resolve_checkpoint(checkpoint: str, arch: str | Mapping[str, Any], num_regis
 def read_backbone_checkpoint(checkpoint: str) -> dict[str, Tensor]:
     """State dict of a DINOv2 file at a path or URL, with the official keys of an unchunked model.
 
-    Takes the official files, a training checkpoint of DINOv2 (``teacher``), and any checkpoint in
-    which the backbone sits under ``backbone.`` (those of this package included). Files are
-    unpickled with ``weights_only=True``.
+    Takes the official files, training checkpoints of DINOv2, of which the teacher is taken, and any
+    checkpoint in which the backbone stands below other keys or behind prefixes (those of this
+    package included). Files are unpickled with ``weights_only=True``.
 
     Raises:
         FileNotFoundError: there is no file at the path.
         ConnectionError: the URL could not be downloaded.
         ValueError: the file cannot be read, or is not a vision transformer.
     """
-    try:
-        content = _download(checkpoint) if '://' in checkpoint else _read_file(checkpoint)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ValueError(
-            f'{CONFIG_KEY}: {_location(checkpoint)} is not a file of weights that '
-            f'torch.load(weights_only=True) can read ({_first_line(error)}). If its download was '
-            'cut off, delete it and fetch it again.'
-        ) from error
+    content = _download(checkpoint) if '://' in checkpoint else _read_file(checkpoint)
     return _official_keys(content, checkpoint)
 
 
@@ -148,22 +143,31 @@ def _read_file(path: str) -> Any:
             "'official' downloads the weights that fit model.backbone.arch; an http(s) URL works "
             'as well.'
         )
-    with known_types():
-        return torch.load(file, map_location='cpu', weights_only=True)
+    return _read(file)
+
+
+def _read(file: Path, url: str | None = None) -> Any:
+    try:
+        return read_checkpoint(file)
+    except ValueError as error:
+        again = f' Delete it, and {url} is downloaded again.' if url else ''
+        raise ValueError(f'{CONFIG_KEY}: {error}{again}') from error
 
 
 def _download(url: str) -> Any:
+    file = _location(url)
     try:
-        with _socket_timeout(DOWNLOAD_TIMEOUT_S):
-            return torch.hub.load_state_dict_from_url(
-                url, map_location='cpu', progress=True, weights_only=True
-            )
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with _socket_timeout(DOWNLOAD_TIMEOUT_S):
+                torch.hub.download_url_to_file(url, str(file))
     except (OSError, HTTPException) as error:
         raise ConnectionError(
             f'{CONFIG_KEY}: could not download {url} ({_first_line(error)}). Without a '
             f'connection, fetch the file elsewhere and put it at {_location(url)}, or name its '
             f'place with --cfg-options {CONFIG_KEY}=/path/to/file.pth.'
         ) from error
+    return _read(file, url)
 
 
 @contextmanager
@@ -186,27 +190,26 @@ def _location(checkpoint: str) -> Path:
 
 
 def _official_keys(content: Any, checkpoint: str) -> dict[str, Tensor]:
-    state = content
-    for wrapper in ('state_dict', 'teacher', 'model'):
-        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-    if isinstance(state, Mapping) and 'backbone.cls_token' in state:
-        prefix = 'backbone.'
-        state = {
-            key.removeprefix(prefix): tensor
-            for key, tensor in state.items()
-            if key.startswith(prefix)
-        }
-    if (
-        not isinstance(state, Mapping)
-        or not {'cls_token', 'pos_embed', 'patch_embed.proj.weight'} <= state.keys()
-    ):
-        found = _shorten(list(state)) if isinstance(state, Mapping) else type(state).__name__
-        raise ValueError(
-            f'{CONFIG_KEY}: {checkpoint} is not a vision transformer: expected the keys '
-            'cls_token, pos_embed, patch_embed.*, blocks.* (also under "backbone."), found '
-            f'{found}.'
+    source = f'{CONFIG_KEY}: {checkpoint}'
+    weights = find_weights(content, ANCHORS.__contains__, source, least=len(ANCHORS))
+    state = weights.state
+    dims = {name: state[name].ndim for name in ANCHORS if name in state}
+    if dims != ANCHORS:
+        hint = (
+            " It has the layout of Hugging Face's transformers: take the authors' file, 'official'."
+            if any('embeddings.cls_token' in name for name in state)
+            else ''
         )
+        raise ValueError(
+            f'{source} is not a vision transformer: expected the keys cls_token, pos_embed, '
+            'patch_embed.*, blocks.*, also below others such as "model" or behind prefixes such as '
+            f'"backbone.", found {_shorten(list(state))}.{hint}'
+        )
+    registers = state.get('register_tokens')
+    if state['pos_embed'].shape[1] < 2 or (registers is not None and registers.ndim != 3):
+        raise ValueError(f'{source} has tokens of shapes that no vision transformer has.')
+    require_dense(state, source)
+    weights.report(checkpoint)
     # Models built with block_chunks name block 3 "blocks.<chunk>.3.".
     return {
         re.sub(r'^blocks\.\d+\.(\d+)\.', r'blocks.\1.', key): tensor
@@ -216,7 +219,9 @@ def _official_keys(content: Any, checkpoint: str) -> dict[str, Tensor]:
 
 def _describe(state: Mapping[str, Tensor]) -> dict[str, int | str]:
     patch_weight = state['patch_embed.proj.weight']
-    blocks = [int(key.split('.')[1]) for key in state if key.startswith('blocks.')]
+    blocks = [
+        int(found[1]) for found in map(re.compile(r'blocks\.(\d{1,9})\.').match, state) if found
+    ]
     return {
         'embed_dims': state['cls_token'].shape[-1],
         'depth': max(blocks, default=-1) + 1,
