@@ -60,7 +60,9 @@ def installed() -> Iterator[None]:
 def checkpoints_run_no_code() -> Iterator[None]:
     """What mmengine loads is read as by :func:`~m2h_mm.structures.read_checkpoint`.
 
-    A file without weights is refused by name. mmengine tries ``weights_only=True`` and, where that is refused, runs what is in the file; its
+    A file without weights is refused by name.
+
+    mmengine tries ``weights_only=True`` and, where that is refused, runs what is in the file; its
     ``Runner.resume`` runs a config that it finds in a checkpoint. This is for whoever loads through
     it: ``--resume``, ``load_from``, ``init_cfg``, the backbones of mmseg.
     """

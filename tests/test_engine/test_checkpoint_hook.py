@@ -16,11 +16,11 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from m2h_mm import system as files
 from m2h_mm.engine import mmengine_patches
 from m2h_mm.engine.hooks.checkpoint_hook import CheckpointHook
 from m2h_mm.registry import HOOKS
 from m2h_mm.structures.checkpoint_file import read_checkpoint
+from m2h_mm.system import files
 
 names = map('run_{}'.format, itertools.count())
 

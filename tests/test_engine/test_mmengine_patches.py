@@ -13,9 +13,9 @@ from mmengine.fileio.backends import backends, prefix_to_backends
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
-from m2h_mm import system
 from m2h_mm.engine import install, installed, mmengine_patches
 from m2h_mm.registry import MODELS
+from m2h_mm.system import files
 
 
 class Bomb:
@@ -73,7 +73,7 @@ def test_a_file_of_mmengine_is_whole_or_as_it_was(tmp_path, monkeypatch):
         def full(source, target):
             raise OSError(28, 'No space left on device')
 
-        monkeypatch.setattr(system.os, 'replace', full)
+        monkeypatch.setattr(files.os, 'replace', full)
         with pytest.raises(OSError, match='No space left.*--resume'):
             get_file_backend(str(path)).put(b'other', str(path))
     assert path.read_text() == before and list(tmp_path.iterdir()) == [path]

@@ -305,7 +305,7 @@ def test_a_checkpoint_of_the_other_method_or_other_main_tasks_is_refused(convert
 def test_wrappers_and_prefixes_are_taken_off(wrap):
     state = {
         'backbone.conv1.weight': torch.zeros(1),
-        'distillation_scale_0.self_attention.a.b.conv.weight': 0,
+        'distillation_scale_0.self_attention.a.b.conv.weight': torch.ones(1),
     }
     assert unwrap_state_dict(wrap(state)) == state
 
