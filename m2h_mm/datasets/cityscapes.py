@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from m2h_mm.registry import DATASETS
+from m2h_mm.system.text import read_json
 from m2h_mm.tasks import build_tasks
 from m2h_mm.tasks.semseg.colours import class_colours
 
@@ -94,7 +94,8 @@ def _check_classes(num_classes: int, data_root: Path) -> None:
             f'{num_classes}.'
         )
     settings = data_root / 'converter.json'
-    converted = json.loads(settings.read_text()).get('num_classes') if settings.is_file() else None
+    expected = 'the settings of the conversion: convert again'
+    converted = read_json(settings, expected).get('num_classes') if settings.is_file() else None
     if converted not in (None, num_classes):
         raise ValueError(
             f'tasks.semseg.num_classes is {num_classes}, but {data_root} was converted to '

@@ -14,24 +14,26 @@ def as_id(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize('NFC', name)
 
 
-def path_inside(folder: str | Path, name: str) -> Path:
+def path_inside(folder: str | Path, name: str, links: bool = False) -> Path:
     """``folder/name``, for a name that a list, a table, an archive, a network or a checkpoint
     holds: whoever wrote that file must not choose a place outside.
 
     Args:
         folder: to which the name belongs; it may be missing, and be a link itself.
         name: of a file, with folders before it or without: ``scene0/0000.png``.
+        links: let links lead out of the folder: where it is only read, they are its owner's, who
+            keeps a part of his data elsewhere.
 
     Raises:
-        ValueError: the name is no text, is empty, absolute, contains ``..`` or a zero byte, or it
-            leads out of the folder through a link.
+        ValueError: the name is no text, is empty, absolute, contains ``..`` or a zero byte, or,
+            unless ``links``, it leads out of the folder through a link.
     """
     reason = _what_is_wrong(name)
     if reason is None:
         path = Path(folder, name)
         # Not Path.resolve, which raises a RuntimeError at a circle of links before Python 3.13.
         inside, real = os.path.realpath(folder), os.path.realpath(path)
-        if os.path.commonpath((inside, real)) == inside:
+        if links or os.path.commonpath((inside, real)) == inside:
             return path
         reason = f'it leads to {real}, through a link'
     raise ValueError(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 _MARKS = (
     (codecs.BOM_UTF8, 'utf-8'),
@@ -42,6 +44,25 @@ def read_lines(path: str | Path) -> list[str]:
     # Marks are also met in the middle of files that were put together.
     lines = (line.strip().strip('\ufeff').strip() for line in re.split('[\r\n]', read_text(path)))
     return [line for line in lines if line]
+
+
+def read_json(path: str | Path, expected: str) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Args:
+        path: the file.
+        expected: what it should be, for the message.
+
+    Raises:
+        ValueError: it holds something else, or is damaged.
+    """
+    try:
+        content = json.loads(read_text(path))
+        if not isinstance(content, dict):
+            raise ValueError(f'it holds a {type(content).__name__}')
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path} cannot be read ({error}). Expected {expected}.') from error
+    return content
 
 
 def _guess(data: bytes) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -301,6 +302,11 @@ def build_tasks(
 
 
 def _build(name: str, cfg: Mapping | None) -> Task:
+    if not re.fullmatch(r'[\w-]+', name):  # also what a stranger's checkpoint says
+        raise ValueError(
+            f'tasks: {name!r} cannot be the name of a task, after which files, folders and metrics '
+            'are called. Expected letters and digits.'
+        )
     arguments = dict(cfg or {})
     kind = arguments.setdefault('type', name)
     TASKS.import_from_location()

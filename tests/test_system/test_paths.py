@@ -46,6 +46,14 @@ def test_the_folder_itself_may_be_a_link(tmp_path):
     assert path_inside(tmp_path / 'link', 'images/0') == tmp_path / 'link' / 'images' / '0'
 
 
+def test_links_lead_elsewhere_where_they_may(tmp_path):
+    (tmp_path / 'data').mkdir()
+    os.symlink(tmp_path, tmp_path / 'data' / 'link')
+    assert path_inside(tmp_path / 'data', 'link/0', links=True)
+    with pytest.raises(ValueError, match=r"'\.\.'"):
+        path_inside(tmp_path / 'data', '../0', links=True)
+
+
 def test_a_circle_of_links_leads_nowhere(tmp_path):
     os.symlink('circle', tmp_path / 'circle')
     assert not path_inside(tmp_path, 'circle/file').exists()

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from m2h_mm.system.text import read_lines, read_text
+from m2h_mm.system.text import read_json, read_lines, read_text
 
 
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'utf-16-le', 'utf-16-be'])
@@ -31,3 +31,12 @@ def test_half_a_character_is_named(tmp_path):
     (tmp_path / 'a.txt').write_bytes('0000'.encode('utf-16') + b'0')
     with pytest.raises(ValueError, match=r'a\.txt is no text.*UTF-8'):
         read_text(tmp_path / 'a.txt')
+
+
+@pytest.mark.parametrize('text', ['', '{', '[1]', '[' * 100000])
+def test_a_file_that_holds_no_object_is_named_with_what_is_expected(tmp_path, text):
+    (tmp_path / 'a.json').write_text(text)
+    with pytest.raises(ValueError, match=r'a\.json cannot be read .*Expected a recipe'):
+        read_json(tmp_path / 'a.json', 'a recipe')
+    (tmp_path / 'a.json').write_text('{"b": 1}', encoding='utf-8-sig')
+    assert read_json(tmp_path / 'a.json', 'a recipe') == {'b': 1}

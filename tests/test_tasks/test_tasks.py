@@ -294,3 +294,9 @@ def test_a_derived_task_has_its_own_kind_and_finds_the_parts_of_its_parent(monke
     assert build_tasks(['coarse'])['coarse'].kind == 'coarse'
     assert Coarse().find_in(METRICS, None) is METRICS.get('depth')
     assert Colour().find_in(METRICS, 'none') == 'none'
+
+
+@pytest.mark.parametrize('name', ['../depth', 'a/b', '/depth', '..', '', 'depth\n'])
+def test_a_name_of_a_task_leads_to_no_other_folder(name):
+    with pytest.raises(ValueError, match='cannot be the name of a task'):
+        build_tasks({name: dict(type='depth')})

@@ -8,6 +8,7 @@ picture of it.
 
 import argparse
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -44,6 +45,9 @@ def read_metadata(session: onnxruntime.InferenceSession) -> dict:
     outputs = metadata['outputs'].values()
     if 'resize' not in metadata or any('unit_vectors' not in output for output in outputs):
         raise ValueError('the model was exported by an earlier version of m2h_mm; export it again.')
+    for name in metadata['outputs']:  # folders below --out-dir
+        if not re.fullmatch(r'[\w-]+', name):
+            raise ValueError(f'the model calls an output {name!r}; expected letters and digits.')
     if metadata['raw']:
         raise ValueError("the model yields the heads' raw outputs; export it without --raw.")
     return metadata

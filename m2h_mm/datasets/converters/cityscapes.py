@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from m2h_mm.datasets.files import frame_size
 from m2h_mm.datasets.transforms.loading import require_size
+from m2h_mm.geometry.pinhole import check_camera
 from m2h_mm.tasks.disparity.task import pixels_from_png
 from m2h_mm.tasks.files import read_array, require_dims
 
@@ -157,8 +159,9 @@ def read_camera(path: Path) -> dict[str, float]:
         content = json.loads(path.read_text())
         camera = {name: float(content['intrinsic'][name]) for name in ('fx', 'fy', 'u0', 'v0')}
         camera['baseline'] = float(content['extrinsic']['baseline'])
-        if not min(camera['fx'], camera['fy'], camera['baseline']) > 0:
-            raise ValueError(f'fx, fy and baseline are to be positive, got {camera}')
+        check_camera(camera['fx'], camera['fy'], camera['u0'], camera['v0'])
+        if not 0 < camera['baseline'] < math.inf:
+            raise ValueError(f'the baseline is to be positive, got {camera["baseline"]}')
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f'{path} cannot be read ({error!r}). Expected JSON with intrinsic.fx, fy, u0, v0 and '

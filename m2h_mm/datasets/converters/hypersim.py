@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
@@ -11,6 +12,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from m2h_mm.system.paths import path_inside
+from m2h_mm.system.text import read_text
 from m2h_mm.tasks import Normals
 
 from .edges import edges_from_ids
@@ -107,7 +110,7 @@ def list_frames(
             f'No frame is in the splits {list(splits)} and the scenes {list(scenes)}. Scenes are '
             "named like ai_001_001, or by a pattern like 'ai_001_*'."
         )
-    if not any((root / name).is_dir() for name in names):
+    if not any(path_inside(root, name, links=True).is_dir() for name in names):
         raise FileNotFoundError(
             f'None of the selected scenes, such as {next(iter(names))}, is in '
             f'{root.absolute()}.\n'
@@ -117,7 +120,9 @@ def list_frames(
     sizes: dict[str, tuple[int, int]] = {}
     frames = []
     for row in rows:
-        scene, camera_name, number = row['scene_name'], row['camera_name'], int(row['frame_id'])
+        scene, camera_name = row['scene_name'], row['camera_name']
+        path_inside(root / scene, camera_name, links=True)
+        number = _frame_number(row['frame_id'])
         matrix = cameras.get(scene, STANDARD_CAMERA)
         rotation = image_plane_rotation(matrix) if untilt else np.eye(3)
         source = HypersimFrame(
@@ -136,6 +141,12 @@ def list_frames(
     return frames
 
 
+def _frame_number(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(f'{SPLIT_CSV}: expected the number of a frame as frame_id, got {text!r}.')
+    return int(text)
+
+
 def read_cameras(path: Path) -> dict[str, np.ndarray]:
     """Scene to ``M_cam_from_uv``, ``(3, 3)`` float64.
 
@@ -148,7 +159,7 @@ def read_cameras(path: Path) -> dict[str, np.ndarray]:
     for row in _read_table(path, ('scene_name', *entries)):
         try:
             matrix = np.array([float(row[entry]) for entry in entries]).reshape(3, 3)
-            if not np.linalg.det(matrix) < 0 or not matrix[0, 0] > 0:
+            if not np.isfinite(matrix).all() or not (np.linalg.det(matrix) < 0 < matrix[0, 0]):
                 raise ValueError(f'M_cam_from_uv is {matrix.tolist()}')
         except (ValueError, TypeError) as error:
             raise ValueError(
@@ -166,15 +177,18 @@ def _find_table(path: str | Path, root: Path) -> Path:
 
 
 def _read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    with open(path, newline='', encoding='utf-8') as file:
-        table = csv.DictReader(file)
-        missing = [column for column in columns if column not in (table.fieldnames or ())]
-        if missing:
-            raise ValueError(
-                f'{path}: expected a table with the columns {list(columns)}, {missing} are not '
-                'there. Get the file again.'
-            )
-        return list(table)
+    table = csv.DictReader(io.StringIO(read_text(path), newline=''))
+    missing = [column for column in columns if column not in (table.fieldnames or ())]
+    if missing:
+        raise ValueError(
+            f'{path}: expected a table with the columns {list(columns)}, {missing} are not '
+            'there. Get the file again.'
+        )
+    rows = list(table)
+    short = next((row for row in rows if any(row[column] is None for column in columns)), None)
+    if short is not None:
+        raise ValueError(f'{path}: the row {short} is cut off. Get the file again.')
+    return rows
 
 
 def _layout(root: Path) -> str:

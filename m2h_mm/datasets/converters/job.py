@@ -21,9 +21,13 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from m2h_mm.datasets.files import IMAGE_SUFFIXES, index_folder
-from m2h_mm.system import available_cores, write_atomically
+from m2h_mm.geometry.pinhole import check_camera
+from m2h_mm.system import available_cores, remove_temporaries, write_atomically
+from m2h_mm.system.files import temporary_beside
 from m2h_mm.system.locks import exclusive
+from m2h_mm.system.paths import path_inside
 from m2h_mm.system.processes import end_with_parent
+from m2h_mm.system.text import read_json
 from m2h_mm.tasks.files import write_array
 
 IMAGES = 'images'
@@ -82,12 +86,13 @@ def convert_frames(
         allow_missing: list what could be converted although some frames could not.
 
     Raises:
-        ValueError: no frames, an id twice; ``out_dir`` inside the source, with other settings or of
+        ValueError: no frames, an id twice, one that leaves ``out_dir``, a camera that cannot be;
+            ``out_dir`` inside the source, with other settings or of
             other origin, or in use by another process; or frames that could not be converted, after
             all others were.
     """
     out_dir, source_root = Path(out_dir), Path(source_root)
-    _check_frames(frames)
+    _check_frames(frames, out_dir)
     if source_root.is_dir() and source_root.resolve() in (
         out_dir.resolve(),
         *out_dir.resolve().parents,
@@ -100,8 +105,8 @@ def convert_frames(
     busy = f'--out-dir: another process converts to {out_dir}. Wait for it, or end it.'
     with exclusive(out_dir, busy):
         _check_settings(out_dir, dict(settings))
-        for stray in out_dir.glob('*/*.tmp'):
-            stray.unlink()
+        for folder in filter(Path.is_dir, out_dir.iterdir()):
+            remove_temporaries(folder, '*')
         done = index_folder(out_dir / IMAGES, IMAGE_SUFFIXES) if (out_dir / IMAGES).is_dir() else {}
         missing = [frame for frame in frames if frame.frame_id not in done]
         failed = _convert(
@@ -127,7 +132,7 @@ def convert_frames(
     )
 
 
-def _check_frames(frames: Sequence[SourceFrame]) -> None:
+def _check_frames(frames: Sequence[SourceFrame], out_dir: Path) -> None:
     if not frames:
         raise ValueError('There are no frames to convert.')
     seen: set[str] = set()
@@ -135,6 +140,13 @@ def _check_frames(frames: Sequence[SourceFrame]) -> None:
         if frame.frame_id in seen:
             raise ValueError(f'Frame id {frame.frame_id!r} occurs twice.')
         seen.add(frame.frame_id)
+        path_inside(out_dir / IMAGES, frame.frame_id)
+        path_inside(out_dir / 'gt_sets', f'{frame.split}.txt')
+        if frame.camera is not None:
+            try:
+                check_camera(*frame.camera)
+            except ValueError as error:
+                raise ValueError(f'Frame {frame.frame_id!r}: {error}') from None
 
 
 def _check_settings(out_dir: Path, settings: dict) -> None:
@@ -148,7 +160,9 @@ def _check_settings(out_dir: Path, settings: dict) -> None:
             )
         write_atomically(marker, json.dumps(settings, indent=2))
         return
-    found = json.loads(marker.read_text())
+    found = read_json(
+        marker, 'the settings of a conversion: convert to another folder, or delete this one'
+    )
     differing = [
         f'{key} = {found.get(key)!r}, now {settings.get(key)!r}'
         for key in sorted({*found, *settings})
@@ -227,14 +241,14 @@ def _convert_frame(
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f'{target.name}.{os.getpid()}.tmp')
+    temporary = temporary_beside(target)
     shutil.copyfile(source, temporary)
     os.replace(temporary, target)
 
 
 def _write_lists(out_dir: Path, frames: Sequence[SourceFrame]) -> None:
     path = out_dir / 'cameras.json'
-    cameras = json.loads(path.read_text()) if path.is_file() else {}
+    cameras = read_json(path, 'the cameras of an earlier run: delete it') if path.is_file() else {}
     cameras.update({frame.frame_id: frame.camera for frame in frames if frame.camera is not None})
     if cameras:
         write_atomically(path, json.dumps(cameras))

@@ -17,6 +17,8 @@ from m2h_mm.datasets.files import index_folder
 from m2h_mm.datasets.pascal_context import VOC_CLASSES
 from m2h_mm.datasets.transforms.loading import require_size
 from m2h_mm.geometry.normal_convention import OURS, parse_axes, to_ours
+from m2h_mm.system.paths import as_id, path_inside
+from m2h_mm.system.text import read_text
 from m2h_mm.tasks import build_tasks
 from m2h_mm.tasks.edge.thinning import thin
 from m2h_mm.tasks.semseg import ClassIds
@@ -182,11 +184,13 @@ def find_frames(root: str | Path) -> list[SourceFrame]:
             )
     frames = []
     for split in SPLITS:
-        for frame_id in (root / LISTS / f'{split}.txt').read_text().split():
+        for frame_id in map(as_id, read_text(root / LISTS / f'{split}.txt').split()):
             labels = {name: files[frame_id] for name, files in found.items() if frame_id in files}
             frames.append(
                 SourceFrame(
-                    frame_id, split, PascalFrame(root / PICTURES / f'{frame_id}.jpg', labels)
+                    frame_id,
+                    split,
+                    PascalFrame(path_inside(root / PICTURES, f'{frame_id}.jpg', True), labels),
                 )
             )
     return frames

@@ -201,3 +201,28 @@ def test_other_settings_and_other_folders_are_refused(run, tmp_path, source):
         convert_frames(
             [SourceFrame('a', 'train', source)] * 2, convert, tmp_path / 'new', source, {}
         )
+
+
+@pytest.mark.parametrize(
+    ('frame', 'reason'),
+    [
+        (SourceFrame('../f0', 'train', None), "contains '..'"),
+        (SourceFrame('/etc/f0', 'train', None), 'an absolute path'),
+        (SourceFrame('f0', '../../train', None), "contains '..'"),
+        (SourceFrame('f0', 'train', None, (float('nan'), 1.0, 2.0, 3.0)), "Frame 'f0': camera"),
+    ],
+)
+def test_what_a_table_says_is_checked_before_anything_is_written(tmp_path, frame, reason):
+    with pytest.raises(ValueError, match=reason):
+        convert_frames([frame], None, tmp_path / 'out', tmp_path / 'source', {})
+    assert not (tmp_path / 'out').exists()
+
+
+def test_damaged_settings_are_a_message_and_foreign_files_are_kept(run, tmp_path):
+    run()
+    (tmp_path / 'out' / 'depth' / 'mine.tmp').touch()
+    run()
+    assert (tmp_path / 'out' / 'depth' / 'mine.tmp').exists()
+    (tmp_path / 'out' / 'converter.json').write_text('{')
+    with pytest.raises(ValueError, match=r'converter\.json cannot be read.*another folder'):
+        run()

@@ -125,3 +125,31 @@ def test_scenes_that_are_not_there_are_told(make_hypersim, tmp_path):
         r'layout',
     ):
         list_frames(tmp_path / 'elsewhere', root / SPLIT_CSV, root / CAMERA_CSV)
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'reason'),
+    [
+        ('ai_001_001', '../elsewhere', "contains '..'"),
+        ('ai_001_001', '/etc', 'an absolute path'),
+        ('cam_01', '../cam_01', "contains '..'"),
+        (',3,', ',../3,', "frame_id, got '../3'"),
+        (',val', '', 'is cut off'),
+    ],
+)
+def test_a_table_leads_to_nothing_outside(make_hypersim, old, new, reason):
+    root = make_hypersim()
+    table = root / SPLIT_CSV
+    table.write_text(table.read_text().replace(old, new))
+    with pytest.raises(ValueError, match=reason):
+        list_frames(root)
+
+
+def test_scenes_may_be_links_and_tables_from_any_system(make_hypersim, tmp_path):
+    root = make_hypersim()
+    expected = [frame.frame_id for frame in list_frames(root)]
+    (root / 'ai_001_001').rename(tmp_path / 'moved')
+    (root / 'ai_001_001').symlink_to(tmp_path / 'moved')
+    table = root / SPLIT_CSV
+    table.write_text(table.read_text(), encoding='utf-8-sig', newline='\r\n')
+    assert [frame.frame_id for frame in list_frames(root)] == expected

@@ -128,3 +128,12 @@ def test_the_command_and_a_second_run(release, tmp_path, run):
         (['--normals-convention', 'sideways'], 'sideways'),
     ):
         assert words in convert(*options, status=1)
+
+
+def test_a_list_leads_to_nothing_outside(release, tmp_path):
+    root, _ = release
+    (path,) = root.rglob('val.txt')
+    path.write_text(f'{VAL[0]}\n../../{VAL[1]}\n')
+    with pytest.raises(ValueError, match=r"contains '\.\.'"):
+        convert_pascal_context(root, tmp_path / 'out', num_workers=0)
+    assert not (tmp_path / 'out').exists()
