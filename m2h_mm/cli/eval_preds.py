@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import (
     add_cfg_options,
+    add_label_format,
     add_labelled_data,
     make_parser,
     run_command,
     select_tasks,
+    state_label_formats,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +60,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         default=0,
         help='number of the first class in the files of semseg (%(default)s)',
     )
+    add_label_format(
+        parser, '--prediction-format', 'the files of predictions are to be read, if not as ours'
+    )
+    add_label_format(parser)
     parser.add_argument(
         '--reference',
         nargs='+',
@@ -81,12 +87,13 @@ def eval_preds(args: argparse.Namespace) -> None:
 
     from m2h_mm import __version__
     from m2h_mm.cli.metric_table import print_metrics
-    from m2h_mm.datasets.files import frame_size
+    from m2h_mm.datasets.label_formats import with_palette
     from m2h_mm.engine.config import read_dataset_config
     from m2h_mm.evaluation.prediction_files import (
         check_predictions,
         index_predictions,
-        prediction_size,
+        look_at_predictions,
+        prediction_readers,
     )
     from m2h_mm.evaluation.report import build_report, write_report
     from m2h_mm.experiments.prediction_scoring import (
@@ -99,6 +106,7 @@ def eval_preds(args: argparse.Namespace) -> None:
     pred_dir = Path(args.pred_dir)
     out = Path(args.out or pred_dir / 'results.json')
     cfg = read_dataset_config(args.dataset, args.config, args.cfg_options, args.gt_root, args.split)
+    state_label_formats(cfg.test_dataloader.dataset, args.label_format)
     selection = LabelSelection()
     dataset = build_dataset(cfg, selection)
     tasks = select_tasks(dataset.tasks, args.tasks)
@@ -107,6 +115,12 @@ def eval_preds(args: argparse.Namespace) -> None:
     evaluator.dataset_meta = dataset.metainfo
     fields = {metric.task.gt_field for metric in evaluator.metrics}
     measured = {name: tasks[name] for name in found if tasks[name].gt_field in fields}
+    palette = dataset.metainfo.get('palette')
+    formats = {
+        name: with_palette(name, settings, palette)
+        for name, settings in args.prediction_format.items()
+    }
+    readers = prediction_readers(measured, formats, args.class_offset)
     print(describe_folders(pred_dir, tasks, found, measured))
 
     labelled = [
@@ -120,17 +134,19 @@ def eval_preds(args: argparse.Namespace) -> None:
             'Files of frames that are not in the split: '
             + ', '.join(f'{name} {count}' for name, count in extra.items() if count)
         )
-    frames, problems = check_predictions(
-        labelled,
-        {name: found[name] for name in measured},
-        lambda path: prediction_size(path, frame_size),
-    )
+    found = {name: found[name] for name in measured}
+    frames, problems = check_predictions(labelled, found)
     require_sound(problems, out, args.allow_missing)
     if not frames:
         raise ValueError(
             f'Nothing to score: no labelled frame of {dataset.data_root} ({dataset.split}) has a '
             f'prediction in {pred_dir}.'
         )
+
+    look_at_predictions(
+        readers,
+        {name: {f.frame_id: f.files[name] for f in frames if name in f.files} for name in measured},
+    )
 
     selection.wanted = {frame.frame_id: frame.files for frame in frames}
     settings = repr(
@@ -139,12 +155,13 @@ def eval_preds(args: argparse.Namespace) -> None:
             cfg.test_dataloader.dataset,
             cfg.test_evaluator,
             args.class_offset,
+            formats,
             list(measured),
         )
     )
     metrics, scoring = score(
         evaluator,
-        FrameLoader(dataset, frames, args.class_offset),
+        FrameLoader(dataset, frames, readers),
         settings,
         out.with_name(out.name + '.partial'),
     )
@@ -167,6 +184,7 @@ def eval_preds(args: argparse.Namespace) -> None:
             data_root=str(Path(dataset.data_root)),
             split=dataset.split,
             class_offset=args.class_offset,
+            prediction_format=formats,
             frames_scored=counts,
             frames_labelled=wanted,
             not_scored={name: asdict(found) for name, found in problems.items() if found},

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from m2h_mm.registry import DATASETS, SCOPE, TRANSFORMS
-from m2h_mm.tasks import Task, build_tasks
-from m2h_mm.tasks.semseg import ClassIds, class_table
+from m2h_mm.tasks import build_tasks
+from m2h_mm.tasks.semseg import class_table
 
 from .cameras import question_cameras, read_cameras
 from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, frame_size, read_split, require_images
@@ -57,7 +56,8 @@ class MultiTaskDataset(BaseDataset):
         tasks: names, or name to arguments, as for the model.
         pipeline: transforms; unprefixed names are m2h_mm's, whatever the default scope.
         reduce_zero_label: the segmentation files hold 0 = void, 1..num_classes; else
-            0..num_classes-1, 255 = void.
+            0..num_classes-1, 255 = void. ``label_formats=dict(semseg=dict(first=...))`` says the
+            same, and more, and goes before it.
         label_formats: how the files of a task are to be read where that is not what this project
             writes: task to keys and values, such as ``dict(depth=dict(unit='cm'))``; see the
             tasks' :class:`~m2h_mm.tasks.LabelFormat`.
@@ -106,9 +106,10 @@ class MultiTaskDataset(BaseDataset):
         self.on_bad_sample = on_bad_sample
         self.split = split
         self.check_normals = check_normals
-        # How this data set's files number the classes is its own; the tasks read them accordingly.
-        self.class_ids = ClassIds(first=int(reduce_zero_label))
-        self.tasks = self._reading(state_formats(build_tasks(tasks), label_formats or {}))
+        metainfo = {**self.METAINFO, **(kwargs.get('metainfo') or {})}
+        self.tasks = state_formats(
+            build_tasks(tasks), label_formats or {}, reduce_zero_label, metainfo.get('palette')
+        )
         transforms = [
             TRANSFORMS.build({'_scope_': SCOPE, **step}) if isinstance(step, Mapping) else step
             for step in pipeline
@@ -134,13 +135,9 @@ class MultiTaskDataset(BaseDataset):
                 f'their names; got {space!r} and {class_map!r}.'
             )
         table = class_table(class_map, self._metainfo.get('classes', ()), classes)
-        self.class_ids = replace(self.class_ids, table=table)
-        self.tasks = self._reading(self.tasks)
+        self.tasks = {name: task.with_class_table(table) for name, task in self.tasks.items()}
         self._metainfo['classes'] = tuple(classes)
         self._metainfo.pop('palette', None)
-
-    def _reading(self, tasks: Mapping[str, Task]) -> dict[str, Task]:
-        return {name: task.with_class_ids(self.class_ids) for name, task in tasks.items()}
 
     def default_camera(self, size: tuple[int, int]) -> Sequence[float] | None:
         """``(fx, fy, cx, cy)`` in pixels of a frame of ``size`` (H, W) that ``cameras.json`` does

@@ -1,25 +1,26 @@
 """Folders of prediction files: which file is of which frame, and whether it can be scored.
 
-The layout is ``<folder>/<task>/<frame id>.png``, ``.npy`` or ``.mat``. A task's folder is called by
-the task (``semseg``), by the folder of its labels (``segmentation``), or by what other code bases
-call it (``sal``). Frame ids may contain slashes. What a file holds is the task's business, see
-:meth:`Task.read_prediction`.
+The layout is ``<folder>/<task>/<frame id>.png``, ``.npy`` or ``.mat``, capital or not. A task's
+folder is called by the task (``semseg``), by the folder of its labels (``segmentation``), or by
+what other code bases call it (``sal``). Frame ids may contain slashes. What a file holds is the
+task's business, see :meth:`Task.read_prediction`.
 """
 
 from __future__ import annotations
 
 import os
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import scipy.io
-from scipy.io.matlab import MatReadError
+import numpy as np
 
+from m2h_mm.system.folders import list_files
+from m2h_mm.system.paths import as_id
 from m2h_mm.tasks import Task
+from m2h_mm.tasks.files import array_size
 
 PREDICTION_SUFFIXES = ('.png', '.npy', '.mat')
 # How MTI-Net's and InvPT's descendants call a folder, where it is neither our task's name nor its
@@ -27,17 +28,7 @@ PREDICTION_SUFFIXES = ('.png', '.npy', '.mat')
 OTHER_NAMES = {'saliency': ('sal',)}
 # Headers are small: the time goes into waiting for the disk, which threads overlap.
 HEADER_THREADS = 8
-# What SciPy raises for one damaged file or another.
-_MAT_ERRORS = (
-    MatReadError,
-    ValueError,
-    TypeError,
-    IndexError,
-    NotImplementedError,
-    EOFError,
-    OSError,
-    zlib.error,
-)
+LOOKED_AT = 4  # files of a task, spread over the folder, before all are scored
 
 
 class ScoredFrame(NamedTuple):
@@ -131,55 +122,70 @@ def index_predictions(
 
 def _index(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
-    for parent, _, names in os.walk(folder):
-        for name in sorted(names):
-            path = Path(parent, name)
-            if path.suffix not in PREDICTION_SUFFIXES or name.startswith('.'):
-                continue
-            frame_id = path.relative_to(folder).with_suffix('').as_posix()
-            if frame_id in files:
-                raise ValueError(
-                    f'Two files for frame {frame_id!r}: {files[frame_id]} and {path}. Keep one '
-                    'format per folder, move the other away.'
-                )
-            files[frame_id] = path
+    for path in list_files(folder, PREDICTION_SUFFIXES).files:
+        frame_id = as_id(os.path.splitext(path.relative_to(folder).as_posix())[0])
+        if frame_id in files:
+            raise ValueError(
+                f'Two files for frame {frame_id!r}: {files[frame_id]} and {path}. Keep one '
+                'format per folder, move the other away.'
+            )
+        files[frame_id] = path
     return files
 
 
-def prediction_size(path: Path, frame_size: Callable[[Path], tuple[int, int]]) -> tuple[int, int]:
-    """``(H, W)`` of a prediction file, from its header.
+def prediction_readers(
+    tasks: Mapping[str, Task], formats: Mapping[str, Mapping], first_class: int = 0
+) -> dict[str, Task]:
+    """The tasks as they read files of predictions, however the labels of the data set are read.
 
     Args:
-        path: the file.
-        frame_size: reads the header of a ``.png`` or ``.npy``.
+        tasks: name to task.
+        formats: name to what is stated of its files, see :meth:`Task.with_format`.
+        first_class: number of the first semantic class, unless a format says it.
 
     Raises:
-        ValueError: the file is not intact.
+        ValueError: an unknown task or key, or a value that makes no sense.
     """
-    if path.suffix != '.mat':
-        return frame_size(path)
-    try:
-        variables = scipy.io.whosmat(path)
-    except _MAT_ERRORS as error:
+    unknown = [name for name in formats if name not in tasks]
+    if unknown:
         raise ValueError(
-            f'{path} cannot be read ({error}). Expected an intact .mat of version 5 to 7.'
-        ) from error
-    if len(variables) != 1:
-        raise ValueError(
-            f'{path}: expected one variable, found {[name for name, *_ in variables]}.'
+            f'--prediction-format: {unknown} are not among the tasks that are scored, '
+            f'{list(tasks)}.'
         )
-    shape = [length for length in variables[0][1] if length != 1]
-    if len(shape) < 2:
-        raise ValueError(
-            f'{path}: expected (H, W), {variables[0][0]!r} has the shape {variables[0][1]}.'
-        )
-    return shape[0], shape[1]
+    readers = {}
+    for name, task in tasks.items():
+        settings = dict(formats.get(name, {}))
+        if first_class and task.classes_of_dataset:
+            settings.setdefault('first', first_class)
+        try:
+            readers[name] = task.for_predictions(**settings)
+        except ValueError as error:
+            raise ValueError(f'--prediction-format {error}') from None
+    return readers
+
+
+def look_at_predictions(
+    readers: Mapping[str, Task], found: Mapping[str, Mapping[str, Path]]
+) -> None:
+    """Look at a few files of every task, see :meth:`Task.look_at_predictions`.
+
+    Args:
+        readers: name to task, see :func:`prediction_readers`.
+        found: task name to frame id to file.
+
+    Raises:
+        ValueError: a file that cannot be read or is certainly wrong.
+    """
+    for name, reader in readers.items():
+        paths = list(found[name].values())
+        if paths:
+            chosen = np.linspace(0, len(paths) - 1, min(LOOKED_AT, len(paths))).round().astype(int)
+            reader.look_at_predictions([paths[index] for index in chosen])
 
 
 def check_predictions(
     frames: Sequence[tuple[str, tuple[int, int], Sequence[str]]],
     found: Mapping[str, Mapping[str, Path]],
-    size_of: Callable[[Path], tuple[int, int]],
 ) -> tuple[list[ScoredFrame], dict[str, Problems]]:
     """Look up the prediction of every label, reading headers only.
 
@@ -187,7 +193,6 @@ def check_predictions(
         frames: of the data set in its order: frame id, (H, W) of its labels, names of the tasks it
             is labelled for.
         found: task name to frame id to file.
-        size_of: (H, W) of a file; a ValueError says that it is damaged.
 
     Returns:
         The frames with at least one prediction that can be scored; and task name to
@@ -195,10 +200,10 @@ def check_predictions(
     """
     problems = {name: Problems() for name in found}
 
-    def look_at(path: Path) -> tuple[int, int] | ValueError:
+    def look_at(path: Path) -> tuple[int, int] | Exception:
         try:
-            return size_of(path)
-        except ValueError as error:
+            return array_size(path)
+        except (ValueError, OSError) as error:
             return error
 
     wanted = [
@@ -221,7 +226,7 @@ def check_predictions(
             path = found[name].get(frame_id)
             if path is None:
                 problems[name].missing.append(frame_id)
-            elif isinstance(seen[path], ValueError):
+            elif isinstance(seen[path], Exception):
                 problems[name].damaged[frame_id] = f'{path}: {seen[path].__cause__ or seen[path]}'
             elif tuple(seen[path]) != tuple(size):
                 problems[name].wrong_size[frame_id] = '{}x{}, its label {}x{}'.format(

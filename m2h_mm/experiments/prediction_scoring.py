@@ -86,15 +86,18 @@ class FrameLoader:
     Args:
         dataset: see :func:`build_dataset`.
         frames: those to score, with the files of their predictions.
-        class_offset: number of the first class in the files of segmentation, 0 or 1.
+        readers: name to task as it reads the files of predictions.
     """
 
     def __init__(
-        self, dataset: MultiTaskDataset, frames: Sequence[ScoredFrame], class_offset: int
+        self,
+        dataset: MultiTaskDataset,
+        frames: Sequence[ScoredFrame],
+        readers: Mapping[str, Task],
     ) -> None:
         self.dataset = dataset
         self.frames = frames
-        self.class_offset = class_offset
+        self.readers = readers
 
     def load(self, position: int) -> MultiTaskDataSample:
         """The sample at a position of ``frames``, with labels and predictions."""
@@ -103,7 +106,7 @@ class FrameLoader:
         sample = MultiTaskDataSample(metainfo=dict(frame_id=frame.frame_id, ori_shape=frame.size))
         for name, path in frame.files.items():
             task = self.dataset.tasks[name]
-            prediction = task.read_numbered_prediction(path, self.class_offset)
+            prediction = self.readers[name].read_prediction(path)
             sample.set_field(pack_label(labels[task.gt_field]), task.gt_field)
             sample.set_field(PixelData(data=to_tensor(prediction)), task.pred_field)
         return sample

@@ -10,7 +10,7 @@ import numpy as np
 from rich.progress import track
 
 from m2h_mm.datasets import MultiTaskDataset
-from m2h_mm.evaluation.prediction_files import index_predictions
+from m2h_mm.evaluation.prediction_files import index_predictions, prediction_readers
 from m2h_mm.tasks import Task
 from m2h_mm.tasks.view import names_of_classes
 from m2h_mm.visualization import spread
@@ -46,11 +46,14 @@ class RunComparison:
             dataset.get_data_info(index)['frame_id']: index for index in range(len(dataset))
         }
         self.found = {run: index_predictions(folder, tasks) for run, folder in runs.items()}
-        self.offsets = dict(zip(runs, offsets, strict=True))
         self.tasks = {
             name: task
             for name, task in tasks.items()
             if any(name in files for files in self.found.values())
+        }
+        self.readers = {
+            run: prediction_readers(self.tasks, {}, offset)
+            for run, offset in zip(runs, offsets, strict=True)
         }
         self.unreadable: dict[Path, str] = {}
         for run, files in self.found.items():
@@ -94,7 +97,7 @@ class RunComparison:
         if path is None:
             return 'no prediction'
         try:
-            return self.tasks[task].read_numbered_prediction(path, self.offsets[run])
+            return self.readers[run][task].read_prediction(path)
         except ValueError as error:
             self.unreadable[path] = str(error)
             return 'file cannot be read'

@@ -8,7 +8,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,9 +22,6 @@ from m2h_mm.structures.shapes import known_equal
 from m2h_mm.tasks.doubt import Doubt
 from m2h_mm.tasks.files import write_array
 from m2h_mm.tasks.label_format import LabelFormat
-
-if TYPE_CHECKING:
-    from m2h_mm.tasks.semseg.class_ids import ClassIds
 
 
 class Task(ABC):
@@ -144,9 +141,12 @@ class Task(ABC):
         task.label_format = type(self).label_format
         return task.with_format(**settings)
 
-    def with_class_ids(self, ids: ClassIds) -> Task:
-        """The task as it reads a data set that numbers semantic classes in its own way, see
-        :class:`~m2h_mm.tasks.semseg.class_ids.ClassIds`. Here the task itself.
+    def with_class_table(self, table: np.ndarray) -> Task:
+        """A copy whose labels are in the semantic classes of another data set. Here the task
+        itself, which has none.
+
+        Args:
+            table: ``(256,)`` uint8, see :func:`~m2h_mm.tasks.semseg.class_map.class_table`.
         """
         return self
 
@@ -224,11 +224,17 @@ class Task(ABC):
         """
         return self.read(path).value
 
-    def read_numbered_prediction(self, path: str | Path, first_class: int) -> np.ndarray:
-        """:meth:`read_prediction` of a program that numbers semantic classes from ``first_class``;
-        other numbers are the same everywhere.
+    def look_at_predictions(self, paths: Sequence[Path]) -> None:
+        """Look at a few prediction files, as :meth:`inspect` does at labels, before all are scored.
+
+        Args:
+            paths: of one folder, at least one.
+
+        Raises:
+            ValueError: a file that cannot be read or is certainly wrong.
         """
-        return self.read_prediction(path)
+        for path in paths:
+            self.read_prediction(path)
 
     def write_prediction(self, prediction: np.ndarray, path: str | Path) -> None:
         """Write ``(H, W)`` or ``(H, W, 3)`` for :meth:`read_prediction`; ``.npy`` is exact,

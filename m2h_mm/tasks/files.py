@@ -16,7 +16,6 @@ import scipy.io
 from PIL import Image
 
 from m2h_mm.system import write_atomically
-from m2h_mm.tasks.doubt import Doubt
 from m2h_mm.tasks.file_headers import (
     Header,
     map_shape,
@@ -39,7 +38,7 @@ def read_array(path: str | Path, colours: bool = False) -> np.ndarray:
     """Read a ``.png``, ``.npy``, ``.mat`` or ``.jpg`` map (suffix in any case) as it is stored.
 
     Args:
-        path: the file. PNG keeps its depth (1, 2, 4, 8 or 16 bit, the first three unscaled); with a
+        path: the file. PNG keeps its depth: numbers of 2, 4, 8 or 16 bits, bool of 1; with a
             palette it gives the indices; opaque alpha is left out. MAT holds one variable. JPEG,
             which changes numbers, always has three channels: only normals can be read from it.
         colours: of a PNG with a palette, the colours instead of the indices.
@@ -181,8 +180,9 @@ def _png(path: Path, header: Header, colours: bool) -> np.ndarray:
             )
         array = array[..., :3]
     if header.bits < 8:
-        # Of 1, 2 or 4 bits, which are decoded as shades of 0 to 255.
+        # They are decoded as shades of 0 to 255.
         array = array // np.uint8(255 // (2**header.bits - 1))
+        array = array.astype(bool) if header.bits == 1 else array
     return array[..., ::-1] if array.ndim == 3 else array
 
 
@@ -226,38 +226,3 @@ def _inflated(path: Path, numbers: int) -> io.BytesIO:
         room -= min(len(element), room - 1)
         position += 8 + length
     return io.BytesIO(b''.join(parts))
-
-
-def largest_binary(stored: np.ndarray, path: str | Path) -> int:
-    """What stands for yes in a file of yes and no: 255 in an 8-bit ``.png``, else 1."""
-    return 255 if stored.dtype == np.uint8 and Path(path).suffix == '.png' else 1
-
-
-def odd_binary_values(path: Path) -> Doubt:
-    """Where a file of yes and no holds something in between."""
-    stored = read_array(path)
-    largest = largest_binary(stored, path)
-    return Doubt(f'other values than 0 and {largest}', (stored != 0) & (stored != largest))
-
-
-def read_probability(path: str | Path, task: str) -> np.ndarray:
-    """A map of probabilities ``(H, W)`` float32; integers are fractions of their type's largest
-    value.
-
-    Raises:
-        ValueError: not ``(H, W)``, or values outside 0..1.
-    """
-    stored = require_dims(read_array(path), 2, path, task, booleans=True)
-    if np.issubdtype(stored.dtype, np.integer):
-        return stored.astype(np.float32) / np.float32(np.iinfo(stored.dtype).max)
-    if stored.size and not (stored.min() >= 0 and stored.max() <= 1):
-        raise ValueError(
-            f'File {path} of task {task!r}: expected probabilities in 0..1, got '
-            f'{stored.min()}..{stored.max()}. Apply the sigmoid before saving.'
-        )
-    return stored.astype(np.float32)
-
-
-def probability_to_png(probability: np.ndarray) -> np.ndarray:
-    """Probabilities as uint8, rounded to multiples of 1/255."""
-    return np.rint(np.clip(probability, 0, 1) * 255).astype(np.uint8)

@@ -16,7 +16,7 @@ from m2h_mm.evaluation.prediction_files import (
     check_predictions,
     index_predictions,
     prediction_folder,
-    prediction_size,
+    prediction_readers,
 )
 from m2h_mm.evaluation.resumable import ResumableScoring
 from m2h_mm.structures import MultiTaskDataSample
@@ -86,13 +86,6 @@ def test_no_folder_at_all_says_what_was_looked_for(tmp_path):
         index_predictions(tmp_path, TASKS)
 
 
-def npy_size(path: Path) -> tuple[int, int]:
-    try:
-        return np.load(path).shape
-    except ValueError as error:
-        raise ValueError('advice on labels') from error
-
-
 def test_every_label_is_looked_up(tmp_path):
     for frame_id in ('ok', 'small', 'cut', 'unlabelled', 'extra'):
         write(tmp_path, 'depth', frame_id, '.npy', size=(3, 8) if frame_id == 'small' else (6, 8))
@@ -100,7 +93,7 @@ def test_every_label_is_looked_up(tmp_path):
     write(tmp_path, 'edge', 'ok', '.npy')
     frames = [(frame_id, (6, 8), ['depth', 'normals']) for frame_id in ('gone', 'small', 'cut')]
     frames += [('unlabelled', (6, 8), []), ('ok', (6, 8), ['depth', 'edge', 'normals'])]
-    scored, problems = check_predictions(frames, index_predictions(tmp_path, TASKS), npy_size)
+    scored, problems = check_predictions(frames, index_predictions(tmp_path, TASKS))
 
     (frame,) = scored
     assert (frame.index, frame.frame_id, frame.size) == (4, 'ok', (6, 8))
@@ -109,30 +102,17 @@ def test_every_label_is_looked_up(tmp_path):
     depth = problems['depth']
     assert depth.missing == ['gone'] and depth.wrong_size == {'small': '3x8, its label 6x8'}
     assert list(depth.damaged) == ['cut'] and 'cut.npy' in depth.damaged['cut']
-    assert 'advice' not in depth.damaged['cut'], 'what is said of labels is not true of predictions'
-
-
-def test_the_size_of_a_mat_file_is_in_its_header(tmp_path):
-    path = write(tmp_path, 'depth', '1', '.mat', size=(5, 7))
-    assert prediction_size(path, None) == (5, 7)
-    for length in (180, 20, 0):
-        os.truncate(path, length)
-        with pytest.raises(ValueError, match=r'1\.mat cannot be read'):
-            prediction_size(path, None)
-    scipy.io.savemat(path, dict(depth=np.ones((5, 7)), mask=np.ones((5, 7))))
-    with pytest.raises(ValueError, match='expected one variable'):
-        prediction_size(path, None)
-    scipy.io.savemat(path, dict(depth=np.ones(5)))
-    with pytest.raises(ValueError, match=r'expected \(H, W\)'):
-        prediction_size(path, None)
+    assert 'delete it' not in depth.damaged['cut'], 'the cause alone: the list has its own advice'
 
 
 def test_classes_counted_from_one(tmp_path):
     task, path = TASKS['semseg'], tmp_path / 'a.png'
     ids = np.array([[0, 1], [2, 3]])
     task.write_prediction(ids + 1, path)
-    np.testing.assert_array_equal(task.read_numbered_prediction(path, 1), ids)
-    with pytest.raises(ValueError, match=r'a\.png.*0\.\.3.*1\.\.4.*reach 4.*--class-offset 1'):
+    np.testing.assert_array_equal(task.for_predictions(first=1).read_prediction(path), ids)
+    with pytest.raises(
+        ValueError, match=r'a\.png.*0\.\.3.*values \[4\].*reach 4.*--class-offset 1'
+    ):
         task.read_prediction(path)
     task.write_prediction(ids, path)
     np.testing.assert_array_equal(task.read_prediction(path), ids)
@@ -140,16 +120,17 @@ def test_classes_counted_from_one(tmp_path):
         ValueError,
         match=r'a\.png.*expected integer class ids 1\.\.4.*--class-offset 1',
     ):
-        task.read_numbered_prediction(path, 1)
+        task.for_predictions(first=1).read_prediction(path)
     task.write_prediction(ids + 100, path)
-    with pytest.raises(ValueError, match=r'0\.\.3, got uint8 100\.\.103\.$'):
+    with pytest.raises(ValueError, match=r'0\.\.3 .* holds the values \[100, 101, 102, 103\]\.$'):
         task.read_prediction(path)
 
 
 def test_the_offset_is_for_semantic_classes_only(tmp_path):
     parts = build_tasks(['human_parts'])['human_parts']
     parts.write_prediction(np.array([[0, 6]]), tmp_path / 'a.png')
-    np.testing.assert_array_equal(parts.read_numbered_prediction(tmp_path / 'a.png', 1), [[0, 6]])
+    reader = prediction_readers({'human_parts': parts}, {}, first_class=1)['human_parts']
+    np.testing.assert_array_equal(reader.read_prediction(tmp_path / 'a.png'), [[0, 6]])
 
 
 # ---- scoring

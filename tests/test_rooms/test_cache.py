@@ -16,7 +16,6 @@ from m2h_mm.datasets import RoomsDataset
 from m2h_mm.registry import DATASETS
 from m2h_mm.rooms import cache, ensure_rooms, render_frame, rooms_folder
 from m2h_mm.tasks import build_tasks
-from m2h_mm.tasks.semseg.class_ids import ClassIds
 
 SIZE = (30, 40)
 REPOSITORY = Path(__file__).parents[2]
@@ -57,7 +56,7 @@ def rooms(tmp_path_factory):
 
 def test_files_decode_to_the_frame(rooms):
     tasks = build_tasks(TASK_NAMES)
-    tasks['semseg'] = tasks['semseg'].with_class_ids(ClassIds(first=1))
+    tasks['semseg'] = tasks['semseg'].with_format(first=1)
     cameras = json.loads((rooms / 'cameras.json').read_text())
     for index in (1, cache.VAL_START):
         name = cache.frame_id(index)
@@ -172,7 +171,7 @@ def test_dataset(rooms):
     sample = dataset[0]
     assert sample['frame_id'] == cache.frame_id(cache.VAL_START) and sample['ori_shape'] == SIZE
     assert set(sample['label_paths']) == set(TASK_NAMES)
-    assert dataset.class_ids.first == 1
+    assert dataset.tasks['semseg'].label_format.first == 1
     np.testing.assert_allclose(sample['cam2img'], render_frame(2, cache.VAL_START, *SIZE).cam2img)
 
 

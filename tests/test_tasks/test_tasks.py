@@ -9,7 +9,7 @@ from m2h_mm.registry import METRICS, TASKS
 from m2h_mm.structures import Label
 from m2h_mm.tasks import Depth, Edge, Normals, Semseg, Task, build_tasks
 from m2h_mm.tasks.files import write_array
-from m2h_mm.tasks.semseg import ClassIds, class_table
+from m2h_mm.tasks.semseg import class_table
 
 RNG = np.random.default_rng(0)
 
@@ -97,14 +97,14 @@ def test_class_ids_are_checked_and_mapped_when_a_label_is_read(tmp_path):
     with pytest.raises(ValueError, match=r's\.png holds the values \[3\]; expected 0\.\.2'):
         Semseg(3).read(tmp_path / 's.png')
 
-    from_one = Semseg(3).with_class_ids(ClassIds(first=1))
+    from_one = Semseg(3).with_format(first=1)
     same(from_one.read(tmp_path / 's.png'), label_of([[-1, 0, 2], [1, -1, 2]], -1))
     with pytest.raises(ValueError, match=r'values \[3\]; expected 1\.\.2.*0 and 255 for void'):
-        Semseg(2).with_class_ids(ClassIds(first=1)).read(tmp_path / 's.png')
+        Semseg(2).with_format(first=1).read(tmp_path / 's.png')
 
     # Class 0 of the file is called b there, class 2 is called a; class 1 has no counterpart.
     table = class_table({'x': 'b', 2: 'a'}, ['x', 'y', 'z'], ['a', 'b'])
-    mapped = Semseg(3).with_class_ids(ClassIds(first=1, table=table))
+    mapped = Semseg(3).with_format(first=1).with_class_table(table)
     same(mapped.read(tmp_path / 's.png'), label_of([[-1, 1, 0], [-1, -1, 0]], -1))
     assert mapped.class_names(dict(classes=('a', 'b'))) == ['a', 'b']
     assert Semseg(3).class_names(dict(classes=('a', 'b'))) == ['0', '1', '2']

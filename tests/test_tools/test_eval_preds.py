@@ -238,23 +238,23 @@ def test_nothing_to_score_is_an_error(frames, preds, evaluate):
 def test_a_run_goes_on_after_a_damaged_file_was_mended(frames, preds, evaluate, tmp_path):
     arguments = (preds, frames, '--dataset', 'nyud', '--out', tmp_path / 'out.json')
     evaluate(*arguments)
-    whole, good = metrics_of(tmp_path / 'out.json'), (preds / 'semseg' / '3.png').read_bytes()
+    whole, good = metrics_of(tmp_path / 'out.json'), (preds / 'semseg' / '2.png').read_bytes()
     (tmp_path / 'out.json').unlink()
 
     damaged = bytearray(good)
     damaged[50:80] = bytes(30)
-    (preds / 'semseg' / '3.png').write_bytes(damaged)
+    (preds / 'semseg' / '2.png').write_bytes(damaged)
     said = evaluate(*arguments, status=1)
-    assert 'Stopped after 3 of 5 frames' in said and re.search(
-        r'error: File \S+semseg/3\.png '
+    assert 'Stopped after 2 of 5 frames' in said and re.search(
+        r'error: File \S+semseg/2\.png '
         r'cannot be read',
         said,
     )
     partial = tmp_path / 'out.json.partial'
     assert partial.exists() and not (tmp_path / 'out.json').exists()
 
-    (preds / 'semseg' / '3.png').write_bytes(good)
-    assert f'Going on after 3 of 5 frames ({partial})' in evaluate(*arguments)
+    (preds / 'semseg' / '2.png').write_bytes(good)
+    assert f'Going on after 2 of 5 frames ({partial})' in evaluate(*arguments)
     assert metrics_of(tmp_path / 'out.json') == whole and not partial.exists()
 
 
@@ -267,9 +267,9 @@ def test_a_changed_file_or_flag_starts_afresh(frames, preds, evaluate, tmp_path)
     assert 'damaged' not in evaluate(*arguments)
 
     tasks = build_tasks(['semseg'])
-    tasks['semseg'].write_prediction(np.full(SIZE, 50), preds / 'semseg' / '3.png')
+    tasks['semseg'].write_prediction(np.full(SIZE, 50), preds / 'semseg' / '2.png')
     evaluate(*arguments, status=1)
-    tasks['semseg'].write_prediction(np.full(SIZE, 1), preds / 'semseg' / '3.png')
+    tasks['semseg'].write_prediction(np.full(SIZE, 1), preds / 'semseg' / '2.png')
     partial = (tmp_path / 'out.json.partial').read_bytes()
     assert 'starting afresh' in evaluate(*arguments, '--tasks', 'depth')
     (tmp_path / 'out.json.partial').write_bytes(partial)

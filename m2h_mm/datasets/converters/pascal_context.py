@@ -21,7 +21,7 @@ from m2h_mm.system.paths import as_id, path_inside
 from m2h_mm.system.text import read_text
 from m2h_mm.tasks import build_tasks
 from m2h_mm.tasks.edge.thinning import thin
-from m2h_mm.tasks.semseg import ClassIds
+from m2h_mm.tasks.semseg import Semseg
 
 from .job import IMAGES, Files, SourceFrame, convert_frames
 
@@ -239,8 +239,8 @@ def read_picture(path: Path, mode: str | None = None) -> np.ndarray:
 
 
 def read_semseg(path: Path) -> np.ndarray:
-    """Classes 0..20, 255 = void. The files have a palette, which OpenCV would turn into colours."""
-    label = ClassIds().apply(read_picture(path), len(VOC_CLASSES), path)
+    """Classes 0..20, 255 = void."""
+    label = Semseg(len(VOC_CLASSES)).read(path)
     return np.where(label.valid, label.value, np.uint8(VOID))
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
 from m2h_mm.tasks.doubt import Doubt
-from m2h_mm.tasks.semseg.class_ids import ClassIds
 from m2h_mm.tasks.semseg.task import Semseg
 
 PARTS = ('background', 'head', 'torso', 'upper arms', 'lower arms', 'upper legs', 'lower legs')
@@ -47,8 +46,8 @@ class HumanParts(Semseg):
         super().__init__(num_classes)
         self.classes = PARTS if num_classes == len(PARTS) else ()
 
-    def with_class_ids(self, ids: ClassIds) -> HumanParts:
-        """The task itself: parts are numbered alike in all data sets."""
+    def with_class_table(self, table: np.ndarray) -> HumanParts:
+        """The task itself: parts are the same in all data sets."""
         return self
 
     def class_names(self, metainfo: Mapping) -> list[str]:
@@ -63,7 +62,3 @@ class HumanParts(Semseg):
     def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
         """Nothing: a label without a valid pixel says that nobody is there."""
         yield from ()
-
-    def read_numbered_prediction(self, path: str | Path, first_class: int) -> np.ndarray:
-        """:meth:`read_prediction`: 0 is the background, whatever number semantic classes have."""
-        return self.read_prediction(path)

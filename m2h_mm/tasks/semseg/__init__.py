@@ -1,6 +1,7 @@
-"""Semantic segmentation: task, class ids, metric and view."""
+"""Semantic segmentation: task, format of its files, metric and view."""
 
-from .class_ids import ClassIds, class_table
+from .class_map import class_table
+from .label_format import SemsegFormat
 from .task import Semseg
 
-__all__ = ['ClassIds', 'Semseg', 'class_table']
+__all__ = ['Semseg', 'SemsegFormat', 'class_table']

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
 from m2h_mm.tasks.base import Task
-from m2h_mm.tasks.files import read_array, require_dims
+from m2h_mm.tasks.doubt import Doubt
 
-from .class_ids import VOID, ClassIds
+from .class_numbers import UNKNOWN, ClassNumbers
+from .label_format import VOID, SemsegFormat
 
 
 @TASKS.register_module('semseg')
@@ -41,6 +43,7 @@ class Semseg(Task):
     error_unit = 'wrong class'
     meaning = 'class id from 0'
     classes_of_dataset = True
+    label_format: SemsegFormat = SemsegFormat()
 
     def __init__(self, num_classes: int = 40, unknown_channel: bool = False) -> None:
         if not 1 < num_classes < VOID:
@@ -50,25 +53,52 @@ class Semseg(Task):
         self.num_classes = num_classes
         self.unknown_channel = unknown_channel
         self.channels = num_classes + int(unknown_channel)
-        self._ids = ClassIds()
+        self._numbers = ClassNumbers(self.label_format, num_classes)
+        self._class_table: np.ndarray | None = None
 
     def read(self, path: str | Path) -> Label:
-        """Class ids ``(H, W)`` uint8.
+        """Class ids ``(H, W)`` uint8, as :class:`SemsegFormat` says.
 
         Raises:
-            ValueError: the file holds a number that is no class, see :class:`ClassIds`.
+            ValueError: the file holds a number or a colour that is no class.
         """
-        return self._ids.apply(self._stored(path), self.num_classes, path)
+        stored = self._numbers.stored(path, self.name)
+        ids = self._numbers.classes(stored)
+        unknown = ids == UNKNOWN
+        if unknown.any():
+            raise ValueError(
+                f'Segmentation {path} holds {self._numbers.others(stored, unknown)}; expected '
+                f'{self._numbers.expected()}. {self._way_out(stored, unknown)}'
+            )
+        if self._class_table is not None:
+            ids = self._class_table[ids]
+        valid = ids != VOID
+        return Label(ids * valid, valid)
 
-    def with_class_ids(self, ids: ClassIds) -> Semseg:
+    def with_format(self, **settings: Any) -> Semseg:
+        task = super().with_format(**settings)
+        try:
+            task._numbers = ClassNumbers(task.label_format, task.num_classes)
+        except ValueError as error:
+            raise ValueError(f'{self.name}.{error}') from None
+        return task
+
+    def for_predictions(self, **settings: Any) -> Semseg:
+        if settings.get('void') is not None:
+            raise ValueError(f'{self.name}.void: a prediction names a class for every pixel.')
+        task = super().for_predictions(**settings)
+        task._class_table = None
+        return task
+
+    def with_class_table(self, table: np.ndarray) -> Semseg:
         task = copy.copy(self)
-        task._ids = ids
+        task._class_table = table
         return task
 
     def class_names(self, metainfo: Mapping) -> list[str]:
         names = list(metainfo.get('classes') or ())
         # Mapped to the classes of another data set, the labels have as many as that one.
-        known = self._ids.table is not None or len(names) == self.num_classes
+        known = self._class_table is not None or len(names) == self.num_classes
         return names if known else [str(index) for index in range(self.num_classes)]
 
     def target(self, label: Label) -> Label:
@@ -80,16 +110,44 @@ class Semseg(Task):
         """Logits ``(N, C, H, W)`` to class ids ``(N, 1, H, W)`` int64."""
         return output[:, int(self.unknown_channel) :].argmax(dim=1, keepdim=True)
 
+    def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
+        yield from super().inspect(path, label)
+        form = self.label_format
+        if form.void is not None or form.ids is not None or form.palette is not None:
+            return
+        stored = self._numbers.stored(path, self.name)
+        is_void, is_zero = stored == VOID, stored == 0
+        if form.first == 0:
+            yield Doubt(
+                '0 alone, beside 255, which counts as void: is 255 a class?',
+                is_void & is_zero.any() & (is_void | is_zero).all(),
+                advice=f'If so: label_formats=dict({self.name}=dict(ids=[0, 255])).',
+            )
+        else:
+            yield Doubt(
+                '255 beside 0, which counts as void, as if classes were counted from 0',
+                is_void & is_zero.any() & (stored != self.num_classes).all(),
+                advice=f'If they are: label_formats=dict({self.name}=dict(first=0)); if 255 is '
+                'void too: void=[0, 255].',
+            )
+
     def read_prediction(self, path: str | Path) -> np.ndarray:
-        """Class ids ``(H, W)`` int64.
+        """Class ids ``(H, W)`` int64, as :class:`SemsegFormat` says, without void.
 
         Raises:
-            ValueError: anything but integers 0..num_classes-1.
+            ValueError: anything but classes.
         """
-        return self._predicted(path, 0)
-
-    def read_numbered_prediction(self, path: str | Path, first_class: int) -> np.ndarray:
-        return self._predicted(path, first_class)
+        stored = self._numbers.stored(path, self.name)
+        ids = self._numbers.classes(stored)
+        unknown = ids >= self.num_classes
+        if unknown.any():
+            what = 'integer class ids' if self.label_format.palette is None else 'classes as'
+            raise ValueError(
+                f'File {path} of task {self.name!r}: expected {what} '
+                f'{self._numbers.expected(void=False)}; it holds '
+                f'{self._numbers.others(stored, unknown)}.{self._hint(stored)}'
+            )
+        return ids.astype(np.int64)
 
     def to_png(self, prediction: np.ndarray) -> np.ndarray:
         return prediction.astype(np.uint8)
@@ -107,26 +165,34 @@ class Semseg(Task):
         """The majority class."""
         return statistics.argmax().reshape(1, 1, 1)
 
-    def _stored(self, path: str | Path) -> np.ndarray:
-        return require_dims(read_array(path), 2, path, self.name)
-
-    def _predicted(self, path: str | Path, first: int) -> np.ndarray:
-        stored = self._stored(path)
-        last = first + self.num_classes - 1
-        if not np.issubdtype(stored.dtype, np.integer):
-            raise ValueError(
-                f'File {path} of task {self.name!r}: expected integer class ids {first}..{last}, '
-                f'got {stored.dtype} {stored.min()}..{stored.max()}.'
+    def _way_out(self, stored: np.ndarray, unknown: np.ndarray) -> str:
+        """What mends a label with numbers or colours that are not known."""
+        if self.label_format.palette is not None:
+            return (
+                f'Name them in label_formats.{self.name}.palette, those without a class as void; '
+                'colours in between come from resizing with interpolation.'
             )
-        if stored.size and not first <= stored.min() <= stored.max() <= last:
-            from_one = first == 0 and stored.max() == self.num_classes
-            hint = (
+        if stored.dtype.kind == 'f' and (stored != np.rint(stored)).any():
+            return (
+                'Fractions of classes come from resizing with interpolation: resize with the '
+                'nearest pixel, from the source.'
+            )
+        if self.label_format.first == 0 and (stored[unknown] == self.num_classes).all():
+            return (
+                f'If the classes are counted from 1: label_formats=dict({self.name}=dict(first=1)).'
+            )
+        return (
+            f"Set tasks.{self.name}.num_classes to the data set's number of classes, or state what "
+            f'the numbers are: label_formats=dict({self.name}=dict(ids=..., void=...)).'
+        )
+
+    def _hint(self, stored: np.ndarray) -> str:
+        form = self.label_format
+        if form.palette is not None or form.ids is not None:
+            return ''
+        if form.first == 0 and stored.max() == self.num_classes:
+            return (
                 f' The ids reach {self.num_classes}: if the program counts classes from 1, add '
                 '--class-offset 1.'
             )
-            raise ValueError(
-                f'File {path} of task {self.name!r}: expected integer class ids '
-                f'{first}..{last}{f", counted from --class-offset {first}" if first else ""}, '
-                f'got {stored.dtype} {stored.min()}..{stored.max()}.{hint if from_one else ""}'
-            )
-        return stored.astype(np.int64) - first
+        return ' Counted from --class-offset 1.' if form.first else ''

@@ -193,7 +193,7 @@ BREAKS = {
         False,
     ),
     'edge_values': (
-        write('edge/0000.png', put(1)),
+        write('edge/0000.png', put(7)),
         'edge label: other values than 0 and 255',
         SHARE,
         False,

@@ -126,6 +126,13 @@ def test_an_odd_file_is_named_with_its_cause(tmp_path, name):
     assert not (tmp_path / 'crater').exists()
 
 
+@pytest.mark.parametrize('length', [180, 135, 20])
+def test_a_mat_that_is_cut_anywhere_is_named(tmp_path, length):
+    (tmp_path / 'a.mat').write_bytes(mat_bytes(depth=np.ones((5, 7)))[:length])
+    with pytest.raises(ValueError, match=r'a\.mat cannot be read'):
+        array_size(tmp_path / 'a.mat')
+
+
 def test_headers_are_refused_in_little_memory(tmp_path):
     (tmp_path / 'huge.npy').write_bytes(CASES['huge.npy'][0])
     tracemalloc.start()

@@ -24,7 +24,8 @@ def test_a_palette_gives_its_indices(tmp_path, count):
 
 
 @pytest.mark.parametrize(
-    'bits, row, expected', [(1, b'\0\x50', [0, 1, 0, 1]), (2, b'\0\x1b', [0, 1, 2, 3])]
+    'bits, row, expected',
+    [(1, b'\0\x50', [False, True, False, True]), (2, b'\0\x1b', [0, 1, 2, 3])],
 )
 def test_small_numbers_of_bits_are_not_scaled(tmp_path, bits, row, expected):
     (tmp_path / 'a.png').write_bytes(png_bytes(4, 1, bits, 0, row))

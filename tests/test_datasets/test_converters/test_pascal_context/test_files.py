@@ -68,7 +68,7 @@ def test_files_of_another_kind_are_named(release, tmp_path):
     root, _ = release
     small = np.zeros((10, 10), np.uint8)
     scipy.io.savemat(root / 'pascal-context' / 'trainval' / f'{TRAIN[0]}.mat', dict(other=small))
-    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(
+    Image.fromarray(np.full((*SIZE, 3), (1, 2, 3), np.uint8)).save(
         root / 'semseg' / 'pascal-context' / f'{TRAIN[1]}.png'
     )
     Image.fromarray(small).save(root / 'sal_distill' / f'{TRAIN[2]}.png')
@@ -86,7 +86,7 @@ def test_files_of_another_kind_are_named(release, tmp_path):
         lines,
         [
             ('LabelMap', f'{TRAIN[0]}.mat'),
-            ('it is RGB',),
+            ('colours',),
             ('10x10', '20x28'),
             ('[21]',),
             ("'wing'", 'luarm'),
