@@ -19,6 +19,8 @@ from m2h_mm.registry import EVALUATOR
 from m2h_mm.tasks import Task, build_tasks
 from m2h_mm.tasks.pooled_metric import PooledMetric
 
+PERCENT = 100
+
 
 @EVALUATOR.register_module()
 class MultiTaskEvaluator(Evaluator):
@@ -50,8 +52,8 @@ class MultiTaskEvaluator(Evaluator):
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a metric of an unknown task; a file that is not of this form, a headline metric
-            that is missing, 0 or not a number, two files that disagree on one, or two metrics that
-            yield the same key.
+            that is missing, not above 0, beyond what it can be or not a number, two files that
+            disagree on one, or two metrics that yield the same key.
     """
 
     def __init__(
@@ -75,6 +77,14 @@ class MultiTaskEvaluator(Evaluator):
                 counted.add(task.gt_field)
                 headlines[f'{metric.prefix}/{task.metric}'] = metric.prefix, task.higher_is_better
         return headlines
+
+    @cached_property
+    def _largest(self) -> dict[str, float]:
+        """By the key of a measure of a task's kind: the largest value that it can have."""
+        return {
+            f'{metric.prefix}/{metric.task.metric}': metric.task.largest_metric
+            for metric in self._pooled()
+        }
 
     def evaluate(self, size: int) -> dict[str, float]:
         """All metrics over a data set of ``size`` frames; then start afresh."""
@@ -135,11 +145,20 @@ class MultiTaskEvaluator(Evaluator):
             )
         for key in self.headlines:
             value = values.get(key)
-            if type(value) not in (int, float) or not math.isfinite(value) or value == 0:
+            largest = self._largest[key]
+            if type(value) not in (int, float) or not 0 < value <= largest or math.isinf(value):
+                limit = '' if math.isinf(largest) else f' to {largest:g}'
                 raise ValueError(
-                    f'{sources}: expected a number other than 0 for {key!r}, the headline metric '
+                    f'{sources}: expected a number above 0{limit} for {key!r}, the headline metric '
                     f'of an evaluated task, got {value!r}; there are {sorted(values)}. Add the '
                     'single-task value, or leave the metric out.'
+                )
+            if largest == PERCENT and value < 1:
+                print_log(
+                    f'{sources}: {key!r} is {value:g}, and it is in percent: is {100 * value:g} '
+                    'meant?',
+                    'current',
+                    logging.WARNING,
                 )
         if not self.headlines:
             raise ValueError(

@@ -18,7 +18,7 @@ def task_gains(
         higher_is_better: task name to the direction of the measure; further tasks are ignored.
 
     Raises:
-        ValueError: the tasks differ, or a reference is 0.
+        ValueError: the tasks differ, or a reference is not above 0.
     """
     if not values or set(values) != set(reference) or set(values) - set(higher_is_better):
         raise ValueError(
@@ -26,10 +26,12 @@ def task_gains(
             f'{sorted(values)}, references for {sorted(reference)}, directions for '
             f'{sorted(higher_is_better)}.'
         )
-    zero = [task for task in values if reference[task] == 0]
-    if zero:
+    wrong = {task: reference[task] for task in values if reference[task] <= 0}
+    if wrong:
+        # Over a negative one, what is worse would look better.
         raise ValueError(
-            f'Multi-task gain: the reference of {zero} is 0, a relative gain over it is undefined.'
+            f'Multi-task gain: expected references above 0, got {wrong}: a relative gain over them '
+            'is undefined.'
         )
     return {
         task: (1 if higher_is_better[task] else -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,8 @@ class Task(ABC):
         channels: channels of the head's output.
         label_channels: channels of a label and of a prediction (1 also where the output has one per
             class).
-        metric: name of its headline measure; ``higher_is_better`` says in which direction.
+        metric: name of its headline measure; ``higher_is_better`` says in which direction, and
+            ``largest_metric`` the largest value that it can have.
         error_unit: unit of :meth:`error`.
         meaning: what the numbers of a prediction are, in words.
         unit_vectors: whether a prediction is a vector of length 1, so that a mean of two has to be
@@ -57,6 +59,7 @@ class Task(ABC):
     label_channels: int = 1
     metric: str = 'error'
     higher_is_better: bool = False
+    largest_metric: float = math.inf
     error_unit: str = ''
     meaning: str = ''
     unit_vectors: bool = False

@@ -25,6 +25,7 @@ class BinaryTask(Task):
     """
 
     prediction_suffix = '.png'
+    largest_metric = 100.0  # percent
     label_format: BinaryFormat = BinaryFormat()
 
     def read(self, path: str | Path) -> Label:

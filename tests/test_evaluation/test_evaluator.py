@@ -140,12 +140,26 @@ def test_a_task_without_labels_makes_the_gain_nan():
         ({**REFERENCE, 'depth/rmse': 'good'}, "got 'good'"),
         ({**REFERENCE, 'depth/rmse': None}, 'got None'),
         ({**REFERENCE, 'depth/rmse': True}, 'got True'),
+        ({**REFERENCE, 'depth/rmse': -0.5}, 'above 0 for .*got -0.5'),
+        ({**REFERENCE, 'depth/rmse': math.inf}, 'got inf'),
+        ({**REFERENCE, 'semseg/mIoU': 101}, 'above 0 to 100 for .*got 101'),
         ([], "evaluator.reference: expected .*'semseg/mIoU'"),
     ],
 )
 def test_a_reference_that_lacks_a_task_is_refused_when_built(reference, message):
     with pytest.raises(ValueError, match=message):
         MultiTaskEvaluator(TASKS, METRICS, reference)
+
+
+def test_a_reference_in_fractions_is_questioned(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        'm2h_mm.evaluation.evaluator.print_log', lambda text, *rest: said.append(text)
+    )
+    MultiTaskEvaluator(TASKS, METRICS, REFERENCE)
+    assert not said
+    MultiTaskEvaluator(TASKS, METRICS, {**REFERENCE, 'semseg/mIoU': 0.43})
+    assert len(said) == 1 and 'is 43 meant?' in said[0]
 
 
 def test_bad_reference_files_are_named(tmp_path):

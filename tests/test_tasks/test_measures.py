@@ -153,7 +153,10 @@ def test_multi_task_gain(reference):
             )
 
 
-@pytest.mark.parametrize('values, single', [({'a': 1}, {'b': 1}), ({}, {}), ({'a': 1}, {'a': 0})])
+@pytest.mark.parametrize(
+    'values, single',
+    [({'a': 1}, {'b': 1}), ({}, {}), ({'a': 1}, {'a': 0}), ({'a': 1}, {'a': -1})],
+)
 def test_gain_of_what_cannot_be_compared_is_refused(values, single):
     with pytest.raises(ValueError, match='Multi-task gain'):
         multi_task_gain(values, single, dict(a=True, b=True))

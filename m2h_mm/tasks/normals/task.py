@@ -32,6 +32,7 @@ class Normals(Task):
     channels = 3
     label_channels = 3
     metric = 'mean'
+    largest_metric = 180.0  # degrees
     error_unit = 'degrees'
     unit_vectors = True
     meaning = 'unit vector, x right, y up, z toward the camera'

@@ -40,6 +40,7 @@ class Semseg(Task):
     prediction_suffix = '.png'
     metric = 'mIoU'
     higher_is_better = True
+    largest_metric = 100.0  # percent
     error_unit = 'wrong class'
     meaning = 'class id from 0'
     classes_of_dataset = True
