@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,6 +52,10 @@ def run_command(work: Callable[[argparse.Namespace], int | None], args: argparse
     # Behind the arguments, so that --help does not wait for PyTorch.
     from m2h_mm.engine import install
 
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files may hold anything; what the terminal cannot show is shown by its number.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
     with plain_errors():
         keep_compiled_functions_apart()
         install()

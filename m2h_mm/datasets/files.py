@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from m2h_mm.system.folders import list_files
-from m2h_mm.system.paths import as_id
+from m2h_mm.system.paths import as_id, id_of_file
 from m2h_mm.system.text import read_lines
 from m2h_mm.tasks.files import array_size
 
@@ -29,8 +29,6 @@ def index_folder(
     """Frame id to file, for the files in ``folder`` and below it with one of the suffixes; of two
     for one frame, that of the earlier suffix.
 
-    An id is the path below ``folder`` without the suffix, such as ``0000`` or ``scene0/0000``.
-
     Args:
         folder: to look in.
         suffixes: in small letters; capitals in a file's name do not matter.
@@ -39,9 +37,8 @@ def index_folder(
     listing = list_files(folder, suffixes)
     found: dict[str, Path] = {}
     rank = {suffix: position for position, suffix in enumerate(suffixes)}
-    depth = len(Path(folder).parts)
     for path in listing.files:
-        frame_id = as_id(os.path.splitext('/'.join(path.parts[depth:]))[0])
+        frame_id = id_of_file(path, folder)
         other = found.setdefault(frame_id, path)
         if other is not path:
             best, worse = sorted((other, path), key=lambda file: rank[file.suffix.lower()])

@@ -7,6 +7,7 @@ processes talk by gloo, they are started here. Only this module knows of the dif
 from __future__ import annotations
 
 import gc
+import io
 import os
 from copy import deepcopy
 from datetime import timedelta
@@ -71,15 +72,24 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
     check_arguments(cfg)
     join_processes(cfg.get('launcher', 'none'), **cfg.get('env_cfg', {}).get('dist_cfg', {}))
     if not is_distributed():
-        return RUNNERS.build(cfg)
+        return _build(cfg)
     wrapper = cfg.get('model_wrapper_cfg') or dict(
         find_unused_parameters=cfg.get('find_unused_parameters', False)
     )
     # With its scope: mmengine looks for a wrapper in its own registry.
     cfg.model_wrapper_cfg = {'type': 'm2h_mm.DistributedModel', **wrapper}
     cfg.sync_bn = cfg.get('sync_bn', 'torch') if torch.cuda.is_available() else None
-    runner = RUNNERS.build(cfg)
+    runner = _build(cfg)
     runner.register_hook(BroadcastNormStatisticsHook())
+    return runner
+
+
+def _build(cfg: Config) -> Runner | FlexibleRunner:
+    runner = RUNNERS.build(cfg)
+    for handler in runner.logger.handlers:
+        # Names of frames may hold what is not UTF-8: it is written by its number.
+        if isinstance(getattr(handler, 'stream', None), io.TextIOWrapper):
+            handler.stream.reconfigure(errors='backslashreplace')
     return runner
 
 

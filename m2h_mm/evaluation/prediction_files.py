@@ -8,7 +8,6 @@ task's business, see :meth:`Task.read_prediction`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from mmengine.logging import print_log
 
 from m2h_mm.system.folders import list_files
-from m2h_mm.system.paths import as_id
+from m2h_mm.system.paths import id_of_file
 from m2h_mm.tasks import Task
 from m2h_mm.tasks.files import array_size
 
@@ -121,15 +121,18 @@ def index_predictions(
 
 
 def _index(folder: Path) -> dict[str, Path]:
+    listing = list_files(folder, PREDICTION_SUFFIXES)
     files: dict[str, Path] = {}
-    for path in list_files(folder, PREDICTION_SUFFIXES).files:
-        frame_id = as_id(os.path.splitext(path.relative_to(folder).as_posix())[0])
+    for path in listing.files:
+        frame_id = id_of_file(path, folder)
         if frame_id in files:
             raise ValueError(
                 f'Two files for frame {frame_id!r}: {files[frame_id]} and {path}. Keep one '
                 'format per folder, move the other away.'
             )
         files[frame_id] = path
+    if listing.left_out:
+        print_log(f'Left out of {folder}: {listing.summary()}.')
     return files
 
 

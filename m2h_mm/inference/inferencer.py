@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -155,7 +156,13 @@ class M2HInferencer(BaseInferencer):
                         raise ValueError(prediction.error)
                     failed[prediction.name] = prediction.error
                 elif out_dir is not None:
-                    self.write(prediction, out_dir)
+                    try:
+                        self.write(prediction, out_dir)
+                    except OSError as error:
+                        # Of this image alone; a full or read-only disk is so for all.
+                        if error.errno != errno.ENAMETOOLONG or len(images) == 1:
+                            raise
+                        failed[prediction.name] = str(error)
                 if keep:
                     kept.append(prediction)
                 if return_vis:

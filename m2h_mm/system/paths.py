@@ -14,6 +14,13 @@ def as_id(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize('NFC', name)
 
 
+def id_of_file(path: Path, folder: Path) -> str:
+    """The frame id of a file in a folder of images, labels or predictions: its path below the
+    folder without the suffix, such as ``0000`` or ``scene0/0000``.
+    """
+    return as_id(os.path.splitext('/'.join(path.parts[len(folder.parts) :]))[0])
+
+
 def path_inside(folder: str | Path, name: str, links: bool = False) -> Path:
     """``folder/name``, for a name that a list, a table, an archive, a network or a checkpoint
     holds: whoever wrote that file must not choose a place outside.

@@ -252,3 +252,15 @@ def test_a_kill_loses_no_more_than_what_came_after_the_last_save(tmp_path, whole
     assert seen == list(range(COUNT)), 'saved after every frame, and readable without running code'
     again = Run(path)
     assert again.scoring.done == COUNT and again.scoring.run() == whole
+
+
+def test_predictions_are_listed_as_labels_are(tmp_path, capsys):
+    folder = tmp_path / 'depth'
+    for name in ('scene0/0.NPY', 'scene1/0.npy', 'ku\u0308che.npy', 'notes.txt'):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    (folder / 'loop').symlink_to(folder)
+    (found,) = index_predictions(tmp_path, dict(depth=TASKS['depth'])).values()
+    assert list(found) == ['k\u00fcche', 'scene0/0', 'scene1/0']
+    said = capsys.readouterr().out
+    assert 'other suffixes: 1 .txt' in said and 'listed already' in said

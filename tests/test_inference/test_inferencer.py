@@ -1,5 +1,7 @@
 """From images to maps and files."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -181,3 +183,15 @@ def test_pictures_and_samples_are_returned_when_asked_for(inferencer):
 def test_mistakes_are_named(inferencer, options, message):
     with pytest.raises(ValueError, match=message):
         inferencer(IMAGE, **options)
+
+
+def test_a_name_that_is_too_long_is_that_image_s_error(inferencer, tmp_path):
+    (tmp_path / 'in').mkdir()
+    names = ['a', 'm' * 251, 'z', os.fsdecode(b'caf\xe9')]
+    for name in names:
+        Image.fromarray(IMAGE).save(tmp_path / 'in' / f'{name}.png')
+    images = [*sorted((tmp_path / 'in').iterdir()), tmp_path / 'in' / ('x' * 252)]
+    Image.fromarray(IMAGE).save(images[-1], format='PNG')
+    failed = inferencer(images, ['depth'], out_dir=tmp_path / 'out')['failed']
+    assert list(failed) == ['x' * 252] and 'make it shorter' in failed['x' * 252]
+    assert {path.stem for path in (tmp_path / 'out' / 'depth').iterdir()} == set(names)
