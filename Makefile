@@ -13,7 +13,7 @@ PIP   := $(BIN)/python -m pip install -q --disable-pip-version-check -c requirem
 train: setup  ## train CONFIG (go on with it, if it was interrupted), evaluate it and draw its predictions
 	$(BIN)/python tools/train.py $(CONFIG) --work-dir $(WORK_DIR) --resume
 	$(BIN)/python tools/test.py $(CONFIG) $(WORK_DIR) --work-dir $(WORK_DIR) --compare-constant \
-	    --out $(WORK_DIR)/results.json --show-dir $(WORK_DIR)/pictures
+	    --out $(WORK_DIR)/results.json --show-dir $(WORK_DIR)/pictures --overwrite
 
 # The C library keeps what is freed for what comes next. To give large maps back to the system and to
 # take them again is a third of the processor's time in tests that train with large maps.

@@ -15,12 +15,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from m2h_mm.cli.command import make_parser, run_command
+from m2h_mm.cli.command import add_overwrite, make_parser, run_command
 from m2h_mm.experiments.sweep_spec import SINGLE_TASK
 
 if TYPE_CHECKING:
     from m2h_mm.experiments.sweep import Run, Sweep
     from m2h_mm.experiments.sweep_runner import Launcher
+
+COSTS, PLOT = 'costs.json', 'gain_and_latency.png'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,6 +81,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         choices=['cpu', 'cuda'],
         help='where latency and memory are measured (a GPU where there is one)',
     )
+    add_overwrite(parser)
     args = parser.parse_args(argv)
     if args.max_parallel < 1:
         parser.error(f'--max-parallel: expected 1 or more, got {args.max_parallel}')
@@ -101,6 +104,7 @@ def ablate(args: argparse.Namespace) -> int:
     if args.dry_run:
         print_plan(runs, launcher)
         return 0
+    require_free_folder(sweep, args.overwrite)
     left = []
     if not args.table_only:
         refuse_changed(runs, args.force)
@@ -122,6 +126,22 @@ def ablate(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return 1 if left else 0
+
+
+def require_free_folder(sweep: Sweep, overwrite: bool) -> None:
+    """Raise unless what the sweep writes is its own, which a run's config shows, or is not there.
+
+    Raises:
+        FileExistsError, ValueError: see :func:`~m2h_mm.system.outputs.require_free`.
+    """
+    from m2h_mm.experiments.sweep_tables import TABLES
+    from m2h_mm.system.outputs import require_free
+
+    new = [run for run in sweep.runs if not run.config.is_file()]
+    files = [run.results for run in new]
+    if len(new) == len(sweep.runs):
+        files += [sweep.folder / name for name in (*TABLES, COSTS, PLOT)]
+    require_free(files, overwrite=overwrite)
 
 
 def select(sweep: Sweep, only: list[str] | None) -> list[Run]:
@@ -161,11 +181,11 @@ def report(sweep: Sweep, args: argparse.Namespace) -> None:
 
     device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     sweep.folder.mkdir(parents=True, exist_ok=True)
-    costs = measure_costs(sweep, device, args.repeats, sweep.folder / 'costs.json')
+    costs = measure_costs(sweep, device, args.repeats, sweep.folder / COSTS)
     summary = summarise_sweep(sweep, costs)
     table = write_tables(sweep.folder, summary)
     print(f'\n{table.read_text()}\nTable: {table.resolve()}, also .csv and .json')
-    plot = sweep.folder / 'gain_and_latency.png'
+    plot = sweep.folder / PLOT
     if plot_gain(plot, summary):
         print(f'Plot: {plot.resolve()}')
 

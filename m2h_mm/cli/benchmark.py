@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from m2h_mm.cli.command import add_cfg_options, make_parser, run_command
+from m2h_mm.cli.command import add_cfg_options, add_overwrite, make_parser, run_command
 from m2h_mm.cli.model_arguments import parse_pixels
 
 MIB = 2**20
@@ -76,6 +76,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--plot', metavar='PNG', help='draw time against image area, with the fitted exponent'
     )
+    add_overwrite(parser)
     add_cfg_options(parser, 'override values of every config')
     args = parser.parse_args(argv)
     if args.train and args.tasks:
@@ -96,7 +97,9 @@ def benchmark(args: argparse.Namespace) -> None:
     from m2h_mm.evaluation.report import versions, write_report
     from m2h_mm.experiments.benchmark import build_model, describe_device, measure_cell
     from m2h_mm.experiments.complexity import fit_size, training_size
+    from m2h_mm.system.outputs import require_free
 
+    require_free(filter(None, [args.out, args.plot]), args.configs, args.overwrite)
     args.device = args.device or ('cuda' if torch.cuda.is_available() else 'cpu')
     if args.device.startswith('cuda') and not torch.cuda.is_available():
         raise ValueError(f'--device {args.device}: PyTorch {torch.__version__} finds no GPU here.')

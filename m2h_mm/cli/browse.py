@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2h_mm.cli.command import add_cfg_options, make_parser, run_command
+from m2h_mm.cli.command import add_cfg_options, add_overwrite, make_parser, run_command
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -40,6 +40,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         action='store_true',
         help='read training frames as validation does; else every run augments them anew',
     )
+    add_overwrite(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     if args.num < 1:
@@ -51,11 +52,11 @@ def browse(args: argparse.Namespace) -> None:
     from rich.progress import track
 
     from m2h_mm.engine.config import load_config
+    from m2h_mm.system.outputs import require_free
     from m2h_mm.tasks import build_tasks
     from m2h_mm.tasks.view import names_of_classes
     from m2h_mm.visualization import (
         MultiTaskVisualizer,
-        frame_name,
         input_image,
         save_picture,
         spread,
@@ -68,11 +69,16 @@ def browse(args: argparse.Namespace) -> None:
     visualizer = MultiTaskVisualizer()
     out_dir = Path(args.out_dir).resolve()
     chosen = spread(len(dataset), args.num)
-    for index in track(chosen, description='Drawing'):
+    infos = {index: dataset.get_data_info(index) for index in chosen}
+    paths = {index: out_dir / f'{info["frame_id"]}.png' for index, info in infos.items()}
+    images = [info['img_path'] for info in infos.values()]
+    labels = [path for info in infos.values() for path in info['label_paths'].values()]
+    require_free(paths.values(), [args.config, *images, *labels], args.overwrite)
+    for index, path in track(paths.items(), description='Drawing'):
         packed = dataset[index]
         sample = packed['data_samples']
         picture = visualizer.draw_frame(input_image(packed['inputs']), sample, tasks, classes)
-        save_picture(picture, out_dir / f'{frame_name(sample, index)}.png')
+        save_picture(picture, path)
     print(f'{len(chosen)} of {len(dataset)} {args.split} frames: {out_dir}')
 
 

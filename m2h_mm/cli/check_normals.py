@@ -7,17 +7,24 @@ normals of the depth. Ends with status 1 unless x right, y up, z toward the came
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2h_mm.cli.command import add_label_format, make_parser, run_command, state_label_formats
+from m2h_mm.cli.command import (
+    add_label_format,
+    add_overwrite,
+    make_parser,
+    run_command,
+    state_label_formats,
+)
 from m2h_mm.engine.config_files import dataset_names
 
 if TYPE_CHECKING:
     from mmengine.dataset import BaseDataset
 
     from m2h_mm.geometry.normal_convention import Agreement
+    from m2h_mm.tasks import Task
 
 ROWS = 5
 
@@ -52,6 +59,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="write the split's normals to this folder, from the convention that fits best to ours",
     )
     add_label_format(parser)
+    add_overwrite(parser)
     args = parser.parse_args(argv)
     if args.num_frames < 1:
         parser.error(f'--num-frames: expected 1 or more, got {args.num_frames}')
@@ -60,11 +68,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def check_normals(args: argparse.Namespace) -> int:
     """Status 1 if another convention fits best and nothing is rewritten."""
-    from m2h_mm.datasets.normals_check import measure_agreement
+    from m2h_mm.datasets.normals_check import NORMALS, measure_agreement
     from m2h_mm.geometry.normal_convention import MIN_VECTORS, OURS
 
     dataset = build_dataset(args)
     frames = [dataset.get_data_info(index) for index in range(len(dataset))]
+    rewritten = plan_rewriting(frames, args.rewrite, args.overwrite) if args.rewrite else {}
     agreement = measure_agreement(frames, dataset.tasks, args.num_frames)
     if agreement is None or agreement.vectors < MIN_VECTORS:
         raise ValueError(
@@ -74,7 +83,8 @@ def check_normals(args: argparse.Namespace) -> int:
         )
     print_table(agreement, args.num_frames)
     if args.rewrite:
-        rewrite(dataset, agreement.best, args.rewrite)
+        rewrite(dataset.tasks[NORMALS], agreement.best, rewritten)
+        print(f'{len(rewritten)} files, from {agreement.best} to {OURS}: {args.rewrite.resolve()}')
         return 0
     if agreement.best == OURS:
         return 0
@@ -127,28 +137,29 @@ def print_table(agreement: Agreement, num_frames: int) -> None:
     Console().print(table)
 
 
-def rewrite(dataset: BaseDataset, axes: str, folder: Path) -> None:
-    """Write the normals of all frames in our convention, 8-bit.
+def plan_rewriting(frames: Sequence[dict], folder: Path, overwrite: bool) -> dict[Path, Path]:
+    """The file of a frame's normals to the one that they are written to.
 
     Raises:
-        ValueError: the folder is that of the normals themselves.
+        FileExistsError, ValueError: see :func:`~m2h_mm.system.outputs.require_free`.
     """
+    from m2h_mm.datasets.normals_check import NORMALS
+    from m2h_mm.system.outputs import require_free
+
+    files = {
+        Path(frame['label_paths'][NORMALS]): folder / f'{frame["frame_id"]}.png'
+        for frame in frames
+        if NORMALS in frame['label_paths']
+    }
+    require_free(files.values(), {path.parent for path in files}, overwrite)
+    return files
+
+
+def rewrite(task: Task, axes: str, files: Mapping[Path, Path]) -> None:
+    """Write normals in our convention, 8-bit."""
     from rich.progress import track
 
-    from m2h_mm.datasets.normals_check import NORMALS
-    from m2h_mm.geometry.normal_convention import OURS, to_ours
-    from m2h_mm.tasks import Normals
+    from m2h_mm.geometry.normal_convention import to_ours
 
-    task = Normals()
-    paths = [
-        Path(info['label_paths'][NORMALS])
-        for info in map(dataset.get_data_info, range(len(dataset)))
-        if NORMALS in info['label_paths']
-    ]
-    if any(path.parent.resolve() == folder.resolve() for path in paths):
-        raise ValueError(
-            f'--rewrite: {folder} holds the normals themselves. Choose another folder.'
-        )
-    for path in track(paths, description='Rewriting'):
-        task.write_prediction(to_ours(task.read(path).value, axes), folder / f'{path.stem}.png')
-    print(f'{len(paths)} files, from {axes} to {OURS}: {folder.resolve()}')
+    for source, path in track(files.items(), description='Rewriting'):
+        task.write_prediction(to_ours(task.read(source).value, axes), path)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from m2h_mm.cli.command import (
     add_cfg_options,
     add_labelled_data,
+    add_overwrite,
     make_parser,
     run_command,
     select_tasks,
@@ -80,6 +81,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='PIXELS',
         help='longest side of a panel (%(default)s)',
     )
+    add_overwrite(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     if args.dataset and not args.gt_root:
@@ -104,6 +106,7 @@ def compare(args: argparse.Namespace) -> None:
     from rich.progress import track
 
     from m2h_mm.experiments.run_comparison import RunComparison
+    from m2h_mm.system.outputs import require_free
     from m2h_mm.visualization import save_picture
 
     runs = parse_runs(args.preds)
@@ -119,12 +122,10 @@ def compare(args: argparse.Namespace) -> None:
         chosen = comparison.worst_frames('--differ', args.differ, args.num_frames)
     else:
         chosen = comparison.spread_frames(args.num_frames)
-    for frame_id in track(chosen, description='Drawing'):
-        # Ids with slashes would scatter the pictures over folders.
-        save_picture(
-            comparison.draw(frame_id, args.panel_size),
-            out_dir / f'{frame_id.replace("/", "-")}.png',
-        )
+    pictures = {frame_id: out_dir / f'{frame_id}.png' for frame_id in chosen}
+    require_free(pictures.values(), comparison.files(), args.overwrite)
+    for frame_id, path in track(pictures.items(), description='Drawing'):
+        save_picture(comparison.draw(frame_id, args.panel_size), path)
     for message in list(comparison.unreadable.values())[:NAMED]:
         print(f'Left out: {message}')
     if len(comparison.unreadable) > NAMED:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2h_mm.cli.command import add_cfg_options, make_parser, run_command
+from m2h_mm.cli.command import add_cfg_options, add_overwrite, make_parser, run_command
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -56,6 +56,7 @@ def _add(
         help='name or path of the config of the model that the checkpoint is for'
         + ('' if config is None else ' (%(default)s)'),
     )
+    add_overwrite(parser)
     add_cfg_options(parser, 'override config values: tasks.semseg.num_classes=21')
     return parser
 
@@ -66,7 +67,9 @@ def convert(args: argparse.Namespace) -> None:
     from m2h_mm import __version__
     from m2h_mm.engine.config import load_config
     from m2h_mm.models.building import build_without_weights
+    from m2h_mm.system.outputs import require_free
 
+    require_free([args.dst], [args.src, args.config], args.overwrite)
     cfg = load_config(args.config, args.cfg_options)
     model = build_without_weights(cfg.model)  # only names and shapes are wanted
     state = args.convert_state(args, model)
@@ -77,7 +80,7 @@ def convert(args: argparse.Namespace) -> None:
     )
     args.dst.parent.mkdir(parents=True, exist_ok=True)
     # A run that is interrupted leaves no half of a file under the name that was asked for.
-    temporary = args.dst.with_name(args.dst.name + '.tmp')
+    temporary = args.dst.with_name(f'{args.dst.name}.{os.getpid()}.tmp')
     torch.save({'state_dict': state, 'meta': meta}, temporary)
     os.replace(temporary, args.dst)
     print(f'Wrote {args.dst}.')

@@ -18,6 +18,7 @@ from m2h_mm.cli.command import (
     add_cfg_options,
     add_label_format,
     add_labelled_data,
+    add_overwrite,
     make_parser,
     run_command,
     select_tasks,
@@ -75,6 +76,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         action='store_true',
         help='score what is there, even if files are missing or of the wrong size',
     )
+    add_overwrite(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
     if args.dataset and not args.gt_root:
@@ -96,6 +98,7 @@ def eval_preds(args: argparse.Namespace) -> None:
         prediction_readers,
     )
     from m2h_mm.evaluation.report import build_report, write_report
+    from m2h_mm.evaluation.result_files import require_free_results, state_file
     from m2h_mm.experiments.prediction_scoring import (
         FrameLoader,
         LabelSelection,
@@ -105,6 +108,8 @@ def eval_preds(args: argparse.Namespace) -> None:
 
     pred_dir = Path(args.pred_dir)
     out = Path(args.out or pred_dir / 'results.json')
+    own = [path for path in (args.config, *(args.reference or ())) if path]
+    require_free_results(out, own, args.overwrite)
     cfg = read_dataset_config(args.dataset, args.config, args.cfg_options, args.gt_root, args.split)
     state_label_formats(cfg.test_dataloader.dataset, args.label_format)
     selection = LabelSelection()
@@ -123,10 +128,11 @@ def eval_preds(args: argparse.Namespace) -> None:
     readers = prediction_readers(measured, formats, args.class_offset)
     print(describe_folders(pred_dir, tasks, found, measured))
 
-    labelled = [
-        (info['frame_id'], info['ori_shape'], list(info['label_paths']))
-        for info in map(dataset.get_data_info, range(len(dataset)))
-    ]
+    infos = [dataset.get_data_info(index) for index in range(len(dataset))]
+    labels = [label for info in infos for label in info['label_paths'].values()]
+    predictions = [path for files in found.values() for path in files.values()]
+    require_free_results(out, [*own, *predictions, *labels], args.overwrite)
+    labelled = [(info['frame_id'], info['ori_shape'], list(info['label_paths'])) for info in infos]
     known = {frame_id for frame_id, *_ in labelled}
     extra = {name: sum(frame_id not in known for frame_id in found[name]) for name in measured}
     if any(extra.values()):
@@ -163,7 +169,7 @@ def eval_preds(args: argparse.Namespace) -> None:
         evaluator,
         FrameLoader(dataset, frames, readers),
         settings,
-        out.with_name(out.name + '.partial'),
+        state_file(out),
     )
 
     counts = {name: sum(name in frame.files for frame in frames) for name in measured}
@@ -256,8 +262,9 @@ def require_sound(problems: Mapping[str, Problems], out: Path, allow_missing: bo
         ValueError: damaged files; or, unless allowed, missing ones or ones of the wrong size.
     """
     from m2h_mm.evaluation.report import write_report
+    from m2h_mm.evaluation.result_files import listing_file
 
-    listing = out.with_suffix('.problems.json')
+    listing = listing_file(out)
     listing.unlink(missing_ok=True)
     damaged = any(found.damaged for found in problems.values())
     if not any(problems.values()):

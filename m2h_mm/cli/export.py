@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2h_mm.cli.command import make_parser, run_command
+from m2h_mm.cli.command import add_overwrite, make_parser, run_command
 from m2h_mm.cli.model_arguments import add_checkpoint_arguments
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--fp16', action='store_true', help='the network computes in float16')
     parser.add_argument('--out', metavar='FILE', help='(beside the checkpoint)')
+    add_overwrite(parser)
     parser.add_argument(
         '--repeats', type=int, default=10, metavar='N', help='timed calls of each (%(default)s)'
     )
@@ -69,9 +70,13 @@ def export_model(args: argparse.Namespace) -> None:
     from m2h_mm.inference.deployed_model import DeployedModel
     from m2h_mm.inference.export import SUFFIXES, default_size, example, export, load, move_files
     from m2h_mm.inference.loading import load_model
+    from m2h_mm.system.outputs import require_free
 
-    model, description = load_model(args.checkpoint, args.config)
     path = Path(args.out or Path(args.checkpoint).with_suffix(SUFFIXES[args.format]))
+    # ONNX puts the weights of a large model into a second file.
+    files = [path, *([Path(f'{path}.data')] if args.format == 'onnx' else [])]
+    require_free(files, filter(None, [args.checkpoint, args.config]), args.overwrite)
+    model, description = load_model(args.checkpoint, args.config)
     deployed = DeployedModel(model, args.tasks, args.raw, args.fp16, args.dynamic).eval()
     reference = deployed
     if args.fp16:

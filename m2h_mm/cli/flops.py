@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from m2h_mm.cli.command import add_cfg_options, make_parser, run_command
+from m2h_mm.cli.command import add_cfg_options, add_overwrite, make_parser, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +35,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--tasks', nargs='+', metavar='TASK', help='ask the model for these tasks only'
     )
     parser.add_argument('--out', metavar='JSON', help='write the numbers to this file')
+    add_overwrite(parser)
     add_cfg_options(parser, 'override values of every config')
     args = parser.parse_args(argv)
     if args.size and min(args.size) < 1:
@@ -46,7 +47,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def count(args: argparse.Namespace) -> None:
     from m2h_mm.evaluation.report import versions, write_report
+    from m2h_mm.system.outputs import require_free
 
+    require_free(filter(None, [args.out]), args.configs, args.overwrite)
     rows = [measure(path, args) for path in args.configs]
     print_table(rows)
     if args.out:

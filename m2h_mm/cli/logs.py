@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2h_mm.cli.command import make_parser, run_command
+from m2h_mm.cli.command import add_overwrite, make_parser, run_command
 
 if TYPE_CHECKING:
     from m2h_mm.experiments.training_log import Curve
@@ -44,16 +44,21 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='DIR',
         help='where the pictures go (%(default)s)',
     )
+    add_overwrite(parser)
     return parser.parse_args(argv)
 
 
 def show_logs(args: argparse.Namespace) -> None:
-    from m2h_mm.experiments.curve_plots import draw_all
+    from m2h_mm.experiments.curve_plots import draw_group, pictures
+    from m2h_mm.system.outputs import require_free
 
     runs = read_runs(args.work_dirs)
     keys = select_keys(runs, args.keys)
+    drawn = pictures(keys, Path(args.out_dir))
+    require_free(drawn, overwrite=args.overwrite)
     print_table(runs, args.keys or [key for key in keys if key not in SCHEDULE])
-    for path in draw_all(runs, keys, Path(args.out_dir)):
+    for path, members in drawn.items():
+        draw_group(runs, members, path)
         print(f'Picture: {path.resolve()}')
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from m2h_mm.cli.command import make_parser, run_command
+from m2h_mm.cli.command import add_overwrite, make_parser, run_command
 from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
 
 USED = ('depth', 'normals', 'edge', 'semseg')
@@ -53,15 +53,22 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--picture', metavar='PNG', help='also draw the cloud, seen from beside and above'
     )
+    add_overwrite(parser)
     return parser.parse_args(argv)
 
 
 def make_point_cloud(args: argparse.Namespace) -> None:
     from m2h_mm.geometry.pinhole import check_camera
     from m2h_mm.mapping.point_cloud import camera_of_view, draw_cloud, point_cloud
+    from m2h_mm.system.outputs import require_free
     from m2h_mm.tasks.view import build_view
     from m2h_mm.visualization import save_picture
 
+    require_free(
+        filter(None, [args.out, args.picture]),
+        filter(None, [args.input, args.checkpoint, args.config]),
+        args.overwrite,
+    )
     inferencer = build_inferencer(args, show_progress=False)
     for task in {'depth', *({'semseg'} if args.colour == 'semseg' else ())} - set(inferencer.tasks):
         raise ValueError(f'The model has the tasks {list(inferencer.tasks)}; this needs {task!r}.')

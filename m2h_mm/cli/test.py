@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2h_mm.cli.command import add_cfg_options, add_config, add_launcher, make_parser, run_command
+from m2h_mm.cli.command import (
+    add_cfg_options,
+    add_config,
+    add_launcher,
+    add_overwrite,
+    make_parser,
+    run_command,
+)
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -58,6 +65,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='beside the metrics, those of the best constant guess (majority class, mean depth, '
         '...)',
     )
+    add_overwrite(parser)
     add_cfg_options(parser)
     add_launcher(parser)
     args = parser.parse_args(argv)
@@ -76,10 +84,12 @@ def test(args: argparse.Namespace) -> None:
     from m2h_mm.evaluation import evaluate_constant_predictor
     from m2h_mm.evaluation.report import build_report, describe_checkpoint, write_report
     from m2h_mm.registry import DATASETS
+    from m2h_mm.system.outputs import require_free
 
+    checkpoint = choose_checkpoint(args.checkpoint)
+    require_free(filter(None, [args.out]), [args.config, checkpoint], args.overwrite)
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.tasks, args.ablation)
     apply_flags(cfg, args)
-    checkpoint = choose_checkpoint(args.checkpoint)
     runner = build_runner(cfg)
     load_weights(runner.model, checkpoint)
     metrics = runner.test()
@@ -124,11 +134,17 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     cfg.launcher = args.launcher
     if args.show_dir:
         cfg.default_hooks.visualization.show_dir = args.show_dir
+        cfg.default_hooks.visualization.overwrite = args.overwrite
     if args.save_preds:
         suffix = f'.{args.preds_format}' if args.preds_format else None
         cfg.custom_hooks = [
             *cfg.get('custom_hooks', []),
-            dict(type='SavePredictionsHook', out_dir=args.save_preds, suffix=suffix),
+            dict(
+                type='SavePredictionsHook',
+                out_dir=args.save_preds,
+                suffix=suffix,
+                overwrite=args.overwrite,
+            ),
         ]
     cfg.runner_type = 'Runner'  # a model that was trained in shares is tested as a whole
 

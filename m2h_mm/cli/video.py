@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from itertools import islice
 
-from m2h_mm.cli.command import make_parser, run_command
+from m2h_mm.cli.command import add_overwrite, make_parser, run_command
 from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
 
 
@@ -41,6 +41,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--compile', action='store_true', help='compile the network: a slow start, then faster'
     )
     parser.add_argument('--max-frames', type=int, metavar='N', help='stop after so many')
+    add_overwrite(parser)
     return parser.parse_args(argv)
 
 
@@ -55,8 +56,11 @@ def predict_video(args: argparse.Namespace) -> None:
 
     from m2h_mm.inference.video import VideoReader, VideoWriter
     from m2h_mm.inference.video_panels import colour_limits, draw_panels
+    from m2h_mm.system.outputs import require_free
     from m2h_mm.tasks.view import build_view
 
+    read = filter(None, [args.input, args.checkpoint, args.config])
+    require_free([args.out], read, args.overwrite)
     inferencer = build_inferencer(args, compile=args.compile)
     video = VideoReader(args.input)
     total = min(filter(None, (video.total, args.max_frames)), default=None)

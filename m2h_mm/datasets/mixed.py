@@ -79,6 +79,11 @@ class MixedDataset(ConcatDataset):
         sample.set_metainfo(dict(dataset=name, frame_id=f'{name}/{sample.frame_id}'))
         return packed
 
+    def get_data_info(self, index: int) -> dict:
+        """What is known of a frame without reading it, by the same ``frame_id`` as the sample."""
+        info, name = super().get_data_info(index), self.names[self._get_ori_dataset_idx(index)[0]]
+        return {**info, 'frame_id': f'{name}/{info["frame_id"]}'}
+
     def _require_one_class_space(self) -> MultiTaskDataset:
         """The member whose classes are those of all."""
         segmented = {

@@ -18,7 +18,17 @@ from mmengine.evaluator import Evaluator
 from m2h_mm.structures import MultiTaskDataSample
 
 LOADERS = 2
+DAMAGED = (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError)
 AHEAD = 4  # frames that are loaded while one is scored
+
+
+def is_state(path: str | Path) -> bool:
+    """Whether a file was written by :class:`ResumableScoring`, and is whole."""
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+    except (OSError, *DAMAGED):
+        return False
+    return isinstance(state, dict) and {'digest', 'done', 'metrics'} <= state.keys()
 
 
 class ResumableScoring:
@@ -137,7 +147,7 @@ class ResumableScoring:
             for position in range(min(int(state['done']), self.size)):
                 digest.update(self.stamp(position).encode())
             fits = state['digest'] == digest.hexdigest()
-        except (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError):
+        except DAMAGED:
             fits = False
         if not fits:
             self.restarted = True

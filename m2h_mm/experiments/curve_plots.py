@@ -60,19 +60,14 @@ def draw_group(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str], pat
     figure.legend(
         handles, list(runs), loc='outside lower center', ncols=min(len(runs), 3), fontsize='small'
     )
+    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
 
 
-def draw_all(
-    runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str], out_dir: Path
-) -> list[Path]:
-    """All pictures; returns their files."""
-    groups: dict[str, list[str]] = {}
+def pictures(keys: Sequence[str], out_dir: Path) -> dict[Path, list[str]]:
+    """The picture of each group of quantities, by its file."""
+    drawn: dict[Path, list[str]] = {}
     for key in keys:
-        groups.setdefault(group_of(key), []).append(key)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for group, members in groups.items():
-        paths.append(out_dir / f'{re.sub(r"[^A-Za-z0-9_.-]", "_", group)}.png')
-        draw_group(runs, members, paths[-1])
-    return paths
+        name = re.sub(r'[^A-Za-z0-9_.-]', '_', group_of(key))
+        drawn.setdefault(out_dir / f'{name}.png', []).append(key)
+    return drawn

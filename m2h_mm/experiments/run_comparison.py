@@ -66,6 +66,20 @@ class RunComparison:
                     f'{list(files)}; {got}.'
                 )
 
+    def files(self) -> list[str | Path]:
+        """All that may be read: images, labels and predictions."""
+        infos = [self.dataset.get_data_info(index) for index in self.positions.values()]
+        labels = [
+            path for info in infos for path in (info['img_path'], *info['label_paths'].values())
+        ]
+        predictions = [
+            path
+            for tasks in self.found.values()
+            for paths in tasks.values()
+            for path in paths.values()
+        ]
+        return labels + predictions
+
     def common_frames(self, task: str | None = None) -> list[str]:
         """Frames, in the order of the split, that every run has a prediction of (for ``task``).
 

@@ -14,6 +14,7 @@ from m2h_mm.experiments.sweep_report import GAIN
 from m2h_mm.experiments.sweep_spec import SINGLE_TASK
 from m2h_mm.system import write_atomically
 
+TABLES = ('table.md', 'table.csv', 'table.json')
 NOTHING = '–'
 ALIKE = '≈'
 # Key, heading, unit.
@@ -26,7 +27,7 @@ COSTS = (
 
 
 def write_tables(folder: Path, summary: Mapping[str, Any]) -> Path:
-    """Write ``table.md``, ``table.csv`` and ``table.json``.
+    """Write :data:`TABLES`.
 
     Args:
         summary: see :func:`~m2h_mm.experiments.sweep_report.summarise_sweep`.
@@ -34,10 +35,11 @@ def write_tables(folder: Path, summary: Mapping[str, Any]) -> Path:
     Returns:
         The Markdown file.
     """
-    write_atomically(folder / 'table.md', to_markdown(summary))
-    write_atomically(folder / 'table.csv', to_csv(summary))
-    write_report(folder / 'table.json', summary)
-    return folder / 'table.md'
+    markdown, commas, report = (folder / name for name in TABLES)
+    write_atomically(markdown, to_markdown(summary))
+    write_atomically(commas, to_csv(summary))
+    write_report(report, summary)
+    return markdown
 
 
 def to_markdown(summary: Mapping[str, Any]) -> str:

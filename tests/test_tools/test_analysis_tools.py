@@ -124,6 +124,7 @@ def test_benchmark_of_training_in_half_precision(run, configs, tmp_path):
             'cpu',
             '--out',
             tmp_path / 'out.json',
+            '--overwrite',
             *flags,
         )
         seen.append(read(tmp_path / 'out.json'))

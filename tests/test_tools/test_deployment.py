@@ -141,7 +141,9 @@ def test_a_file_that_differs_takes_nobodys_place(export, tmp_path, monkeypatch):
     out = tmp_path / 'model.ts'
     out.write_text('the last good one')
     monkeypatch.setattr('m2h_mm.inference.export.differences', lambda *args: dict(depth=0.1))
-    said = export('--format', 'torchscript', '--size', 28, 42, '--out', out, status=1)
+    said = export(
+        '--format', 'torchscript', '--size', 28, 42, '--out', out, '--overwrite', status=1
+    )
     assert re.search('differs.*depth', said)
     assert out.read_text() == 'the last good one' and [
         file.name for file in tmp_path.iterdir()

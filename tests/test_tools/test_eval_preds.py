@@ -265,6 +265,7 @@ def test_a_changed_file_or_flag_starts_afresh(frames, preds, evaluate, tmp_path)
     evaluate(*arguments, status=1)
     (preds / 'depth' / '3.npy').write_bytes(good)
     assert 'damaged' not in evaluate(*arguments)
+    (tmp_path / 'out.json').unlink()
 
     tasks = build_tasks(['semseg'])
     tasks['semseg'].write_prediction(np.full(SIZE, 50), preds / 'semseg' / '2.png')
@@ -272,9 +273,26 @@ def test_a_changed_file_or_flag_starts_afresh(frames, preds, evaluate, tmp_path)
     tasks['semseg'].write_prediction(np.full(SIZE, 1), preds / 'semseg' / '2.png')
     partial = (tmp_path / 'out.json.partial').read_bytes()
     assert 'starting afresh' in evaluate(*arguments, '--tasks', 'depth')
+    (tmp_path / 'out.json').unlink()
     (tmp_path / 'out.json.partial').write_bytes(partial)
     os.utime(preds / 'semseg' / '0.png', (1, 1))
     assert 'starting afresh' in evaluate(*arguments)
+
+
+def test_results_of_others_stay(frames, preds, evaluate, tmp_path):
+    theirs = preds / 'results.json'
+    arguments = (preds, frames, '--dataset', 'nyud')
+    for name in ('results.json', 'results.problems.json', 'results.json.partial'):
+        (preds / name).write_text('{"their": "own results"}')
+        assert f'{name} is there already' in evaluate(*arguments, status=1)
+        (preds / name).rename(tmp_path / 'kept')
+    label = next((frames / 'depth').iterdir())
+    for read in (label, preds / 'depth' / '3.npy'):
+        said = evaluate(*arguments, '--out', read, '--overwrite', status=1)
+        assert 'is read by this command' in said
+    theirs.write_text('{"their": "own results"}')
+    evaluate(*arguments, '--overwrite')
+    assert 'semseg/mIoU' in metrics_of(theirs)
 
 
 # ---- arguments

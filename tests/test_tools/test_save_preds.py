@@ -2,6 +2,8 @@
 test_eval_preds.py.
 """
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -124,15 +126,49 @@ def test_every_frame_of_every_task_is_read_back(test_with, tmp_path, suffix, exp
             ), name
 
 
-def test_a_second_test_overwrites_but_does_not_mix_formats(test_with, tmp_path):
-    test_with()
+class NamedFrames(Frames):
+    """What a data set knows of its frames beforehand."""
+
+    def __init__(self, root) -> None:
+        super().__init__()
+        self.root = root
+
+    def get_data_info(self, index: int) -> dict:
+        paths = {
+            name: str(self.root / name / 'room' / f'{index}.png') for name in ('depth', 'edge')
+        }
+        return dict(frame_id=f'room/{index}', label_paths=paths, img_path=str(self.root / 'a.png'))
+
+
+@pytest.mark.parametrize('overwrite', [False, True])
+def test_predictions_never_come_among_the_labels(test_with, tmp_path, overwrite):
+    root = tmp_path / 'data'
+    (root / 'edge' / 'room').mkdir(parents=True)
+    (root / 'edge' / 'room' / '1.png').write_text('a label')
+    (tmp_path / 'preds').symlink_to(root)
+    with pytest.raises(ValueError, match='edge/room/0.* would be written into .*, which is read'):
+        test_with(NamedFrames(root), suffix='.npy', overwrite=overwrite)
+    assert saved(root) == {'edge/room/1.png'}
+
+
+def test_a_second_test_replaces_nothing_unless_it_is_asked_to(test_with, tmp_path):
+    test_with(NamedFrames(tmp_path))
     before = saved(tmp_path / 'preds')
     (tmp_path / 'preds' / 'depth' / 'room' / '0.npy').write_bytes(b'')
-    test_with()
+    for frames in (NamedFrames(tmp_path), Frames()):
+        with pytest.raises(FileExistsError, match='is there already'):
+            test_with(frames)
+    (tmp_path / 'preds' / 'depth' / 'room').rename(tmp_path / 'preds' / 'depth' / 'hall')
+    for name in ('semseg', 'normals', 'edge'):
+        shutil.rmtree(tmp_path / 'preds' / name)
+    test_with(NamedFrames(tmp_path))  # files of other frames
+    shutil.rmtree(tmp_path / 'preds' / 'depth' / 'hall')
+    (tmp_path / 'preds' / 'depth' / 'room' / '0.npy').write_bytes(b'')
+    test_with(overwrite=True)
     assert saved(tmp_path / 'preds') == before
     assert (tmp_path / 'preds' / 'depth' / 'room' / '0.npy').stat().st_size > 0
     with pytest.raises(ValueError, match=r"depth/room/\d\.npy is there already, .*'depth'.*\.png"):
-        test_with(suffix='.png')
+        test_with(suffix='.png', overwrite=True)
 
 
 def test_a_file_that_cannot_be_written_ends_the_test(test_with, tmp_path):

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from m2h_mm.engine.test_outputs import require_free_outputs
 from m2h_mm.registry import HOOKS
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.tasks import Task
@@ -31,23 +32,27 @@ class SavePredictionsHook(Hook):
     --save-preds``.
 
     Args:
-        out_dir (str): the folder, made if needed; files of an earlier test are overwritten.
+        out_dir (str): the folder, made if needed.
         suffix (str, optional): ``.npy`` (exact) or ``.png`` (compact: depth in 16-bit millimetres,
             normals in 8 bits, edges in 8 bits) for all tasks. Default: each task's own
             ``prediction_suffix``.
+        overwrite (bool): replace files of an earlier test. Default: False. Nothing is ever written
+            into the folders of the labels.
 
     Raises:
-        ValueError: another suffix; frames without a ``frame_id``; a task's folder that holds files
-            of the other format, so that a frame would have two.
+        FileExistsError: a file to write is there already; nothing was tested.
+        ValueError: another suffix; frames without a ``frame_id``; a task's folder that holds
+            labels, or files of the other format, so that a frame would have two.
     """
 
-    def __init__(self, out_dir: str, suffix: str | None = None) -> None:
+    def __init__(self, out_dir: str, suffix: str | None = None, overwrite: bool = False) -> None:
         if suffix is not None and suffix not in SUFFIXES:
             raise ValueError(
                 f'SavePredictionsHook.suffix: expected one of {SUFFIXES} or None, got {suffix!r}.'
             )
         self.out_dir = Path(out_dir)
         self.suffix = suffix
+        self.overwrite = overwrite
         self._tasks: dict[str, Task] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: deque[Future] = deque()
@@ -55,6 +60,11 @@ class SavePredictionsHook(Hook):
     def before_test_epoch(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self._tasks = model.tasks
+        require_free_outputs(
+            runner,
+            {self.out_dir / task.name: self._suffix(task) for task in self._tasks.values()},
+            self.overwrite,
+        )
         for task in self._tasks.values():
             suffix = self._suffix(task)
             other = next(

@@ -10,6 +10,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from m2h_mm.engine.test_outputs import require_free_outputs
 from m2h_mm.registry import HOOKS
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.tasks.view import names_of_classes
@@ -32,9 +33,11 @@ class MultiTaskVisualizationHook(Hook):
             1.
         show_dir (str, optional): folder for ``<frame_id>.png`` of each tested frame; every process
             of a distributed test draws its own share. Set by ``m2h-mm test --show-dir``. Default:
-                none, tests draw nothing.
+            none, tests draw nothing.
+        overwrite (bool): let a test replace the pictures of an earlier one. Default: False.
 
     Raises:
+        FileExistsError: a picture of a test is there already; nothing was tested.
         ValueError: ``num_frames`` negative or ``interval`` below 1.
         TypeError: the config's ``visualizer`` is no :class:`MultiTaskVisualizer`.
     """
@@ -42,7 +45,13 @@ class MultiTaskVisualizationHook(Hook):
     # After the hooks that may still change the outputs.
     priority = 'LOW'
 
-    def __init__(self, num_frames: int = 4, interval: int = 1, show_dir: str | None = None) -> None:
+    def __init__(
+        self,
+        num_frames: int = 4,
+        interval: int = 1,
+        show_dir: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
         if num_frames < 0 or interval < 1:
             raise ValueError(
                 'default_hooks.visualization: expected num_frames >= 0 and interval >= 1, got '
@@ -51,6 +60,7 @@ class MultiTaskVisualizationHook(Hook):
         self.num_frames = num_frames
         self.interval = interval
         self.show_dir = show_dir
+        self.overwrite = overwrite
         self._validations = 0
         self._chosen: list[int] = []
         self._seen = 0
@@ -97,6 +107,7 @@ class MultiTaskVisualizationHook(Hook):
     def before_test_epoch(self, runner: Runner) -> None:
         self._seen = 0
         if self.show_dir is not None:
+            require_free_outputs(runner, {Path(self.show_dir): '.png'}, self.overwrite)
             runner.logger.info(f'Pictures of all tested frames: {Path(self.show_dir).resolve()}')
 
     def after_test_iter(
