@@ -1,4 +1,4 @@
-"""The files of a scoring: results, and beside them a list of problems and what was scored so far."""
+"""The files of a scoring: its results, the list of problems, and what was scored so far."""
 
 from __future__ import annotations
 
