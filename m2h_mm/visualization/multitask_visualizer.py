@@ -28,6 +28,8 @@ from .drawing import (
 from .legends import draw_key
 from .panels import draw_panel, shown_of_sample
 
+_LONGEST_NAME = 200  # bytes, before the iteration and the ending
+
 
 @VISUALIZERS.register_module()
 class MultiTaskVisualizer(Visualizer):
@@ -104,8 +106,7 @@ class MultiTaskVisualizer(Visualizer):
         if out_file is not None:
             save_picture(picture, out_file)
         elif not show:
-            # The local backend makes no folders: a name with slashes would be lost without a word.
-            self.add_image(name.replace('/', '-'), picture, step)
+            self.add_image(_plain(name), picture, step)
 
     def draw_frame(
         self,
@@ -172,6 +173,15 @@ class MultiTaskVisualizer(Visualizer):
             key = draw_key(view, shown[name], names, column_width, text)
             columns.append((name, panels, key))
         return compose(columns, titles, (height + 2, column_width), text)
+
+
+def _plain(name: str) -> str:
+    """A name that mmengine's local backend can make a file of: it makes no folders, OpenCV crashes
+    at what is not UTF-8, and a name of a file is at most 255 bytes long. What is not written is not
+    told of.
+    """
+    encoded = name.replace('/', '-').encode(errors='backslashreplace')
+    return encoded[-_LONGEST_NAME:].decode(errors='ignore')
 
 
 def frame_caption(

@@ -1,5 +1,7 @@
 """Pictures show what the sample holds."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -192,6 +194,17 @@ def test_picture_goes_to_the_backends_or_to_a_file(tmp_path, image):
     )
     assert (tmp_path / 'new' / 'folder' / 'one.png').is_file()
     assert len(list(written.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize('name', ['scene0/0', 'm' * 251, 'ü' * 125, os.fsdecode(b'caf\xe9')])
+def test_a_frame_of_any_name_becomes_a_file(tmp_path, image, name):
+    backends = [dict(type='LocalVisBackend')]
+    visualizer = MultiTaskVisualizer(
+        tasks=['depth'], panel_size=64, save_dir=str(tmp_path), vis_backends=backends
+    )
+    visualizer.add_datasample(name, image, make_sample(gt_depth=depth_map(2.0)), step=40000)
+    (picture,) = tmp_path.rglob('*.png')
+    assert picture.name.endswith('_40000.png')
 
 
 def test_tensorboard_gets_the_picture(tmp_path, image):

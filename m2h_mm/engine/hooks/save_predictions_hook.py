@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from m2h_mm.engine.test_outputs import require_free_outputs
 from m2h_mm.registry import HOOKS
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.system.paths import path_inside
 from m2h_mm.tasks import Task
 
 SUFFIXES = ('.png', '.npy')
@@ -41,8 +42,9 @@ class SavePredictionsHook(Hook):
 
     Raises:
         FileExistsError: a file to write is there already; nothing was tested.
-        ValueError: another suffix; frames without a ``frame_id``; a task's folder that holds
-            labels, or files of the other format, so that a frame would have two.
+        ValueError: another suffix; frames without a ``frame_id``, or with one that leads
+            elsewhere; a task's folder that holds labels, or files of the other format, so that a
+            frame would have two.
     """
 
     def __init__(self, out_dir: str, suffix: str | None = None, overwrite: bool = False) -> None:
@@ -103,7 +105,7 @@ class SavePredictionsHook(Hook):
                 if task.pred_field in sample:
                     data = sample.get(task.pred_field).data.permute(1, 2, 0).cpu().numpy()
                     prediction = data[..., 0] if data.shape[2] == 1 else data
-                    path = self.out_dir / task.name / f'{frame_id}{self._suffix(task)}'
+                    path = path_inside(self.out_dir / task.name, f'{frame_id}{self._suffix(task)}')
                     self._waiting.append(self._pool.submit(task.write_prediction, prediction, path))
         while len(self._waiting) > WAITING:
             self._waiting.popleft().result()

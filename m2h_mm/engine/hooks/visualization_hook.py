@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from m2h_mm.engine.test_outputs import require_free_outputs
 from m2h_mm.registry import HOOKS
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.system.paths import path_inside
 from m2h_mm.tasks.view import names_of_classes
 from m2h_mm.visualization import MultiTaskVisualizer, frame_image, frame_name, save_picture, spread
 
@@ -126,5 +127,6 @@ class MultiTaskVisualizationHook(Hook):
         for index, sample in enumerate(outputs):
             image = frame_image(sample, data_batch['inputs'][index])
             picture = runner.visualizer.draw_frame(image, sample, tasks, classes)
-            save_picture(picture, Path(self.show_dir, f'{frame_name(sample, self._seen)}.png'))
+            name = f'{frame_name(sample, self._seen)}.png'
+            save_picture(picture, path_inside(self.show_dir, name))
             self._seen += 1
