@@ -151,16 +151,16 @@ def inspect_dataset(
                 for name, totals in frame.totals.items():
                     report.totals[split][name] += totals
     for split in splits if dataset.check_normals else ():
+        frames = [data for data in intact if split in splits_of[data['frame_id']]]
         try:
-            require_our_normals(
-                [data for data in intact if split in splits_of[data['frame_id']]],
-                dataset.tasks,
-                root,
-            )
+            doubt = require_our_normals(frames, dataset.tasks, root)
         except ValueError as error:
             report.findings.append(
                 Finding(f'normals of {split} in another convention', str(error), True)
             )
+        else:
+            if doubt:
+                report.findings.append(Finding(f'normals of {split} unlike the depth', doubt))
     report.findings += _check_classes(report)
     return report
 

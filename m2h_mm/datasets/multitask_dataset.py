@@ -185,11 +185,12 @@ class MultiTaskDataset(BaseDataset):
         with ThreadPoolExecutor(HEADER_THREADS) as pool:
             data_list = list(pool.map(look_up, frame_ids))
         self._warn_of_names(files, cameras, data_list)
-        look_at_first_labels(
-            data_list, self.tasks, f'{type(self).__name__} {self.split}', self._skips
-        )
+        who = f'{type(self).__name__} {self.split}'
+        look_at_first_labels(data_list, self.tasks, who, self._skips)
         if self.check_normals:
-            require_our_normals(data_list, self.tasks, root, skip_unreadable=self._skips)
+            doubt = require_our_normals(data_list, self.tasks, root, skip_unreadable=self._skips)
+            if doubt:
+                print_log(f'{who}: {doubt}', 'current', logging.WARNING)
         self._report(files, data_list)
         return data_list
 

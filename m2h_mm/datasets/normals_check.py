@@ -7,7 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from m2h_mm.geometry.normal_convention import Agreement, compare_conventions, paired_normals
+from m2h_mm.geometry.normal_convention import (
+    OURS,
+    Agreement,
+    compare_conventions,
+    compose,
+    paired_normals,
+    parse_axes,
+)
 from m2h_mm.tasks import Task
 
 DEPTH, NORMALS = 'depth', 'normals'
@@ -61,25 +68,41 @@ def require_our_normals(
     tasks: Mapping[str, Task],
     root: Path,
     skip_unreadable: bool = False,
-) -> None:
+) -> str:
     """Raise unless the normals are in our convention, or cannot be told from it; see
     :func:`measure_agreement`.
+
+    Returns:
+        What looks wrong: no convention fits. Else nothing.
 
     Raises:
         ValueError: another convention fits clearly better.
     """
     if not {DEPTH, NORMALS} <= tasks.keys():
-        return
+        return ''
     agreement = measure_agreement(data_list, tasks, skip_unreadable=skip_unreadable)
-    if agreement is not None and agreement.is_clearly_other:
-        ours, best = (agreement.medians[axes] for axes in ('x,y,z', agreement.best))
+    if agreement is None:
+        return ''
+    folder, best = root / tasks[NORMALS].folder, agreement.medians[agreement.best]
+    if agreement.is_clearly_other:
+        ours = agreement.medians[OURS]
+        axes = compose(parse_axes(tasks[NORMALS].label_format.convention), agreement.best)
         raise ValueError(
-            f'The normals in {root / tasks[NORMALS].folder} are not x right, y up, z toward the '
+            f'The normals in {folder} are not x right, y up, z toward the '
             'camera: their channels '
-            f'hold {agreement.best}, which is {best:.0f} degrees off the depth in the median of '
-            f'{agreement.vectors} vectors; as x,y,z they are {ours:.0f} degrees off. Rewrite '
-            'them:\n'
+            f'hold {axes}, which is {best:.0f} degrees off the depth in the median of '
+            f'{agreement.vectors} vectors; as they are read they are {ours:.0f} degrees off. Say '
+            f'so in the data set of the config: {tasks[NORMALS].to_state("convention", axes)}; or '
+            'rewrite them:\n'
             f'  {COMMAND} {root} --rewrite FOLDER\n'
             'or, if it is the depth or the camera that is wrong, set check_normals=False in the '
             "config's data set."
         )
+    if agreement.is_of_something_else:
+        return (
+            f'The normals in {folder} are not those of the depth in any convention: '
+            f'{best:.0f} degrees off in the median of {agreement.vectors} vectors. Are they in '
+            'axes of the world instead of the camera, in another encoding (label_formats), or is '
+            'the camera wrong? check_normals=False leaves this check out.'
+        )
+    return ''

@@ -23,6 +23,9 @@ _WINDOW = 11
 # Of 100 vectors that point anywhere, half or more lie within 60 degrees (a quarter of the sphere)
 # of where they should less than once in a million times. Fewer vectors say nothing.
 MIN_VECTORS = 100
+# Degrees. Normals of the same surfaces are off by a few degrees, on a sensor's raw depth by some
+# ten.
+UNRELATED = 30
 
 
 def parse_axes(text: str) -> str:
@@ -57,6 +60,19 @@ def to_ours(vectors: np.ndarray, axes: str) -> np.ndarray:
     return vectors @ _matrix(axes).astype(vectors.dtype)
 
 
+def compose(first: str, then: str) -> str:
+    """The axes that channels hold which :func:`to_ours` takes to ours from ``first`` and the result
+    of that from ``then``.
+    """
+    others = then.split(',')
+    composed = []
+    for axis in first.split(','):
+        other = others['xyz'.index(axis[-1])]
+        negative = axis.startswith('-') != other.startswith('-')
+        composed.append(('-' if negative else '') + other[-1])
+    return ','.join(composed)
+
+
 def _matrix(axes: str) -> np.ndarray:
     """``(3, 3)``: row c is our axis that channel c holds."""
     matrix = np.zeros((3, 3))
@@ -81,6 +97,11 @@ class Agreement:
     def best(self) -> str:
         """Axes of the smallest median."""
         return next(iter(self.medians))
+
+    @property
+    def is_of_something_else(self) -> bool:
+        """Whether no convention fits: the normals are not those of this depth."""
+        return self.vectors >= MIN_VECTORS and self.medians[self.best] > UNRELATED
 
     @property
     def is_clearly_other(self) -> bool:

@@ -66,6 +66,7 @@ class Task(ABC):
     prediction_suffix: str = '.npy'
     classes_of_dataset: bool = False
     label_format: LabelFormat = LabelFormat()
+    _reads_predictions: bool = False
     _name: str | None = None
 
     # ---- names
@@ -142,7 +143,16 @@ class Task(ABC):
         """
         task = copy.copy(self)
         task.label_format = type(self).label_format
+        task._reads_predictions = True
         return task.with_format(**settings)
+
+    def to_state(self, key: str, value: Any = None) -> str:
+        """How a user states a key of the format, or its name alone, for messages."""
+        if self._reads_predictions:
+            named = f'--prediction-format {self.name}.{key}'
+            return named if value is None else f'{named}={value}'
+        named = f'label_formats.{self.name}.{key}'
+        return named if value is None else f'{named}={value!r}'
 
     def with_class_table(self, table: np.ndarray) -> Task:
         """A copy whose labels are in the semantic classes of another data set. Here the task
@@ -198,8 +208,7 @@ class Task(ABC):
         yield Doubt('no valid pixel', np.full(label.valid.shape, not label.valid.any()))
 
     def explain(self, paths: Sequence[Path], labels: Sequence[Label]) -> str:
-        """How some label files were understood, in words for the log, where that was not stated;
-        else nothing.
+        """How some label files were understood, in words for the log; here nothing.
 
         Args:
             paths: the files, at least one.

@@ -24,4 +24,6 @@ class Doubt:
     advice: str = ''
 
     def __str__(self) -> str:
-        return f'{self.what}. {self.advice}' if self.advice else self.what
+        if not self.advice:
+            return self.what
+        return f'{self.what}{"" if self.what.endswith("?") else "."} {self.advice}'

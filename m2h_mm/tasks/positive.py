@@ -2,33 +2,69 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 
 import numpy as np
 
 from m2h_mm.structures import Label
-from m2h_mm.tasks.files import read_array
+from m2h_mm.tasks.files import read_array, require_dims
+from m2h_mm.tasks.numbers import equals_any, parse_numbers
 
 from .base import Task
 
+LARGEST = 1e6  # metres or pixels; what is as large is no measurement
+
 
 class PositiveTask(Task):
-    """A task of one positive number per pixel; files hold 0 where there is none."""
+    """A task of one positive number per pixel; files hold 0 where there is none, or a number that
+    the format names as ``invalid``.
+    """
 
-    def positive(self, values: np.ndarray) -> Label:
-        """The label of ``values (H, W)``: known where they are finite and above 0."""
-        valid = (values > 0) & (values < np.inf)
+    @abstractmethod
+    def to_units(self, stored: np.ndarray, path: str | Path) -> np.ndarray:
+        """What a file holds, ``(H, W)``, in the task's unit, float32.
+
+        Args:
+            stored: integers or floating-point numbers.
+            path: the file, for messages.
+
+        Raises:
+            ValueError: numbers that have to be explained first.
+        """
+
+    def read(self, path: str | Path) -> Label:
+        """``(H, W)`` float32 in the task's unit. Known where the number is above 0, below 1e6 and
+        not ``invalid``.
+
+        Raises:
+            ValueError: not ``(H, W)``, no numbers, or see :meth:`to_units`.
+        """
+        return self._label(require_dims(read_array(path), 2, path, self.name), path)
+
+    def _label(self, stored: np.ndarray, path: str | Path) -> Label:
+        values = self.to_units(stored, path)
+        valid = (values > 0) & (values < LARGEST)
+        if invalid := parse_numbers('invalid', self.label_format.invalid):
+            valid &= ~equals_any(stored, invalid)
         return Label(np.where(valid, values, np.float32(0)), valid)
 
     def read_prediction(self, path: str | Path) -> np.ndarray:
         """``(H, W)`` float32 in the task's unit, as :meth:`read`.
 
         Raises:
-            ValueError: values that are not finite.
+            ValueError: no numbers, or ones that are not finite or beyond 1e6.
         """
-        if not np.isfinite(read_array(path)).all():
+        stored = require_dims(read_array(path), 2, path, self.name)
+        if not np.isfinite(stored).all():
             raise ValueError(
                 f'File {path} of task {self.name!r}: expected finite numbers '
                 f'({self.error_unit}), got NaN or infinity.'
             )
-        return super().read_prediction(path)
+        farthest = np.abs(self.to_units(stored, path)).max(initial=0)
+        if farthest >= LARGEST:
+            raise ValueError(
+                f'File {path} of task {self.name!r}: expected numbers below {LARGEST:g} '
+                f'{self.error_unit}, got {np.abs(stored).max():g}, which is no prediction.'
+            )
+        return self._label(stored, path).value

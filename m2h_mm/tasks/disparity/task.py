@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,16 @@ from torch import Tensor
 
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
-from m2h_mm.tasks.files import read_array, require_dims
+from m2h_mm.tasks.doubt import Doubt
+from m2h_mm.tasks.files import read_array
+from m2h_mm.tasks.numbers import parse_scale, to_float32
 from m2h_mm.tasks.positive import PositiveTask
+from m2h_mm.tasks.positive_doubts import farthest_number, negative_numbers
+
+from .label_format import UNITS, DisparityFormat
 
 STEPS_PER_PIXEL = 256.0
+WIDEST = 2000.0  # pixels; no camera sees a shift as wide as most pictures
 
 
 def pixels_from_png(stored: np.ndarray) -> np.ndarray:
@@ -39,23 +46,66 @@ class Disparity(PositiveTask):
     metric = 'rmse'
     error_unit = 'px'
     meaning = 'disparity in pixels'
+    label_format = DisparityFormat()
 
-    def read(self, path: str | Path) -> Label:
-        """``(H, W)`` float32 pixels: ``.npy`` and ``.mat`` hold pixels, 16-bit ``.png`` 256 *
-        pixels + 1, 0 = invalid.
+    def to_units(self, stored: np.ndarray, path: str | Path) -> np.ndarray:
+        """Pixels ``(H, W)`` float32, as :class:`DisparityFormat` says.
 
         Raises:
-            ValueError: not ``(H, W)``, or integers other than uint16.
+            ValueError: integers other than uint16 in a unit that is not stated.
         """
-        stored = require_dims(read_array(path), 2, path, self.name)
+        form = self.label_format
+        if form.unit is not None:
+            factor, divisor = parse_scale('unit', form.unit, UNITS)
+            shifted = to_float32(stored) - np.float32(form.offset)
+            return shifted * np.float32(factor) / np.float32(divisor)
         if stored.dtype == np.uint16:
-            return self.positive(pixels_from_png(stored))
-        if not np.issubdtype(stored.dtype, np.floating):
+            return pixels_from_png(stored)
+        if stored.dtype.kind != 'f':
             raise ValueError(
                 f'File {path} of task {self.name!r}: expected a 16-bit .png of 256 * pixels + 1, '
-                f'or pixels in floating point, got {stored.dtype}.'
+                f'or pixels in floating point, got {stored.dtype}. Say what 1 stands for, such as '
+                f'{self.to_state("unit", "1/256")}.'
             )
-        return self.positive(stored.astype(np.float32))
+        return to_float32(stored)
+
+    def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
+        stored = read_array(path)
+        yield from negative_numbers(
+            stored, 'Write disparity as positive numbers, 0 where there is none.'
+        )
+        known = self.label_format.unit is not None
+        yield from farthest_number(
+            stored,
+            label.valid,
+            label.value > WIDEST,
+            self.to_state('invalid', '{}').replace("'", ''),
+            None if known else self.to_state('unit', '1/256'),
+        )
+        advice = f'Say what 1 stands for, such as {self.to_state("unit", "1/256")}.'
+        wide = label.value > WIDEST
+        yield Doubt(
+            f'mostly above {WIDEST:g} px: another unit?',
+            wide & (2 * wide.sum() > label.valid.sum()),
+            advice=advice,
+        )
+        yield Doubt(
+            'below 1 px everywhere: another unit?',
+            label.valid & (label.value.max(initial=0) < 1) & (not known),
+            advice=advice,
+        )
+        yield from super().inspect(path, label)
+
+    def explain(self, paths: Sequence[Path], labels: Sequence[Label]) -> str:
+        pixels = np.concatenate([label.value[label.valid] for label in labels])
+        if self.label_format.unit is not None or not pixels.size:
+            return ''
+        stored = read_array(paths[0])
+        meaning = 'pixels' if stored.dtype.kind == 'f' else '256 * pixels + 1'
+        return (
+            f'{stored.dtype} {paths[0].suffix} read as {meaning}: {pixels.min():.2g} to '
+            f'{pixels.max():.3g} px ({self.to_state("unit")} says another)'
+        )
 
     def zoom(self, label: Label, scale: float, size: tuple[int, int]) -> Label:
         label = label.resize(size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -10,15 +10,20 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
+from m2h_mm.geometry.normal_convention import OURS, parse_axes, to_ours
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
 from m2h_mm.tasks.base import Task
 from m2h_mm.tasks.doubt import Doubt
 from m2h_mm.tasks.files import read_array, require_dims
+from m2h_mm.tasks.numbers import equals_any, parse_numbers
+
+from .encoding import decode_range, default_range, doubts_of_encoding, fitting_range
+from .label_format import NormalsFormat
 
 # 8-bit storage keeps valid vectors within 0.02 of unit length and puts "missing" (grey) at 0.007.
 SHORTEST_VALID = 0.5
-UNIT_TOLERANCE = 0.1  # 8 bits change the length by 0.02 at most, JPEG by more
+LARGEST = 1000  # times the range; what is larger is no prediction of a unit vector
 
 
 @TASKS.register_module('normals')
@@ -26,7 +31,7 @@ class Normals(Task):
     """Unit surface normals in the camera frame: x right, y up, z toward the camera.
 
     Labels, outputs and predictions are unit vectors; files hold grey, black or (0, 0, 0) where they
-    are missing.
+    are missing, see :class:`NormalsFormat`.
     """
 
     channels = 3
@@ -36,25 +41,66 @@ class Normals(Task):
     error_unit = 'degrees'
     unit_vectors = True
     meaning = 'unit vector, x right, y up, z toward the camera'
+    label_format = NormalsFormat()
 
     def read(self, path: str | Path) -> Label:
         """``(H, W, 3)`` float32: ``.npy`` holds vectors; ``.png`` and ``.jpg`` hold (n + 1) / 2 *
-        255, missing pixels grey or black.
+        255, missing pixels grey or black; or what the format says.
+
+        Raises:
+            ValueError: not ``(H, W, 3)``, no numbers, or integers whose range is not known.
         """
-        stored = require_dims(read_array(path), 3, path, self.name)
-        # As planes, which NumPy works on several times faster than on triples.
-        planes = np.array(stored.transpose(2, 0, 1), np.float32, order='C')
-        valid = planes.any(axis=0)
-        if np.issubdtype(stored.dtype, np.integer):
-            planes *= np.float32(2 / np.iinfo(stored.dtype).max)
-            planes -= 1
-        length = np.sqrt((planes**2).sum(axis=0))
-        valid &= (length > SHORTEST_VALID) & (length < np.inf)
-        length[~valid] = 1
-        planes /= length
+        return self._label(require_dims(read_array(path), 3, path, self.name), path)
+
+    def _label(self, stored: np.ndarray, path: str | Path) -> Label:
+        with np.errstate(over='ignore', invalid='ignore'):
+            # As planes, which NumPy works on several times faster than on triples.
+            planes = np.array(stored.transpose(2, 0, 1), np.float32, order='C')
+            valid = planes.any(axis=0)
+            if invalid := parse_numbers('invalid', self.label_format.invalid):
+                valid &= ~equals_any(stored, invalid).all(axis=2)
+            decode_range(planes, self._range(stored, path))
+            length = np.sqrt((planes**2).sum(axis=0))
+            valid &= (length > SHORTEST_VALID) & (length < np.inf)
+            length[~valid] = 1
+            planes /= length
         normals = cv2.merge(list(planes))
+        axes = parse_axes(self.label_format.convention)
+        if axes != OURS:
+            normals = to_ours(normals, axes)
         normals[~valid] = 0
         return Label(normals, valid)
+
+    def _range(self, stored: np.ndarray, path: str | Path) -> Sequence[float]:
+        """The numbers that stand for -1 and 1 in a file."""
+        limits = self.label_format.range or default_range(stored.dtype)
+        if limits is None:
+            fitting = list(fitting_range(stored.reshape(-1, 3)) or (0, 255))
+            raise ValueError(
+                f'File {path} of task {self.name!r}: expected vectors in floating point, or 8 or '
+                f'16 bits without a sign, got {stored.dtype} in {stored.min()}..{stored.max()}. '
+                f'Say which numbers stand for -1 and 1, such as {self.to_state("range", fitting)}.'
+            )
+        return limits
+
+    def read_prediction(self, path: str | Path) -> np.ndarray:
+        """``(H, W, 3)`` float32, as :meth:`read`.
+
+        Raises:
+            ValueError: numbers that are not finite, or no unit vectors but some in another range.
+        """
+        stored = require_dims(read_array(path), 3, path, self.name)
+        label = self._label(stored, path)
+        largest = max(map(abs, self._range(stored, path)))
+        if not (np.isfinite(stored).all() and np.abs(stored).max(initial=0) <= LARGEST * largest):
+            raise ValueError(
+                f'File {path} of task {self.name!r}: expected unit vectors, got NaN, infinity or '
+                f'numbers above {LARGEST * largest:g}.'
+            )
+        for doubt in self._doubts_of_encoding(stored, path):
+            if doubt.certain:
+                raise ValueError(f'File {path} of task {self.name!r}: {doubt}')
+        return label.value
 
     def flip(self, label: Label) -> Label:
         flipped = label.flip()
@@ -62,22 +108,35 @@ class Normals(Task):
         return flipped
 
     def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
-        stored = read_array(path)
-        vectors = stored.astype(np.float64)
-        if np.issubdtype(stored.dtype, np.integer):
-            vectors = vectors * (2 / np.iinfo(stored.dtype).max) - 1
-        length = np.linalg.norm(vectors, axis=2)
+        yield from self._doubts_of_encoding(read_array(path), path)
         away = label.valid & (label.value[..., 2] < 0)
-        yield Doubt('NaN or infinity, which counts as missing', ~np.isfinite(length))
-        yield Doubt(
-            'not unit vectors, which they are made when read',
-            (np.abs(length - 1) > UNIT_TOLERANCE) & (length > UNIT_TOLERANCE) & np.isfinite(length),
-        )
         yield Doubt(
             'most point away from the camera: another convention?',
             away & (away.sum() > label.valid.sum() / 2),
+            advice='m2h-mm check-normals finds it where there is depth; it is stated by '
+            f'{self.to_state("convention", "x,-y,-z")}.',
         )
         yield from super().inspect(path, label)
+
+    def _doubts_of_encoding(self, stored: np.ndarray, path: str | Path) -> Iterator[Doubt]:
+        if invalid := parse_numbers('invalid', self.label_format.invalid):
+            stored = np.where(equals_any(stored, invalid).all(axis=2, keepdims=True), 0, stored)
+        other = self.to_state('range', '{}').replace("'", '')
+        return doubts_of_encoding(stored, self._range(stored, path), other)
+
+    def explain(self, paths: Sequence[Path], labels: Sequence[Label]) -> str:
+        known = sum(int(label.valid.sum()) for label in labels)
+        if not known:
+            return ''
+        stored = read_array(paths[0])
+        low, high = self._range(stored, paths[0])
+        mean = sum(label.value.sum(axis=(0, 1), dtype=float) for label in labels) / known
+        stated = self.label_format != type(self).label_format
+        return (
+            f'{stored.dtype} {paths[0].suffix} read as {self.label_format.convention} from {low:g} '
+            f'to {high:g}: mean ({", ".join(f"{value:.2f}" for value in mean)})'
+            + ('' if stated else f' ({self.to_state("range")} says another)')
+        )
 
     def resize_output(self, output: Tensor, size: tuple[int, int]) -> Tensor:
         return F.normalize(super().resize_output(output, size), dim=1)

@@ -138,28 +138,46 @@ BREAKS = {
         '0009.npy',
         False,
     ),
-    'depth_nan': (
-        write('depth/0000.npy', put(np.nan)),
-        'depth label: NaN or infinity, which counts as not measured',
-        SHARE,
+    'depth_negative': (
+        write('depth/0000.npy', lambda depth: depth - 5),
+        'depth label: negative numbers of several values. Write depth as positive numbers, 0 where '
+        'there is none.',
+        'of the pixels',
         False,
     ),
-    'depth_negative': (
-        write('depth/0000.npy', put(-1)),
-        'depth label: negative, which counts as not measured',
-        SHARE,
-        False,
+    'depth_away': (
+        write('depth/0000.npy', lambda depth: -depth),
+        'depth label: nothing but negative numbers. Write depth as positive numbers, 0 where there '
+        'is none.',
+        '95.83% of the pixels',
+        True,
+    ),
+    'depth_8_bits': (
+        write('depth/0000.npy', lambda depth: (depth * 25).astype(np.uint8)),
+        'depth label that cannot be used',
+        "label_formats.depth.unit='10/255' where 255 is 10 m",
+        True,
     ),
     'depth_far': (
-        write('depth/0000.npy', put(10.5)),
-        'depth label: farther than max_depth = 10 m, which is never predicted',
-        SHARE,
+        write('depth/0000.npy', lambda depth: depth * 1000),
+        'depth label: mostly beyond max_depth = 10 m, which is never predicted: another unit? It '
+        "would fit with label_formats.depth.unit='mm'. If these are metres, raise "
+        'tasks.depth.max_depth.',
+        '95.83% of the pixels',
         False,
     ),
     'depth_unit': (
         write('depth/0000.npy', lambda depth: depth / 1000),
-        'depth label: nearer than 0.1 m everywhere: another unit?',
+        'depth label: nearer than 0.1 m everywhere: another unit? If it is right, say so: '
+        "label_formats.depth.unit='m'.",
         '95.83% of the pixels',
+        False,
+    ),
+    'depth_sentinel': (
+        write('depth/0000.npy', put(65504)),
+        'depth label: 65504, the largest number of a 16-bit type, looks like a sign for no '
+        'measurement. If so: label_formats.depth.invalid=[65504].',
+        SHARE,
         False,
     ),
     'depth_void': (
@@ -174,12 +192,6 @@ BREAKS = {
         '100.00%',
         False,
     ),
-    'normals_nan': (
-        write('normals/0000.npy', put(np.inf)),
-        'normals label: NaN or infinity, which counts as missing',
-        SHARE,
-        False,
-    ),
     'normals_length': (
         write('normals/0000.npy', put(0.8)),
         'normals label: not unit vectors, which they are made when read',
@@ -188,9 +200,24 @@ BREAKS = {
     ),
     'normals_away': (
         write('normals/0000.npy', lambda normals: normals * np.where(normals[..., 2:] > 0, -1, 1)),
-        'normals label: most point away from the camera: another convention?',
+        'normals label: most point away from the camera: another convention? m2h-mm check-normals '
+        'finds it where there is depth; it is stated by '
+        "label_formats.normals.convention='x,-y,-z'.",
         '0000.npy',
         False,
+    ),
+    'normals_encoded': (
+        write('normals/0000.npy', lambda normals: (normals + 1) / 2),
+        'normals label: no unit vectors if read from -1..1, but from 0..1. Say so: '
+        'label_formats.normals.range=[0, 1].',
+        '0000.npy',
+        True,
+    ),
+    'normals_complex': (
+        write('normals/0000.npy', lambda normals: normals.astype(complex)),
+        'normals label that cannot be used',
+        'complex128',
+        True,
     ),
     'edge_values': (
         write('edge/0000.png', put(7)),
@@ -207,6 +234,12 @@ def test_nothing_is_found_where_nothing_is_wrong(root):
         normals = np.load(path)
         normals[..., 2] = np.abs(normals[..., 2])
         np.save(path, normals)
+    # What was not measured.
+    for file in ('depth/0000.npy', 'normals/0001.npy'):
+        for value, rows in ((np.nan, slice(0, 4)), (np.inf, slice(4, 8)), (-1, slice(8, 9))):
+            if not (value < 0 and 'normals' in file):
+                write(file, put(value, rows))(root)
+    write('depth/0001.npy', put(1e10))(root)
     assert not found(inspect(root)) and not inspect(root).is_fatal and not training_fails(root)
 
 
@@ -230,7 +263,7 @@ def test_all_that_is_wrong_is_found_in_one_pass(root):
         'edge_size',
         'semseg_class',
         'normals_cut',
-        'depth_nan',
+        'depth_sentinel',
         'twice',
         'label_alone',
         'cameras',

@@ -56,8 +56,11 @@ def test_depth_in_millimetres_and_normals_in_8_bits(make_nyud):
     assert [
         (kind, len(items)) for (kind, _), items in kinds.items() if kind.startswith('depth')
     ] == [
-        ('depth label: farther than max_depth = 10 m, which is never predicted', 1),
-        ('depth label: nearer than 0.1 m everywhere: another unit?', 1),
+        (
+            'depth label: nearer than 0.255 m everywhere: another unit? It would fit with '
+            "label_formats.depth.unit='m'. If it is right, say so: label_formats.depth.unit='mm'.",
+            1,
+        ),
     ]
 
 
