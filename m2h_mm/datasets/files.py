@@ -6,21 +6,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image
-
+from m2h_mm.structures.image_file import image_header
 from m2h_mm.system.folders import list_files
 from m2h_mm.system.paths import as_id, id_of_file
 from m2h_mm.system.text import read_lines
 from m2h_mm.tasks.files import array_size
 
-IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg')
 LABEL_SUFFIXES = ('.npy', '.png', '.mat', '.jpg')
 NAMED = 5
-
-# What an intact file ends with. Writers may append a few bytes, so it is looked for in the last
-# ones.
-_ENDS = {'.png': b'IEND', '.jpg': b'\xff\xd9', '.jpeg': b'\xff\xd9'}
-_TAIL_BYTES = 4096
 
 
 def index_folder(
@@ -119,8 +112,8 @@ def _meant(line: str, images: Mapping[str, Path]) -> str | None:
 
 
 def frame_size(path: Path) -> tuple[int, int]:
-    """``(H, W)`` of an image or array file, from its header; finds files that are empty, cut off or
-    something else.
+    """``(H, W)`` of a label file (picture or array) as it is stored, from its header; finds files
+    that are empty, cut off or something else.
 
     Raises:
         ValueError: the file is not an intact image or array.
@@ -131,15 +124,10 @@ def frame_size(path: Path) -> tuple[int, int]:
     try:
         if os.path.getsize(path) == 0:
             raise ValueError('it has zero bytes')
-        with Image.open(path) as image:
-            width, height = image.size
-        with open(path, 'rb') as file:
-            file.seek(-min(_TAIL_BYTES, os.path.getsize(path)), os.SEEK_END)
-            if _ENDS[suffix] not in file.read():
-                raise ValueError('it is cut off')
-        return height, width
+        return image_header(path).stored
     except (ValueError, EOFError, OSError) as error:
+        reason = error.__cause__ or error
         raise ValueError(
-            f'{path} cannot be read ({error}). Expected an intact {suffix} file: restore it; a '
+            f'{path} cannot be read ({reason}). Expected an intact {suffix} file: restore it; a '
             'label file may also be deleted, the frame is then used without that label.'
         ) from error

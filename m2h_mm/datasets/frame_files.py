@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from m2h_mm.structures.image_file import IMAGE_SUFFIXES
 from m2h_mm.tasks import Task
 
-from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, index_folder
+from .files import LABEL_SUFFIXES, index_folder
 
 IMAGES = 'images'
 

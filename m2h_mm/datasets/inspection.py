@@ -14,6 +14,7 @@ from torch import Tensor
 
 from m2h_mm.geometry.pinhole import check_camera
 from m2h_mm.structures import Label
+from m2h_mm.structures.image_file import image_header
 from m2h_mm.system import available_cores
 
 from .cameras import read_cameras
@@ -22,7 +23,8 @@ from .frame_files import find_files
 from .label_look import look_at_label, share
 from .multitask_dataset import MultiTaskDataset
 from .normals_check import require_our_normals
-from .transforms.loading import LoadMultiTaskImage, require_size
+from .orientation import doubt, is_doubtful, label_turn, turn_camera
+from .transforms.loading import LoadMultiTaskImage
 from .transforms.packing import to_tensor
 
 
@@ -232,45 +234,43 @@ def _inspect_frame(
     labels: Mapping[str, Path],
     camera: Sequence[float] | None,
 ) -> _Frame:
-    findings, totals, intact, size = [], {}, {}, None
+    findings, totals, intact, turns, size = [], {}, {}, {}, None
     if image is not None:
         try:
-            frame_size(
-                image
-            )  # as when the data set is built: not every OpenCV minds a file that is cut off
+            header = image_header(image)
             size = LoadMultiTaskImage()(dict(img_path=str(image)))['ori_shape']
+            if labels and is_doubtful(header, dataset.exif_labels):
+                findings.append(Finding('labels of a photo that EXIF turns', doubt([image])))
         except (ValueError, OSError) as error:
             findings.append(Finding('image that cannot be read', str(error), True))
     for name, path in labels.items():
         task = dataset.tasks[name]
         try:
-            label_size = frame_size(path)
-            if size is not None:
-                require_size(name, path, label_size, image, size)
-            results = dict(
-                img_path=str(image),
-                ori_shape=size or label_size,
-                label_paths={name: str(path)},
-            )
-            looked = look_at_label(results, task)
+            if size is None:
+                frame_size(path)
+            elif (turn := label_turn(name, path, image, header, dataset.exif_labels)) != 1:
+                turns[name] = turn
+            looked = look_at_label(dict(label_paths={name: str(path)}), task)
         except (ValueError, OSError) as error:
             findings.append(Finding(f'{name} label that cannot be used', str(error), True))
             continue
         intact[name] = str(path)
         findings += [
-            Finding(
-                f'{name} label: {doubt}', f'{path}: {share(doubt)} of the pixels', doubt.certain
-            )
-            for doubt in looked.doubts
+            Finding(f'{name} label: {seen}', f'{path}: {share(seen)} of the pixels', seen.certain)
+            for seen in looked.doubts
         ]
         label = looked.label
         packed = Label(to_tensor(label.value), to_tensor(label.valid))
         counted = task.truth(packed).valid
         totals[name] = Totals(1, counted.numel(), int(counted.sum()), task.label_statistics(packed))
-    if camera is not None and size is not None:
-        findings += _check_camera(frame_id, camera, size)
-    camera = camera or (dataset.default_camera(size) if size else None)
-    return _Frame(dict(frame_id=frame_id, camera=camera, label_paths=intact), totals, findings)
+    if size is not None:
+        if camera is None:
+            camera = dataset.default_camera(size)
+        else:
+            camera = turn_camera(camera, header, dataset.exif_labels)
+            findings += _check_camera(frame_id, camera, size)
+    data = dict(frame_id=frame_id, camera=camera, label_paths=intact, label_turns=turns)
+    return _Frame(data, totals, findings)
 
 
 def _check_camera(

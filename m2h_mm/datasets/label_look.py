@@ -15,7 +15,7 @@ from m2h_mm.structures import Label
 from m2h_mm.system import available_cores
 from m2h_mm.tasks import Doubt, Task
 
-from .transforms.loading import LoadMultiTaskLabels
+from .transforms.loading import read_label
 
 LOOKED_AT = 4  # labels of a task, spread over the data set
 
@@ -35,18 +35,17 @@ class Looked(NamedTuple):
 
 
 def look_at_label(data: Mapping, task: Task) -> Looked:
-    """Read the label of a frame as training does, and say what looks wrong.
+    """Read the label of a frame, as it stands in the file, and say what looks wrong.
 
     Args:
-        data: ``img_path``, ``ori_shape``, and ``label_paths`` with the task's.
+        data: ``label_paths`` with the task's.
         task: whose label.
 
     Raises:
         ValueError, OSError: no label of the task.
     """
     path = data['label_paths'][task.name]
-    frame = dict(data, tasks={task.name: task}, label_paths={task.name: path})
-    label = LoadMultiTaskLabels()(frame)[task.gt_field]
+    label = read_label(task, path)
     doubts = [doubt for doubt in task.inspect(Path(path), label) if doubt.pixels.any()]
     return Looked(Path(path), label, doubts)
 

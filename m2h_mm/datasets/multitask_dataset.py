@@ -12,17 +12,18 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from m2h_mm.registry import DATASETS, SCOPE, TRANSFORMS
+from m2h_mm.structures.image_file import IMAGE_SUFFIXES
 from m2h_mm.tasks import build_tasks
 from m2h_mm.tasks.semseg import class_table
 
 from .cameras import question_cameras, read_cameras
-from .files import IMAGE_SUFFIXES, LABEL_SUFFIXES, frame_size, read_split, require_images
+from .files import LABEL_SUFFIXES, read_split, require_images
 from .frame_files import FrameFiles, doubtful_names, find_files
 from .label_formats import state_formats
 from .label_look import look_at_first_labels
 from .normals_check import require_our_normals
+from .orientation import check_exif_labels, fit_frame, warn_of_doubtful
 from .samplers import DrawIndex
-from .transforms.loading import require_size
 
 # Headers are small: the time goes into waiting for the disk, which threads overlap.
 HEADER_THREADS = 8
@@ -33,7 +34,7 @@ class MultiTaskDataset(BaseDataset):
     """Frames on disk in the layout of NYUD-MT, each file type found by itself::
 
         <data_root>/
-          images/<id>.jpg or .png
+          images/<id>.jpg, .png, ...         any kind of image that is read
           <task folder>/<id>.npy, .png, ...  segmentation, depth, ...: see each task's ``read``
           gt_sets/<split>.txt                one id per line
           cameras.json                       optional: {"<id>": [fx, fy, cx, cy]} in pixels
@@ -61,6 +62,10 @@ class MultiTaskDataset(BaseDataset):
         label_formats: how the files of a task are to be read where that is not what this project
             writes: task to keys and values, such as ``dict(depth=dict(unit='cm'))``; see the
             tasks' :class:`~m2h_mm.tasks.LabelFormat`.
+        exif_labels: how labels (and cameras) of photos lie that EXIF says to turn, where their size
+            fits both ways: 'displayed', as the photo is shown upright, or 'stored', as its pixels
+            stand in the file. Default: as displayed, with a warning. A size that fits one way only
+            is recognised in any case, and what lies as it is stored is turned like the image.
         check_normals: refuse normals that agree with the depth in another convention only.
         class_space: segmentation in the classes of another data set: its registered name, such as
             'NYUDDataset', or the names of the classes. ``tasks.semseg.num_classes`` stays the
@@ -94,6 +99,7 @@ class MultiTaskDataset(BaseDataset):
         pipeline: Sequence[dict | Callable] = (),
         reduce_zero_label: bool = False,
         label_formats: Mapping[str, Mapping] | None = None,
+        exif_labels: str | None = None,
         check_normals: bool = True,
         class_space: str | Sequence[str] | None = None,
         class_map: Mapping[str | int, str] | None = None,
@@ -104,6 +110,8 @@ class MultiTaskDataset(BaseDataset):
         if on_bad_sample not in ('raise', 'skip'):
             raise ValueError(f"on_bad_sample: expected 'raise' or 'skip', got {on_bad_sample!r}.")
         self.on_bad_sample = on_bad_sample
+        check_exif_labels(exif_labels)
+        self.exif_labels = exif_labels
         self.split = split
         self.check_normals = check_normals
         metainfo = {**self.METAINFO, **(kwargs.get('metainfo') or {})}
@@ -162,7 +170,7 @@ class MultiTaskDataset(BaseDataset):
         def look_up(frame_id: str) -> dict:
             paths = files.labels_of(frame_id)
             try:
-                size = self._common_size(images[frame_id], paths)
+                fitted = fit_frame(images[frame_id], paths, cameras.get(frame_id), self.exif_labels)
             except (ValueError, OSError) as error:
                 if not self._skips:
                     raise
@@ -175,17 +183,18 @@ class MultiTaskDataset(BaseDataset):
                     error=str(error),
                 )
             return dict(
+                fitted,
                 img_path=str(images[frame_id]),
                 frame_id=frame_id,
-                ori_shape=size,
-                camera=cameras.get(frame_id) or self.default_camera(size),
+                camera=fitted['camera'] or self.default_camera(fitted['ori_shape']),
                 label_paths={name: str(path) for name, path in paths.items()},
             )
 
         with ThreadPoolExecutor(HEADER_THREADS) as pool:
             data_list = list(pool.map(look_up, frame_ids))
-        self._warn_of_names(files, cameras, data_list)
         who = f'{type(self).__name__} {self.split}'
+        self._warn_of_names(files, cameras, data_list)
+        warn_of_doubtful(data_list, who)
         look_at_first_labels(data_list, self.tasks, who, self._skips)
         if self.check_normals:
             doubt = require_our_normals(data_list, self.tasks, root, skip_unreadable=self._skips)
@@ -198,7 +207,7 @@ class MultiTaskDataset(BaseDataset):
         if not files.images:
             folder = files.root / 'images'
             reason = (
-                '; '.join([f'no {" or ".join(IMAGE_SUFFIXES)} in it or below', *files.left_out])
+                '; '.join([f'no {", ".join(IMAGE_SUFFIXES)} in it or below', *files.left_out])
                 if folder.is_dir()
                 else 'there is no such folder'
             )
@@ -210,7 +219,7 @@ class MultiTaskDataset(BaseDataset):
             )
 
     def _layout(self, root: Path) -> str:
-        lines = [('images/<id>.jpg or .png', '')]
+        lines = [('images/<id>.jpg, .png, ...', '')]
         lines += [
             (f'{task.folder}/<id>.npy, .png, ...', f'optional, task {name}')
             for name, task in self.tasks.items()
@@ -219,12 +228,6 @@ class MultiTaskDataset(BaseDataset):
         return '\n'.join(
             [f'  {root}/', *(f'    {file:<34}{remark}'.rstrip() for file, remark in lines)]
         )
-
-    def _common_size(self, image: Path, labels: dict[str, Path]) -> tuple[int, int]:
-        size = frame_size(image)
-        for name, path in labels.items():
-            require_size(name, path, frame_size(path), image, size)
-        return size
 
     def _report(self, files: FrameFiles, data_list: list[dict]) -> None:
         counts = {
@@ -271,7 +274,9 @@ class MultiTaskDataset(BaseDataset):
         for line in files.left_out:
             print_log(f'{who}: {line}', 'current')
         sizes = {data['frame_id']: data['ori_shape'] for data in data_list if 'error' not in data}
-        doubts = list(question_cameras(files.root, cameras, sizes).items())
+        upright = {data['frame_id']: data['camera'] for data in data_list}
+        cameras_of_file = {frame_id: upright[frame_id] for frame_id in sizes.keys() & cameras}
+        doubts = list(question_cameras(files.root, cameras_of_file, sizes).items())
         lines = [*doubtful_names(files, cameras, [data['frame_id'] for data in data_list])]
         if doubts:
             frame_id, doubt = doubts[0]

@@ -44,7 +44,10 @@ def measure_agreement(
     usable = [
         data
         for data in data_list
-        if data.get('camera') and {DEPTH, NORMALS} <= data['label_paths'].keys()
+        if data.get('camera')
+        and {DEPTH, NORMALS} <= data['label_paths'].keys()
+        # The camera is of the upright image; the vectors cannot be turned in an unknown convention.
+        and not data.get('label_turns')
     ]
     chosen = np.unique(
         np.linspace(0, len(usable) - 1, min(num_frames, len(usable))).round().astype(int)

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.infer import BaseInferencer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from m2h_mm.inference.images import list_images, read_image
+from m2h_mm.inference.images import list_images
 from m2h_mm.inference.loading import load_model
 from m2h_mm.inference.names import map_path, name_inputs, picture_path, root_of, without_results
 from m2h_mm.inference.prediction import Prediction, as_map
@@ -23,6 +23,7 @@ from m2h_mm.models.optimize import optimize
 from m2h_mm.models.pipeline import TEST, ImagePipeline, Size, check_size
 from m2h_mm.registry import INFERENCERS
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.structures.image_file import read_image
 from m2h_mm.system.outputs import require_free
 from m2h_mm.visualization import MultiTaskVisualizer, save_picture
 
@@ -106,9 +107,9 @@ class M2HInferencer(BaseInferencer):
         """Predict, and write what was asked for.
 
         Args:
-            inputs: an image (file, bytes or array, see
-                :func:`~m2h_mm.inference.images.read_image`), a folder, a glob, or a sequence of
-                images.
+            inputs: an image (file, bytes, open file, PIL image or array, see
+                :func:`~m2h_mm.structures.image_file.read_image`), a folder, a glob, or a sequence
+                of images.
             tasks: those wanted; what only others need is not computed. Default: all of the model.
             size: at which the network sees an image, see :meth:`ImagePipeline.input_size`. Default:
                 ``'test'``, as the model was evaluated, which is the scale at which it knows depth;

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from .orientation import ORIENTATIONS, lies_on_its_side, turn_upright
+
 IMAGE_SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp', '.gif', '.ppm', '.pgm')
 """In small letters: compare with ``suffix.lower()``. What a file is, its content decides."""
 FORMATS = ('PNG', 'JPEG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'PPM', 'AVIF')
@@ -18,22 +20,12 @@ FORMATS = ('PNG', 'JPEG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'PPM', 'AVIF')
 
 # What an intact file ends with. Others have no such mark: they are decoded to know.
 _ENDS = {'PNG': b'IEND', 'JPEG': b'\xff\xd9', 'MPO': b'\xff\xd9'}
-# Writers may append some bytes, and a PNG may have its EXIF behind the pixels.
+# Writers may append some bytes, and a PNG may have its EXIF behind the pixels, in one of these.
 _TAIL_BYTES = 2**16
+_LATE_NOTES = (b'eXIf', b'Raw profile type', b'XML:com.adobe.xmp')
 _ORIENTATION = 0x0112
 # OpenCV before 4.11 does not have it; the channels would have to be exchanged, which takes longer.
 _RGB = getattr(cv2, 'IMREAD_COLOR_RGB', None)
-# EXIF orientation to: rows and columns change places; the step through the rows, the columns then.
-_TURNS = {
-    1: (False, 1, 1),
-    2: (False, 1, -1),
-    3: (False, -1, -1),
-    4: (False, -1, 1),
-    5: (True, 1, 1),
-    6: (True, 1, -1),
-    7: (True, -1, -1),
-    8: (True, -1, 1),
-}
 
 
 class ImageHeader(NamedTuple):
@@ -50,7 +42,7 @@ class ImageHeader(NamedTuple):
     @property
     def size(self) -> tuple[int, int]:
         """``(H, W)`` of the upright image."""
-        return self.stored[::-1] if _TURNS[self.orientation][0] else self.stored
+        return self.stored[::-1] if lies_on_its_side(self.orientation) else self.stored
 
 
 def read_image(source: Any) -> np.ndarray:
@@ -116,14 +108,6 @@ def image_size(path: str | Path) -> tuple[int, int]:
     return image_header(path).size
 
 
-def turn_upright(array: np.ndarray, orientation: int) -> np.ndarray:
-    """``(H, W, ...)`` as it is stored, turned as its EXIF orientation says."""
-    transposed, rows, columns = _TURNS[orientation]
-    if transposed:
-        array = array.swapaxes(0, 1)
-    return np.ascontiguousarray(array[::rows, ::columns])
-
-
 def _bytes_of(source: Any) -> bytes:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)
@@ -166,14 +150,12 @@ def _decode(source: bytes | Image.Image, tail: bytes, name: str) -> np.ndarray:
 def _complaint(name: str, error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f'{name} is no image that can be read; expected {", ".join(FORMATS)}.'
-    return f'{name} cannot be decoded ({str(error).strip() or type(error).__name__}).'
+    return f'{name} cannot be read ({str(error).strip() or type(error).__name__}).'
 
 
 def _is_plain(image: Image.Image) -> bool:
     """Whether OpenCV's pixels are Pillow's."""
-    return (
-        image.format in _ENDS and image.mode in ('L', 'RGB') and 'transparency' not in image.info
-    )
+    return image.format in _ENDS and image.mode in ('L', 'RGB') and 'transparency' not in image.info
 
 
 def _decode_plain(data: bytes) -> np.ndarray | None:
@@ -185,12 +167,13 @@ def _decode_plain(data: bytes) -> np.ndarray | None:
 
 def _orientation(image: Image.Image, tail: bytes) -> int:
     """How the pixels have to be turned, 1 where nothing that can be understood is said of it."""
-    if image.format not in _ENDS or (image.format == 'PNG' and b'eXIf' in tail):
+    late = image.format == 'PNG' and any(note in tail for note in _LATE_NOTES)
+    if image.format not in _ENDS or late:
         image.load()  # It turns a TIFF, and reads what stands behind the pixels.
     try:
         # Not the method of PNG, which would decode any file for it.
         orientation = Image.Image.getexif(image).get(_ORIENTATION, 1)
-        return int(orientation) if orientation in _TURNS else 1
+        return int(orientation) if orientation in ORIENTATIONS else 1
     except Exception:  # The pixels are good, whatever is noted about them.
         return 1
 

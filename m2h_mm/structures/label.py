@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from .orientation import turn_upright
+
 
 @dataclass(frozen=True, eq=False)
 class Label:
@@ -37,6 +39,10 @@ class Label:
         """Mirrored left and right."""
         # A view that runs backwards would be copied later, many times more slowly than here.
         return Label(cv2.flip(self.value, 1), cv2.flip(self.valid.view(np.uint8), 1).view(bool))
+
+    def turn(self, orientation: int) -> Label:
+        """As an image of that EXIF orientation is turned to be upright."""
+        return Label(turn_upright(self.value, orientation), turn_upright(self.valid, orientation))
 
     def crop(self, rows: slice, columns: slice) -> Label:
         """The part in ``rows`` and ``columns``, as a view: nothing is copied."""

@@ -175,6 +175,10 @@ class Task(ABC):
         """Mirror left and right."""
         return label.flip()
 
+    def turn(self, label: Label, orientation: int) -> Label:
+        """As an image of that EXIF orientation (1..8) is turned to be upright."""
+        return label.turn(orientation)
+
     def zoom(self, label: Label, scale: float, size: tuple[int, int]) -> Label:
         """Resize to ``size`` (H, W) as if the scene had been scaled by ``1 / scale``: what is a
         length changes with it.

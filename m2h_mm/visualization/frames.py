@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
 import mmcv
 import numpy as np
 import torch
 
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.structures.image_file import IMAGE_SUFFIXES, read_image
 
 
 def spread(total: int, count: int) -> list[int]:
@@ -30,8 +30,8 @@ def frame_image(sample: MultiTaskDataSample, inputs: torch.Tensor) -> np.ndarray
     """
     size = tuple(sample.get('ori_shape', inputs.shape[-2:]))[:2]
     path = str(sample.get('img_path', ''))
-    if tuple(inputs.shape[-2:]) != size and path and cv2.haveImageReader(path):
-        image = mmcv.imread(path, channel_order='rgb')
+    if tuple(inputs.shape[-2:]) != size and path.lower().endswith(IMAGE_SUFFIXES):
+        image = read_image(path)
     else:
         image = input_image(inputs)
     return image if image.shape[:2] == size else mmcv.imresize(image, size[::-1])

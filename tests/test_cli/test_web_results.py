@@ -78,7 +78,7 @@ def test_what_browsers_show_is_read(tmp_path, kind):
     [
         (b'', 'zero bytes'),
         (b'no image', 'no image that can be read'),
-        (as_bytes('PNG')[:900], 'cannot be decoded'),
+        (as_bytes('PNG')[:900], 'cannot be read'),
         (as_bytes('PNG')[:20], 'no image that can be read'),
         (header_of_png(60000, 60000), 'far too large'),
         (header_of_png(12000, 8000), '12000 × 8000 pixels'),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m2h_mm.inference.images import list_images, read_image
+from m2h_mm.inference.images import list_images
+from m2h_mm.structures.image_file import read_image
 
 RNG = np.random.default_rng(0)
 # Smooth, so that JPEG changes little.
@@ -87,8 +88,8 @@ def test_cmyk_is_converted():
     [
         (b'', 'zero bytes'),
         (b'not an image at all', 'is no image'),
-        (encode(RGB)[:-200], 'cannot be decoded'),
-        (encode(RGB, 'JPEG')[:300], 'cannot be decoded'),
+        (encode(RGB)[:-200], 'cannot be read'),
+        (encode(RGB, 'JPEG')[:300], 'cannot be read'),
     ],
     ids=['empty', 'text', 'cut PNG', 'cut JPEG'],
 )

@@ -20,9 +20,9 @@ from PIL import Image
 
 from m2h_mm.inference.deployed_model import DeployedModel
 from m2h_mm.inference.export import METADATA, example, export_metadata, load
-from m2h_mm.inference.images import read_image
 from m2h_mm.inference.inferencer import M2HInferencer
 from m2h_mm.inference.loading import load_model
+from m2h_mm.structures.image_file import read_image
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'deployment'
 

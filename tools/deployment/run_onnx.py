@@ -7,6 +7,7 @@ picture of it.
 """
 
 import argparse
+import io
 import json
 import re
 import sys
@@ -15,7 +16,25 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms
+
+# Others are not even tried: some decoders of Pillow start programs.
+FORMATS = ('PNG', 'JPEG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'PPM', 'AVIF')
+# How an image has to be turned, by its EXIF orientation.
+TURNS = dict(
+    enumerate(
+        (
+            Image.Transpose.FLIP_LEFT_RIGHT,
+            Image.Transpose.ROTATE_180,
+            Image.Transpose.FLIP_TOP_BOTTOM,
+            Image.Transpose.TRANSPOSE,
+            Image.Transpose.ROTATE_270,
+            Image.Transpose.TRANSVERSE,
+            Image.Transpose.ROTATE_90,
+        ),
+        start=2,
+    )
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -54,10 +73,51 @@ def read_metadata(session: onnxruntime.InferenceSession) -> dict:
 
 
 def read_image(path: Path) -> Image.Image:
-    """An image as the model was evaluated on it: upright RGB of 8 bits, transparent parts white."""
-    image = ImageOps.exif_transpose(Image.open(path))
-    if image.mode.startswith('I'):  # 16 bits, which Pillow would cut off at 255
-        return Image.fromarray(np.rint(np.asarray(image) / 257).astype(np.uint8)).convert('RGB')
+    """An image as the model was evaluated on it: upright RGB of 8 bits, transparent parts white; of
+    16 bits the upper eight, floating point from 0 to 1.
+
+    Raises:
+        OSError: there is no such file.
+        ValueError: it is no image, or damaged.
+    """
+    data = path.read_bytes()
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            image.load()
+            orientation = orientation_of(image)
+            image = to_rgb(image)
+            return image if orientation is None else image.transpose(orientation)
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        raise ValueError(f'not an image that can be read ({error!r})') from error
+
+
+def orientation_of(image: Image.Image) -> Image.Transpose | None:
+    """What makes the image upright (EXIF); what cannot be understood is as good as nothing."""
+    try:
+        return TURNS.get(image.getexif().get(0x0112))
+    except Exception:
+        return None
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image of any kind as RGB of 8 bits."""
+    if image.mode == 'F' or image.mode.startswith('I'):
+        values = np.asarray(image)
+        least, most = values.min(), values.max()
+        if image.mode == 'F':
+            grey, usable = values * 255, least >= 0 and most <= 1
+        else:
+            # 16 bits, which Pillow would cut off at 255. Small numbers in 32 bits may be of 8.
+            known = image.mode != 'I' or image.format in ('PNG', 'PPM') or most > 255 or most == 0
+            grey, usable = values >> 8, known and least >= 0 and most <= 65535
+        if not usable:
+            raise ValueError(f'grey values {least}..{most}; save it with 8 or 16 bits')
+        grey = np.rint(grey).astype(np.uint8)
+        grey[values == image.info.get('transparency')] = 255
+        return Image.fromarray(grey).convert('RGB')
+    if image.mode == 'LAB':
+        lab, rgb = map(ImageCms.createProfile, ('LAB', 'sRGB'))
+        return ImageCms.profileToProfile(image, lab, rgb, outputMode='RGB')
     if image.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in image.info:
         layer = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', layer.size, 'white'), layer)
@@ -151,7 +211,7 @@ def main() -> int:
     for path in [Path(name) for name in args.images]:
         try:
             image = read_image(path)
-        except (OSError, Image.DecompressionBombError) as error:
+        except (OSError, ValueError) as error:
             print(f'{path}: {error}', file=sys.stderr)
             failed += 1
             continue

@@ -17,10 +17,10 @@ from PIL import Image, ImageOps
 
 from m2h_mm.geometry.pinhole import check_camera
 from m2h_mm.inference import M2HInferencer, Prediction
-from m2h_mm.inference.images import read_image
 from m2h_mm.mapping.depth_mesh import triangulate, write_glb
 from m2h_mm.mapping.point_cloud import DEFAULT_FOV, camera_of_file, camera_of_view, point_cloud
 from m2h_mm.models.pipeline import MAX_INPUT_PIXELS, Size, limit_area
+from m2h_mm.structures.image_file import read_image
 from m2h_mm.tasks.view import build_view
 from m2h_mm.visualization import save_picture
 from m2h_mm.visualization.drawing import WHITE, fit_scale, outlined, rescale, stack, text_block

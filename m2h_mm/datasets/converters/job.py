@@ -20,8 +20,9 @@ import cv2
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from m2h_mm.datasets.files import IMAGE_SUFFIXES, index_folder
+from m2h_mm.datasets.files import index_folder
 from m2h_mm.geometry.pinhole import check_camera
+from m2h_mm.structures.image_file import IMAGE_SUFFIXES
 from m2h_mm.system import available_cores, remove_temporaries, write_atomically
 from m2h_mm.system.files import temporary_beside
 from m2h_mm.system.locks import exclusive

@@ -4,42 +4,38 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
 from mmcv.transforms import BaseTransform
 
 from m2h_mm.registry import TRANSFORMS
 from m2h_mm.structures import Label
+from m2h_mm.structures.image_file import read_image
 from m2h_mm.tasks import Task
 
+WAY_OUT = 'Restore the file, or take the frame out of the split file.'
 # What OpenCV resizes and PyTorch takes.
 LABEL_DTYPES = ('uint8', 'int16', 'int32', 'float32')
 
 
 @TRANSFORMS.register_module()
 class LoadMultiTaskImage(BaseTransform):
-    """Read ``results['img_path']`` as RGB.
+    """Read ``results['img_path']`` as upright RGB, see
+    :func:`~m2h_mm.structures.image_file.read_image`.
 
     Adds ``img`` (H, W, 3) uint8, ``ori_shape`` and ``img_shape`` (H, W), and ``frame_id`` where it
     is not set.
 
     Raises:
-        ValueError: the file is not an image that can be decoded.
+        OSError, ValueError: the file is not there, or not an image that can be decoded.
     """
 
     def transform(self, results: dict) -> dict:
         path = results['img_path']
         try:
-            decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-        except cv2.error:
-            decoded = None
-        if decoded is None:
-            raise ValueError(
-                f'Image {path} cannot be read: expected an intact .png or .jpg. Restore the '
-                'file, or take the frame out of the split file.'
-            )
-        results['img'] = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
-        results['ori_shape'] = results['img_shape'] = decoded.shape[:2]
+            image = read_image(path)
+        except ValueError as error:
+            raise ValueError(f'{error} {WAY_OUT}') from error
+        results['img'] = image
+        results['ori_shape'] = results['img_shape'] = image.shape[:2]
         results.setdefault('frame_id', Path(path).stem)
         return results
 
@@ -47,7 +43,7 @@ class LoadMultiTaskImage(BaseTransform):
 @TRANSFORMS.register_module()
 class LoadMultiTaskLabels(BaseTransform):
     """Read the label files in ``results['label_paths']``, task name to path, with the task's own
-    reader.
+    reader. Those in ``results['label_turns']``, task name to EXIF orientation, are turned.
 
     Adds a :class:`~m2h_mm.structures.Label` as ``results[task.gt_field]`` for each. What the frame
     has no file for stays absent. Labels come at the size of the file; of the other transforms only
@@ -68,8 +64,10 @@ class LoadMultiTaskLabels(BaseTransform):
             )
         for name, path in results.get('label_paths', {}).items():
             task = results['tasks'][name]
-            label = task.read(path)
-            _require_label(task, label)
+            label = read_label(task, path)
+            turn = results.get('label_turns', {}).get(name, 1)
+            if turn != 1:
+                label = task.turn(label, turn)
             size = label.value.shape[:2]
             require_size(name, path, size, results['img_path'], results['ori_shape'])
             results[task.gt_field] = label
@@ -85,15 +83,26 @@ def require_size(
 ) -> None:
     """Raise a ValueError that names both files unless their ``(H, W)`` agree."""
     if tuple(label_size) != tuple(image_size):
+        way_out = (
+            'One of them lies on its side: turn it, or restore the EXIF orientation of the photo.'
+            if tuple(label_size) == tuple(image_size)[::-1]
+            else 'Use one release for all folders.'
+        )
         raise ValueError(
             f'{task} label {label} is {label_size[0]}x{label_size[1]}, its image {image} is '
-            f'{image_size[0]}x{image_size[1]} (height x width): they must be of one size. Use '
-            'one release for all folders.'
+            f'{image_size[0]}x{image_size[1]} (height x width): they must be of one size. '
+            f'{way_out}'
         )
 
 
-def _require_label(task: Task, label: Label) -> None:
-    """What only the author of a task can get wrong."""
+def read_label(task: Task, path: str | Path) -> Label:
+    """What the task reads, as it stands in the file.
+
+    Raises:
+        ValueError: no label of the task.
+        TypeError: what only the author of a task can get wrong.
+    """
+    label = task.read(path)
     reader = f'{type(task).__name__}.read'
     if not isinstance(label, Label):
         raise TypeError(
@@ -111,3 +120,4 @@ def _require_label(task: Task, label: Label) -> None:
             f'{reader}: expected a mask (H, W) and {task.label_channels} channels per pixel '
             f'(label_channels), got {valid.shape} and {value.shape}.'
         )
+    return label

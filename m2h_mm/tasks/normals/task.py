@@ -13,6 +13,7 @@ from torch import Tensor
 from m2h_mm.geometry.normal_convention import OURS, parse_axes, to_ours
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
+from m2h_mm.structures.orientation import turned_axes
 from m2h_mm.tasks.base import Task
 from m2h_mm.tasks.doubt import Doubt
 from m2h_mm.tasks.files import read_array, require_dims
@@ -106,6 +107,13 @@ class Normals(Task):
         flipped = label.flip()
         flipped.value[..., 0] *= -1
         return flipped
+
+    def turn(self, label: Label, orientation: int) -> Label:
+        turned = label.turn(orientation)
+        axes = turned_axes(orientation) * [[1, -1], [-1, 1]]  # y is up
+        vectors = turned.value.copy()
+        vectors[..., :2] = vectors[..., :2] @ axes.T
+        return Label(vectors, turned.valid)
 
     def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
         yield from self._doubts_of_encoding(read_array(path), path)
