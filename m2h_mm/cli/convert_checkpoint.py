@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
+import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import add_cfg_options, add_overwrite, make_parser, run_command
+from m2h_mm.system import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -78,11 +79,9 @@ def convert(args: argparse.Namespace) -> None:
         converted_from=args.src.name,
         config=Path(args.config).name,
     )
-    args.dst.parent.mkdir(parents=True, exist_ok=True)
-    # A run that is interrupted leaves no half of a file under the name that was asked for.
-    temporary = args.dst.with_name(f'{args.dst.name}.{os.getpid()}.tmp')
-    torch.save({'state_dict': state, 'meta': meta}, temporary)
-    os.replace(temporary, args.dst)
+    content = io.BytesIO()
+    torch.save({'state_dict': state, 'meta': meta}, content)
+    write_atomically(args.dst, content.getvalue())
     print(f'Wrote {args.dst}.')
 
 

@@ -4,25 +4,32 @@ Written for mmengine 0.10.7 and onedl-mmengine 0.10.12. Nothing is changed by im
 programs call :func:`install` once, tests run within :func:`installed`.
 
 - :func:`checkpoints_run_no_code`: a checkpoint from a stranger runs no code.
-- :func:`files_are_whole`: a training that is killed leaves no half of a checkpoint.
+- :func:`files_are_whole`: a training that is killed leaves no half of a checkpoint or a config.
+- :func:`logs_may_end`: a full disk ends a log, not what is logged.
 """
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.fileio.backends import backends
 from mmengine.fileio.io import backend_instances
+from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader
 
 from m2h_mm.structures.checkpoint_file import known_types, read_checkpoint, refuse_code
 from m2h_mm.structures.weights import require_weights
 from m2h_mm.system import environment, write_atomically
+from m2h_mm.system.files import not_written
 
 _undo: ExitStack | None = None  # None: nothing is changed
 
@@ -34,6 +41,7 @@ def install() -> None:
         with ExitStack() as stack:
             stack.enter_context(checkpoints_run_no_code())
             stack.enter_context(files_are_whole())
+            stack.enter_context(logs_may_end())
             _undo = stack.pop_all()
 
 
@@ -104,12 +112,21 @@ def files_are_whole() -> Iterator[None]:
     mmengine writes in place: a training that is killed meanwhile leaves half of a checkpoint under
     the name of a whole one.
     """
-    plain = backends['local']
+    plain, dump = backends['local'], Config.dump
+
+    def dump_atomically(self: Config, file: str | Path | None = None) -> str | None:
+        if file is None or Path(file).suffix != '.py':
+            return dump(self, file)
+        write_atomically(file, self.pretty_text)
+        return None
+
     _replace_local_backend(AtomicBackend)
+    Config.dump = dump_atomically
     try:
         yield
     finally:
         _replace_local_backend(plain)
+        Config.dump = dump
 
 
 def _replace_local_backend(backend: type[LocalBackend]) -> None:
@@ -126,3 +143,33 @@ class AtomicBackend(LocalBackend):
         except OSError as error:
             way_out = 'A training goes on from its last whole checkpoint with --resume.'
             raise OSError(error.errno, f'{error.strerror} {way_out}') from error
+
+
+@contextmanager
+def logs_may_end() -> Iterator[None]:
+    """What cannot be written to a log file is said once, in a line; Python would print a stack for
+    every line of the log.
+    """
+    plain = MMLogger.__init__
+
+    def init(self: MMLogger, *args, **kwargs) -> None:
+        plain(self, *args, **kwargs)
+        for handler in self.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.handleError = partial(_say_once, handler, [])
+
+    MMLogger.__init__ = init
+    try:
+        yield
+    finally:
+        MMLogger.__init__ = plain
+
+
+def _say_once(handler: logging.FileHandler, said: list[str], record: logging.LogRecord) -> None:
+    error = sys.exc_info()[1]
+    if not isinstance(error, OSError):
+        logging.FileHandler.handleError(handler, record)
+    elif not said:
+        said.append(error.strerror)
+        message = not_written(handler.baseFilename, error).strerror
+        print(f'{message} This goes on; its log ends here.', file=sys.stderr)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ import torch
 from mmengine.evaluator import Evaluator
 
 from m2h_mm.structures import MultiTaskDataSample
+from m2h_mm.system import write_atomically
 
 LOADERS = 2
 DAMAGED = (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError)
@@ -133,10 +135,13 @@ class ResumableScoring:
     def _save(self) -> None:
         if not self._snapshot['done']:
             return
-        self.state_path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.state_path.with_name(self.state_path.name + '.tmp')
-        torch.save(self._snapshot, temporary)
-        os.replace(temporary, self.state_path)
+        content = io.BytesIO()
+        torch.save(self._snapshot, content)
+        try:
+            write_atomically(self.state_path, content.getvalue())
+        except OSError as error:
+            # The scores are worth more, and so is the error that may have ended them.
+            warnings.warn(f'{error.strerror} Until then an interruption loses them.', stacklevel=2)
 
     def _resume(self) -> None:
         if not self.state_path.is_file():

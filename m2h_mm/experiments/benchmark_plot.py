@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+
+from m2h_mm.experiments.figures import save_figure
 
 
 def fitted_exponent(areas: Sequence[float], times: Sequence[float]) -> float | None:
@@ -54,5 +55,4 @@ def draw(rows: Sequence[Mapping[str, Any]], title: str, path: str) -> None:
             )
     axes.grid(which='both', alpha=0.3)
     axes.legend(fontsize='small')
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)

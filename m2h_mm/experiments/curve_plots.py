@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from m2h_mm.experiments.figures import save_figure
 from m2h_mm.experiments.training_log import Curve, best_direction
 
 COLUMNS = 3
@@ -60,8 +61,7 @@ def draw_group(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str], pat
     figure.legend(
         handles, list(runs), loc='outside lower center', ncols=min(len(runs), 3), fontsize='small'
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path, 120)
 
 
 def pictures(keys: Sequence[str], out_dir: Path) -> dict[Path, list[str]]:

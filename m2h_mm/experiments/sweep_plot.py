@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from m2h_mm.experiments.figures import save_figure
 from m2h_mm.experiments.sweep_report import GAIN
 from m2h_mm.experiments.sweep_spec import SINGLE_TASK
 
@@ -66,5 +67,5 @@ def plot_gain(path: Path, summary: Mapping[str, Any]) -> bool:
     axes.set_ylabel('multi-task gain Δm (%)')
     axes.grid(alpha=0.3)
     figure.legend(loc='outside right upper', frameon=False)
-    figure.savefig(path, dpi=150)
+    save_figure(figure, path)
     return True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import logging
 import os
@@ -17,6 +19,7 @@ from torch import Tensor
 from m2h_mm import __version__
 from m2h_mm.inference.deployed_model import DeployedModel
 from m2h_mm.models.pipeline import FIT, MAX_INPUT_PIXELS, TEST
+from m2h_mm.system.files import not_written
 from m2h_mm.tasks.view import build_view
 
 METADATA = 'm2h_mm'
@@ -143,19 +146,23 @@ def export(
     path.parent.mkdir(parents=True, exist_ok=True)
     metadata = json.dumps(export_metadata(deployed, size, classes))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix='.export-') as folder, torch.no_grad():
-        write(
-            deployed,
-            example(size, 2 if dynamic else 1),
-            Path(folder) / path.name,
-            dynamic,
-            metadata,
-        )
+        image = example(size, 2 if dynamic else 1)
+        try:
+            write(deployed, image, Path(folder) / path.name, dynamic, metadata)
+        except OSError as error:
+            raise not_written(path, error) from error
         move_files(folder, path.parent)
 
 
 def move_files(folder: str | Path, target: Path) -> None:
-    """Move a model's files, its weights before what refers to them."""
+    """Move a model's files, its weights before what refers to them.
+
+    Raises:
+        OSError: one of them is empty: the disk is full.
+    """
     for file in sorted(Path(folder).iterdir(), key=lambda file: file.name, reverse=True):
+        if not file.stat().st_size:
+            raise not_written(target / file.name, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
         os.replace(file, target / file.name)
 
 
@@ -236,7 +243,9 @@ def _write_torch_export(
     program = torch.export.export(
         deployed, (image,), dynamic_shapes=_any_size() if dynamic else None
     )
-    torch.export.save(program, path, extra_files={METADATA: metadata})
+    content = io.BytesIO()  # on a full disk torch's own writer would abort the process
+    torch.export.save(program, content, extra_files={METADATA: metadata})
+    path.write_bytes(content.getvalue())
 
 
 def _write_torchscript(
@@ -247,4 +256,6 @@ def _write_torchscript(
             'ignore'
         )  # of constants, which sizes are here, and that the format is an old one
         program = torch.jit.trace(deployed, image, check_trace=False)
-    torch.jit.save(program, str(path), _extra_files={METADATA: metadata})
+    content = io.BytesIO()  # as above
+    torch.jit.save(program, content, _extra_files={METADATA: metadata})
+    path.write_bytes(content.getvalue())

@@ -23,7 +23,8 @@ from mmengine.logging import print_log
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from m2h_mm.rooms.render import RoomFrame, render_frame
-from m2h_mm.system import available_cores, write_atomically
+from m2h_mm.system import available_cores, remove_temporaries, write_atomically
+from m2h_mm.system.files import append_line
 from m2h_mm.system.locks import acquire
 
 GENERATOR_VERSION = 1
@@ -75,6 +76,7 @@ def ensure_rooms(
         ValueError: parameters that cannot be, or a folder that holds other parameters than its name
             says.
         PermissionError: the folder cannot be written to and is not complete.
+        OSError: the disk is full. Finished frames are kept.
     """
     height, width = size
     if not (0 < num_train <= VAL_START and num_val >= 0 and min(height, width) >= 16 and seed >= 0):
@@ -112,6 +114,9 @@ def ensure_rooms(
 def write_frame(folder: Path, index: int, frame: RoomFrame) -> None:
     """Write a frame's five files; each appears whole or not at all.
 
+    Raises:
+        OSError: see :func:`~m2h_mm.system.files.write_atomically`.
+
     ``images`` RGB; ``segmentation`` 1..40; ``depth`` uint16 millimetres; ``normals`` ``round((n +
     1) / 2 * 255)``; ``edge`` 0 or 255.
     """
@@ -123,13 +128,10 @@ def write_frame(folder: Path, index: int, frame: RoomFrame) -> None:
         edge=frame.edge * 255,
     )
     for name, array in arrays.items():
-        path = folder / name / f'{frame_id(index)}.png'
-        temporary = path.with_name(f'.{path.stem}.{os.getpid()}.png')
         # Level 1 halves the size of labels, but images it makes larger and slower to read.
         parameters = [] if name == 'images' else [cv2.IMWRITE_PNG_COMPRESSION, 1]
-        if not cv2.imwrite(str(temporary), np.ascontiguousarray(array), parameters):
-            raise OSError(f'{temporary} could not be written.')
-        os.replace(temporary, path)
+        data = cv2.imencode('.png', np.ascontiguousarray(array), parameters)[1].tobytes()
+        write_atomically(folder / name / f'{frame_id(index)}.png', data)
 
 
 def render_to(folder: Path, seed: int, index: int, height: int, width: int) -> list[float]:
@@ -141,7 +143,7 @@ def render_to(folder: Path, seed: int, index: int, height: int, width: int) -> l
 
 def _is_complete(folder: Path, parameters: dict) -> bool:
     path = folder / _MARKER
-    if not path.is_file():
+    if not path.is_file() or not path.stat().st_size:
         return False
     found = json.loads(path.read_text())
     if found != parameters:
@@ -149,7 +151,26 @@ def _is_complete(folder: Path, parameters: dict) -> bool:
             f'{path} says {found}, but its folder stands for {parameters}. The folder was '
             'renamed or changed by hand: delete it, it will be rendered anew.'
         )
-    return True
+    # Older versions believed a full disk, and a power cut empties files that were written.
+    return len(_whole_frames(folder)) >= parameters['num_train'] + parameters['num_val']
+
+
+def _whole_frames(folder: Path) -> set[str]:
+    """Names of the frames of which every file is there, and none is empty.
+
+    A whole folder may be missing: who needs no normals may have deleted them.
+    """
+    return set.intersection(
+        *(
+            {
+                entry.name.removesuffix('.png')
+                for entry in os.scandir(folder / name)
+                if entry.name.endswith('.png') and entry.stat().st_size
+            }
+            for name in FOLDERS
+            if (folder / name).is_dir()
+        )
+    )
 
 
 @contextmanager
@@ -178,7 +199,8 @@ def _complete(folder: Path, parameters: dict, num_workers: int) -> None:
         'current',
     )
     columns = (TextColumn('rooms'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with open(folder / _JOURNAL, 'a') as journal, Progress(*columns) as progress:
+    journal = folder / _JOURNAL
+    with Progress(*columns) as progress:
         bar = progress.add_task('rooms', total=total, completed=total - len(missing))
 
         guard = Lock()
@@ -186,8 +208,7 @@ def _complete(folder: Path, parameters: dict, num_workers: int) -> None:
         def finished(index: int, camera: list[float]) -> None:
             with guard:
                 cameras[frame_id(index)] = camera
-                journal.write(json.dumps([frame_id(index), camera]) + '\n')
-                journal.flush()
+                append_line(journal, json.dumps([frame_id(index), camera]))
                 progress.advance(bar)
 
         job = (parameters['seed'], *parameters['size'])
@@ -203,19 +224,24 @@ def _complete(folder: Path, parameters: dict, num_workers: int) -> None:
         )
     write_atomically(folder / 'cameras.json', json.dumps(dict(sorted(cameras.items()))))
     write_atomically(folder / _MARKER, json.dumps(parameters))
-    (folder / _JOURNAL).unlink()
-    for stray in folder.glob('*/.*.png'):
-        stray.unlink()
+    journal.unlink(missing_ok=True)
+    for name in FOLDERS:
+        remove_temporaries(folder / name, '*.png')
 
 
 def _read_journal(folder: Path) -> dict[str, list[float]]:
-    """Cameras of the frames that an earlier, killed run finished."""
-    path, cameras = folder / _JOURNAL, {}
+    """Cameras of the frames that an earlier run finished."""
+    path, cameras, there = folder / _JOURNAL, {}, _whole_frames(folder)
+    listed = folder / 'cameras.json'  # of a data set that was complete once
+    if listed.is_file() and listed.stat().st_size:
+        cameras = {
+            name: camera for name, camera in json.loads(listed.read_text()).items() if name in there
+        }
     lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
     whole = [line for line in lines if line.endswith(']]\n')]
     for line in whole:
         name, camera = json.loads(line)
-        if (folder / 'images' / f'{name}.png').is_file():
+        if name in there:
             cameras[name] = camera
     if len(whole) < len(lines):
         write_atomically(path, ''.join(whole))
@@ -255,7 +281,12 @@ def _render_in_processes(
                     answer = worker.stdout.readline()
                     if not answer:
                         raise BrokenPipeError
-                    finished(index, json.loads(answer))
+                    answer = json.loads(answer)
+                    if isinstance(answer, dict):
+                        raise OSError(
+                            answer['errno'], f'{answer["reason"]} Finished frames are kept.'
+                        )
+                    finished(index, answer)
             except BrokenPipeError as error:
                 raise RuntimeError(
                     f'The process that rendered room {index} to {folder} ended with code '

@@ -1,8 +1,8 @@
 """A child process that renders rooms for its parent.
 
 ``python -m m2h_mm.rooms.worker FOLDER PARENT SEED HEIGHT WIDTH``, started by :mod:`.cache`.
-It reads indices of rooms from stdin, one per line, and answers each with the room's camera.
-It ends when its parent does.
+It reads indices of rooms from stdin, one per line, and answers each with the room's camera, or
+with the reason why its files could not be written. It ends when its parent does.
 """
 
 import json
@@ -28,9 +28,11 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for line in sys.stdin:
-        print(
-            json.dumps(render_to(folder, seed, int(line), height, width)), file=answers, flush=True
-        )
+        try:
+            answer = render_to(folder, seed, int(line), height, width)
+        except OSError as error:
+            answer = dict(errno=error.errno, reason=error.strerror)
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == '__main__':

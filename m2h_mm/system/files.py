@@ -7,6 +7,8 @@ import itertools
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # What the system refuses for the sake of the name or the place, and the way out.
@@ -37,32 +39,78 @@ def write_atomically(path: str | Path, content: str | bytes, durable: bool = Fal
         OSError: the disk is full, with the size of the file and the space that is free; it is
             read-only, the name is too long, ...
     """
-    path = Path(path)
     content = content.encode(errors='surrogateescape') if isinstance(content, str) else content
+    with replacing(path, len(content)) as temporary, open(temporary, 'wb') as file:
+        file.write(content)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: str | Path, size: int | None = None) -> Iterator[Path]:
+    """For what a library writes by itself: a file that is either whole or not there; its folder is
+    made.
+
+    Yields the name to write under. Behind it, what was written is looked at and gets its own name.
+
+    Args:
+        path: the file.
+        size: bytes that it will have. Default: any but none.
+
+    Raises:
+        OSError: see :func:`write_atomically`. Also where not ``size`` was written, or nothing: not
+            every library says that a disk is full.
+    """
+    path = Path(path)
     temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, 'wb') as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
+        yield temporary
+        written = temporary.stat().st_size
+        if written != size if size is not None else not written:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.replace(temporary, path)
     except OSError as error:
         _remove(temporary)
-        # With its number, so that it stays a PermissionError, an IsADirectoryError, ... Where
-        # the parent is a file, making it says that it exists.
-        number, reason = error.errno, error.strerror
-        if number == errno.EEXIST:
-            number, reason = errno.ENOTDIR, os.strerror(errno.ENOTDIR)
-        raise OSError(
-            number,
-            f'{path} ({_mib(len(content))}) could not be written: {reason}'
-            + _way_out(number, path.parent),
-        ) from error
+        raise not_written(path, error, size) from error
     except BaseException:
         _remove(temporary)
         raise
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Add a line to a file that holds whole lines only, also if the disk is full meanwhile.
+
+    Raises:
+        OSError: see :func:`write_atomically`.
+    """
+    content = f'{line}\n'.encode()
+    try:
+        with open(path, 'ab', buffering=0) as file:
+            before = file.tell()
+            if file.write(content) != len(content):
+                file.truncate(before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise not_written(path, error, len(content)) from error
+
+
+def not_written(path: str | Path, error: OSError, size: int | None = None) -> OSError:
+    """The message for ``error``: which file of how many bytes could not be written, why, the space
+    that is free, and the way out.
+    """
+    path = Path(path)
+    # With its number, so that it stays a PermissionError, an IsADirectoryError, ... Where the
+    # parent is a file, making it says that it exists.
+    number, reason = error.errno, error.strerror
+    if number == errno.EEXIST:
+        number, reason = errno.ENOTDIR, os.strerror(errno.ENOTDIR)
+    needed = '' if size is None else f' ({_amount(size)})'
+    return OSError(
+        number,
+        f'{path}{needed} could not be written: {reason}{_way_out(number, path.parent)}',
+    )
 
 
 def temporary_beside(path: Path) -> Path:
@@ -91,7 +139,7 @@ def remove_temporaries(folder: str | Path, name: str) -> None:
 def _way_out(number: int, folder: Path) -> str:
     if number in _ADVICE:
         return f'. {_ADVICE[number]}'
-    free = _mib(shutil.disk_usage(folder).free)
+    free = _amount(shutil.disk_usage(folder).free)
     return (
         f', {free} are free there. What it held before is as it was. Make room for it, or choose '
         'another folder, and run the command again.'
@@ -105,5 +153,5 @@ def _remove(path: Path) -> None:
         pass
 
 
-def _mib(size: int) -> str:
-    return f'{size / 2**20:.1f} MiB'
+def _amount(size: int) -> str:
+    return f'{size / 2**20:.1f} MiB' if size >= 2**20 else f'{size / 2**10:.1f} KiB'

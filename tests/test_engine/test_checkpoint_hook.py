@@ -211,7 +211,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch, pattern
         FullDisk(patch, pattern, 5 if pattern == 'iter_.*' else 3)
         with pytest.raises(
             OSError,
-            match='MiB.*could not be written: No space left.*Make room'
+            match='KiB.*could not be written: No space left.*Make room'
             + ('' if pattern == 'last_checkpoint' else '.*--resume'),
         ):
             train(tmp_path / 'full', iters=20, validate=2)

@@ -2,20 +2,23 @@
 
 import os
 import pickle
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
 import pytest
 import torch
+from full_disk import full_disk
+from mmengine.config import Config
 from mmengine.fileio import dump, get_file_backend
 from mmengine.fileio.backends import backends, prefix_to_backends
+from mmengine.logging import MMLogger
 from mmengine.runner import CheckpointLoader, load_checkpoint
 from torch import nn
 
 from m2h_mm.engine import install, installed, mmengine_patches
 from m2h_mm.registry import MODELS
-from m2h_mm.system import files
 
 
 class Bomb:
@@ -73,7 +76,7 @@ def test_a_file_of_mmengine_is_whole_or_as_it_was(tmp_path, monkeypatch):
         def full(source, target):
             raise OSError(28, 'No space left on device')
 
-        monkeypatch.setattr(files.os, 'replace', full)
+        monkeypatch.setattr(os, 'replace', full)
         with pytest.raises(OSError, match='No space left.*--resume'):
             get_file_backend(str(path)).put(b'other', str(path))
     assert path.read_text() == before and list(tmp_path.iterdir()) == [path]
@@ -132,3 +135,28 @@ def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / 'half.pth').write_bytes((tmp_path / 'whole.pth').read_bytes()[:2000])
     with installed(), pytest.raises(ValueError, match='half.pth'):
         load_checkpoint(nn.Linear(2, 2), str(tmp_path / 'half.pth'))
+
+
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason='a disk that is always full, of Linux')
+def test_a_log_on_a_full_disk_is_one_line_of_message(capsys):
+    with installed():
+        logger = MMLogger('on_a_full_disk', log_file='/dev/full', file_mode='w')
+    for _ in range(3):
+        logger.info('iteration')
+    out, err = capsys.readouterr()
+    assert err.count('could not be written: No space left') == 1 and 'Traceback' not in err
+    assert out.count('iteration') == 3
+    with suppress(OSError):  # of what is in its buffer
+        logger.handlers[-1].close()
+
+
+def test_a_config_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / 'config.py'
+    with installed():
+        Config(dict(a=1)).dump(path)
+        with full_disk(3), pytest.raises(OSError, match='config.py .* could not be written'):
+            Config(dict(a=2)).dump(str(path))
+    assert Config.fromfile(path).a == 1 and os.listdir(tmp_path) == ['config.py']
+    assert 'a = 3' in Config(dict(a=3)).dump()
+    Config(dict(a=4)).dump(tmp_path / 'config.json')
+    assert Config.fromfile(tmp_path / 'config.json').a == 4

@@ -12,6 +12,7 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import nn
 
 from m2h_mm.engine.checkpoints import read_checkpoint
+from m2h_mm.engine.hooks import nonfinite_guard_hook
 from m2h_mm.engine.snapshot import replay
 from m2h_mm.models.optimize import optimize
 from m2h_mm.registry import MODELS, OPTIM_WRAPPERS
@@ -120,6 +121,23 @@ def test_it_stops_names_the_task_and_frames_and_leaves_the_weights_alone(guarded
     )
     assert same(watcher.weights[-1], runner.model.state_dict()) and len(watcher.weights) == 3
     assert not same(watcher.weights[1], watcher.weights[2])
+
+
+@pytest.mark.parametrize('action', ['stop', 'skip'])
+def test_a_full_disk_hides_no_finding(guarded, monkeypatch, capsys, action):
+    said = []
+
+    def write(path, content):
+        said.append(capsys.readouterr().out)
+        raise OSError(28, f'{path} could not be written: No space left on device')
+
+    monkeypatch.setattr(nonfinite_guard_hook, 'write_snapshot', write)
+    fails = 'images' if action == 'stop' else None
+    runner, watcher = guarded(poison([2], action=action), fails=fails)
+    assert 'Iteration 2: the loss is not finite: loss_depth' in said[0] and '.png)' in said[0]
+    after = runner.said if action == 'stop' else capsys.readouterr().out
+    assert 'There is no snapshot of this step' in after and 'No space left' in after
+    assert len(watcher.weights) == (2 if action == 'stop' else 6)
 
 
 def test_a_skipped_step_leaves_no_trace(guarded):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from full_disk import full_disk
 from label_fields import label_field
 from mmengine.evaluator import Evaluator
 from mmengine.structures import PixelData
@@ -264,3 +265,12 @@ def test_predictions_are_listed_as_labels_are(tmp_path, capsys):
     assert list(found) == ['k\u00fcche', 'scene0/0', 'scene1/0']
     said = capsys.readouterr().out
     assert 'other suffixes: 1 .txt' in said and 'listed already' in said
+
+
+def test_a_full_disk_hides_neither_the_result_nor_the_error(tmp_path, whole):
+    path = tmp_path / 'state'
+    with full_disk(), pytest.warns(UserWarning, match='state .* could not be written'):
+        assert Run(path, save_seconds=0).scoring.run() == whole
+    with full_disk(), pytest.warns(UserWarning), pytest.raises(ValueError, match='frame 4'):
+        Run(path, 4).scoring.run()
+    assert os.listdir(tmp_path) == []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from exported_files import RANGES, TASKS, require_metadata, require_same
+from full_disk import full_disk
 from mmseg.models.utils import Upsample
 from torch import nn
 
@@ -14,11 +15,14 @@ from m2h_mm.inference.deployed_model import DeployedModel, replace_upsampling
 from m2h_mm.inference.export import (
     METADATA,
     SUFFIXES,
+    _write_torch_export,
+    _write_torchscript,
     default_size,
     differences,
     example,
     export,
     load,
+    move_files,
 )
 from m2h_mm.inference.inferencer import M2HInferencer
 from m2h_mm.inference.loading import load_model
@@ -139,6 +143,20 @@ def test_a_dynamic_file_takes_any_number_of_images_of_any_size(tiny, tmp_path):
     for number, size in ((1, (84, 112)), (3, (98, 154))):
         found = differences(run, deployed, example(size, number), deployed.names)
         assert found['depth'] < 1e-5 * RANGES['depth']
+
+
+@pytest.mark.parametrize('write', [_write_torchscript, _write_torch_export])
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(tmp_path, write):
+    layer, image = torch.nn.Conv2d(3, 8, 5), torch.zeros(1, 3, 8, 8)
+    with full_disk(500), pytest.raises(OSError):
+        write(layer, image, tmp_path / 'a.pt2', False, '{}')
+
+
+def test_an_empty_file_of_a_model_is_not_moved(tmp_path):
+    (tmp_path / 'from').mkdir()
+    (tmp_path / 'from' / 'a.onnx').touch()
+    with pytest.raises(OSError, match='a.onnx could not be written: No space left'):
+        move_files(tmp_path / 'from', tmp_path)
 
 
 def test_differences_are_found():

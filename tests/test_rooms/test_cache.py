@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 from process_list import all_end, children
 
 from m2h_mm.datasets import RoomsDataset
@@ -153,6 +155,34 @@ def test_killed_run_goes_on_and_two_at_once_agree(tmp_path):
     assert len(json.loads((folder / 'cameras.json').read_text())) == 13
     reference = ensure_rooms(tmp_path / 'in_one_go', 12, 1, (120, 160), seed=2, num_workers=0)
     assert contents(folder) == contents(reference)
+
+
+@pytest.mark.parametrize('num_workers', [0, 1])
+def test_rooms_on_a_full_disk_are_not_complete(rooms, tmp_path, num_workers):
+    with full_disk(1000):  # the smallest image has twice as much, what is printed less
+        with pytest.raises(OSError, match=r'images/.*png .* could not be written.*Make room'):
+            ensure_rooms(tmp_path, 3, 2, SIZE, seed=2, num_workers=num_workers)
+    folder = rooms_folder(tmp_path, 3, 2, SIZE, 2)
+    assert not (folder / 'rooms.json').exists() and not list(folder.glob('*/*.png'))
+    ensure_rooms(tmp_path, 3, 2, SIZE, seed=2, num_workers=0)
+    assert contents(folder) == contents(rooms)
+
+
+@pytest.mark.parametrize('damage', ['empty', 'removed', 'marker'])
+def test_what_a_full_disk_or_a_power_cut_emptied_is_rendered_again(rooms, tmp_path, damage):
+    folder = tmp_path / rooms.name
+    shutil.copytree(rooms, folder)
+    path = folder / ('rooms.json' if damage == 'marker' else 'depth/0000001.png')
+    path.unlink() if damage == 'removed' else os.truncate(path, 0)
+    ensure_rooms(tmp_path, 3, 2, SIZE, seed=2, num_workers=0)
+    assert contents(folder) == contents(rooms)
+
+
+def test_a_folder_that_is_not_needed_may_be_removed(rooms, tmp_path, monkeypatch):
+    shutil.copytree(rooms, tmp_path / rooms.name)
+    shutil.rmtree(tmp_path / rooms.name / 'normals')
+    monkeypatch.setattr(cache, 'render_frame', None)
+    ensure_rooms(tmp_path, 3, 2, SIZE, seed=2)
 
 
 def test_failing_worker_is_reported(tmp_path, monkeypatch):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -24,7 +23,6 @@ from m2h_mm.datasets.files import index_folder
 from m2h_mm.geometry.pinhole import check_camera
 from m2h_mm.structures.image_file import IMAGE_SUFFIXES
 from m2h_mm.system import available_cores, remove_temporaries, write_atomically
-from m2h_mm.system.files import temporary_beside
 from m2h_mm.system.locks import exclusive
 from m2h_mm.system.paths import path_inside
 from m2h_mm.system.processes import end_with_parent
@@ -108,7 +106,7 @@ def convert_frames(
         _check_settings(out_dir, dict(settings))
         for folder in filter(Path.is_dir, out_dir.iterdir()):
             remove_temporaries(folder, '*')
-        done = index_folder(out_dir / IMAGES, IMAGE_SUFFIXES) if (out_dir / IMAGES).is_dir() else {}
+        done = _finished(out_dir)
         missing = [frame for frame in frames if frame.frame_id not in done]
         failed = _convert(
             missing,
@@ -131,6 +129,22 @@ def convert_frames(
         f'{len(frames) - len(failed)} frames, {len(missing) - len(failed)} of them converted '
         f'now, in {out_dir.resolve()}'
     )
+
+
+def _finished(out_dir: Path) -> set[str]:
+    """Ids of the frames whose image is there, unless one of their files is empty: so a power cut
+    leaves what was written before it.
+    """
+    images = out_dir / IMAGES
+    if not images.is_dir():
+        return set()
+    empty = {
+        path.relative_to(folder).with_suffix('').as_posix()
+        for folder in out_dir.iterdir()
+        for path in folder.rglob('*.*')
+        if not path.stat().st_size
+    }
+    return set(index_folder(images, IMAGE_SUFFIXES)) - empty
 
 
 def _check_frames(frames: Sequence[SourceFrame], out_dir: Path) -> None:
@@ -210,6 +224,8 @@ def _results(
             'A process that converted frames was ended from outside, as a rule because memory '
             'ran out. Finished frames are kept: try again, with fewer --num-workers.'
         ) from error
+    except OSError as error:  # of what a worker wrote; it has said which file and why
+        raise OSError(error.errno, f'{error.strerror} Finished frames are kept.') from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -227,24 +243,21 @@ def _convert_frame(
 ) -> str | None:
     """Write a frame's files, the image last; the reason if its source cannot be read."""
     try:
-        files = dict(convert(frame.source))
+        files = {
+            folder: (content.suffix, content.read_bytes()) if isinstance(content, Path) else content
+            for folder, content in convert(frame.source).items()
+        }
     except (ValueError, OSError) as error:
         return str(error)
     for folder in sorted(files, key=lambda folder: folder == IMAGES):
         content = files[folder]
-        if isinstance(content, Path):
-            _copy(content, out_dir / folder / f'{frame.frame_id}{content.suffix}')
+        if isinstance(content, tuple):
+            suffix, data = content
+            write_atomically(out_dir / folder / f'{frame.frame_id}{suffix}', data)
         else:
             suffix = '.png' if content.dtype in (np.uint8, np.uint16) else '.npy'
             write_array(content, out_dir / folder / f'{frame.frame_id}{suffix}')
     return None
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_beside(target)
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
 
 
 def _write_lists(out_dir: Path, frames: Sequence[SourceFrame]) -> None:

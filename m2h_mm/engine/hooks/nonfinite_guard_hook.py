@@ -33,7 +33,7 @@ class NonFiniteGuardHook(Hook):
     state are touched; then the training stops, or goes on with the next batch. Either way the log
     names the tasks, the frames and the iteration, and ``<work_dir>/nonfinite_iter_<n>.pt`` holds
     the batch, its losses, weights, optimizer and random state. ``m2h-mm replay-step`` takes
-    the step again.
+    the step again. Where the file cannot be written, that is said beside the rest.
 
     - A skipped step also undoes what the forward pass changed: running statistics of BatchNorm and
       the state of the weighting. Its losses do not enter the logged means. Schedule and sampler go
@@ -207,8 +207,18 @@ class NonFiniteGuardHook(Hook):
         is_scalers = loss_finite and hasattr(runner.optim_wrapper, 'loss_scaler')
         if is_scalers and self._in_a_row <= self.max_skips:
             return
-        found = self._report(runner, steps, loss_finite)
+        bad = [_not_finite(step['losses']) for step in steps]
+        elsewhere = not loss_finite and not any(bad)
+        number = runner.iter + 1
+        found = (
+            f'Iteration {number}: a loss is not finite in another process, which reports it.'
+            if elsewhere
+            else self._report(runner, steps, bad, loss_finite)
+        )
+        # At once: nothing that goes wrong from here on, such as a full disk, may hide it.
+        runner.logger.error(found)
         self._undo(runner, steps)
+        snapshot = '' if elsewhere else self._write(runner, steps, number)
         if self.action == 'stop' or self._in_a_row > self.max_skips:
             self._release(runner)
             why = (
@@ -220,7 +230,7 @@ class NonFiniteGuardHook(Hook):
                 )
             )
             raise ValueError(
-                f'{found}{why}\nThe weights are those before that step. Look at the '
+                f'{found}{snapshot}{why}\nThe weights are those before that step. Look at the '
                 'frames and at the '
                 "learning rate; default_hooks.guard.action='skip' goes on with the "
                 'next batch instead.'
@@ -228,7 +238,7 @@ class NonFiniteGuardHook(Hook):
         self._skipped += 1
         outputs.clear()  # a NaN would stay in the logged means for the whole window
         runner.logger.error(
-            f'{found}\nThe step was skipped; {self._skipped} were since this start.'
+            f'The step was skipped; {self._skipped} were since this start.{snapshot}'
         )
 
     def _undo(self, runner: Runner, steps: Sequence[dict]) -> None:
@@ -236,15 +246,10 @@ class NonFiniteGuardHook(Hook):
             torch._foreach_copy_(self._statistics, self._saved_statistics)
         unwrap(runner.model).weighting.load_state_dict(steps[0]['weighting'], strict=False)
 
-    def _report(self, runner: Runner, steps: Sequence[dict], loss_finite: bool) -> str:
-        """What happened, in words; the snapshot is written."""
-        number = runner.iter + 1
-        bad = [
-            [key for key, value in step['losses'].items() if not bool(torch.isfinite(value).all())]
-            for step in steps
-        ]
-        if not loss_finite and not any(bad):
-            return f'Iteration {number}: a loss is not finite in another process, which reports it.'
+    def _report(
+        self, runner: Runner, steps: Sequence[dict], bad: Sequence[list[str]], loss_finite: bool
+    ) -> str:
+        """What happened, in words."""
         names = sorted({key for keys in bad for key in keys if key != 'loss'}) or ['loss']
         guilty = [step for step, keys in zip(steps, bad, strict=True) if keys] or steps
         tasks = [
@@ -267,14 +272,15 @@ class NonFiniteGuardHook(Hook):
         frames = [_describe(sample) for step in guilty for sample in step['batch']['data_samples']]
         more = f'\n    and {len(frames) - NAMED} more' if len(frames) > NAMED else ''
         lines = [
-            f'Iteration {number}: {what}.',
+            f'Iteration {runner.iter + 1}: {what}.',
             f'  tasks: {", ".join(tasks) or "none alone"}',
             '  frames:',
             *(f'    {frame}' for frame in frames[:NAMED]),
         ]
-        return '\n'.join(lines) + more + self._write(runner, steps, number)
+        return '\n'.join(lines) + more
 
     def _write(self, runner: Runner, steps: Sequence[dict], number: int) -> str:
+        """Write the snapshot; a line that says how to use it, or why there is none."""
         # No process has all of a sharded model's weights.
         if self._snapshots >= self.max_snapshots or isinstance(
             runner.model, FullyShardedDataParallel
@@ -283,27 +289,30 @@ class NonFiniteGuardHook(Hook):
         self._snapshots += 1
         rank = f'_rank{get_rank()}' if get_rank() else ''
         path = Path(runner.work_dir, f'nonfinite_iter_{number}{rank}.pt')
-        write_snapshot(
-            path,
-            dict(
-                iteration=number,
-                losses=[
-                    {key: float(value) for key, value in step['losses'].items()} for step in steps
-                ],
-                steps=[
-                    dict(
-                        batch=describe_batch(step['batch']),
-                        random_state=step['random_state'],
-                        weighting=step['weighting'],
-                    )
-                    for step in steps
-                ],
-                state_dict=unwrap(runner.model).state_dict(),
-                optimizer=runner.optim_wrapper.state_dict(),
-            ),
+        content = dict(
+            iteration=number,
+            losses=[{key: float(value) for key, value in step['losses'].items()} for step in steps],
+            steps=[
+                dict(
+                    batch=describe_batch(step['batch']),
+                    random_state=step['random_state'],
+                    weighting=step['weighting'],
+                )
+                for step in steps
+            ],
+            state_dict=unwrap(runner.model).state_dict(),
+            optimizer=runner.optim_wrapper.state_dict(),
         )
+        try:
+            write_snapshot(path, content)
+        except OSError as error:
+            return f'\n  There is no snapshot of this step: {error.strerror or error}'
         config = Path(runner.work_dir, Path(runner.cfg.filename or 'CONFIG').name)
         return f'\n  To take this step again: m2h-mm replay-step {config} {path}'
+
+
+def _not_finite(losses: Mapping[str, Tensor]) -> list[str]:
+    return [key for key, value in losses.items() if not bool(torch.isfinite(value).all())]
 
 
 def _describe(sample: Any) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 from process_list import all_end, children, needs_proc
 
 from m2h_mm.datasets.converters.job import SourceFrame, convert_frames
@@ -27,7 +28,7 @@ def convert(log: Path, source: Path) -> dict:
         raise ValueError(f'{source} is cut off.')
     return dict(
         images=source,
-        depth=np.full((2, 3), float(source.stem[-1]), np.float32),
+        depth=np.full((20, 30), float(source.stem[-1]), np.float32),
         edge=np.eye(3, dtype=np.uint8),
     )
 
@@ -136,6 +137,20 @@ def test_a_full_disk_stops_the_run_and_leaves_no_part_of_a_file(run, tmp_path, m
     }
     monkeypatch.undo()
     assert run() == ['f1', 'f2', 'f3']
+
+
+@pytest.mark.parametrize('name', ['images/f1.jpg', 'edge/f1.png'])
+def test_an_empty_file_is_not_finished(run, tmp_path, name):
+    run()
+    os.truncate(tmp_path / 'out' / name, 0)
+    assert run() == ['f1'] and (tmp_path / 'out' / name).stat().st_size
+    assert run() == []
+
+
+def test_a_full_disk_is_named_also_by_another_process(run, tmp_path):
+    with full_disk(2000), pytest.raises(OSError, match='npy .* could not be written.*are kept'):
+        run(num_workers=1)
+    assert not (tmp_path / 'out' / 'gt_sets').exists()
 
 
 SCRIPT = """
