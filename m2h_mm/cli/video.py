@@ -2,18 +2,25 @@
 
 INPUT is a video file, or the number of a camera. The file that is written shows the frames and
 their maps side by side; with --tasks and --no-image it shows a single map. Colours mean the same in
-all frames: depth reaches from 0 to --max-depth. Ctrl-C ends a camera's recording.
+all frames: depth reaches from 0 to --max-depth. Every frame is shown as long as in the input, also
+where its rate changes; sound is left out. Ctrl-C ends a camera's recording.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
-from itertools import islice
+from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import add_overwrite, make_parser, run_command
 from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
+
+if TYPE_CHECKING:
+    from m2h_mm.inference.video import VideoReader, VideoWriter
+
+INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +52,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def predict_video(args: argparse.Namespace) -> None:
+def predict_video(args: argparse.Namespace) -> int:
+    """Status 130 if Ctrl-C ended it before the end of the file."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -55,36 +63,57 @@ def predict_video(args: argparse.Namespace) -> None:
     )
 
     from m2h_mm.inference.video import VideoReader, VideoWriter
-    from m2h_mm.inference.video_panels import colour_limits, draw_panels
+    from m2h_mm.inference.video_panels import colour_limits, draw_panels, panel_size
     from m2h_mm.system.outputs import require_free
     from m2h_mm.tasks.view import build_view
 
     read = filter(None, [args.input, args.checkpoint, args.config])
     require_free([args.out], read, args.overwrite)
+    print(f'Reading the time stamps of {args.input}')
+    video = VideoReader(args.input, args.max_frames)
+    writer = VideoWriter(args.out, video.fps)
     inferencer = build_inferencer(args, compile=args.compile)
-    video = VideoReader(args.input)
-    total = min(filter(None, (video.total, args.max_frames)), default=None)
-    frames = ((f'{index:06d}', frame) for index, frame in enumerate(islice(video, args.max_frames)))
     views = {name: build_view(task) for name, task in inferencer.tasks.items()}
     largest = {'depth': args.max_depth} if args.max_depth else {}
-    limits = None
+    limits = size = None
     done, started = 0, time.monotonic()
     columns = (TextColumn('Frames'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    frames = ((f'{index:06d}', frame) for index, frame in enumerate(video))
     try:
-        with VideoWriter(args.out, video.fps) as writer, Progress(*columns) as progress:
-            bar = progress.add_task('', total=total)
-            for prediction in inferencer.stream(frames, args.tasks, args.size, args.dtype):
-                limits = limits or colour_limits(prediction, views, largest)
-                writer.write(
-                    draw_panels(prediction, views, limits, args.panel_width, not args.no_image)
-                )
-                done += 1
-                progress.advance(bar)
+        with writer, Progress(*columns) as progress:
+            bar = progress.add_task('', total=video.total)
+            try:
+                for prediction in inferencer.stream(frames, args.tasks, args.size, args.dtype):
+                    limits = limits or colour_limits(prediction, views, largest)
+                    size = size or panel_size(prediction.image, args.panel_width)
+                    picture = draw_panels(prediction, views, limits, size, not args.no_image)
+                    writer.write(picture, video.shown_until(done))
+                    done += 1
+                    progress.advance(bar)
+            except KeyboardInterrupt:
+                if not video.is_camera:
+                    raise
     except KeyboardInterrupt:
-        print('Interrupted.')
+        print(f'Interrupted after {done} frames: nothing was written.', file=sys.stderr)
+        return INTERRUPTED
     if not done:
-        raise ValueError(f'Video {args.input} has no frame that can be decoded.')
+        raise ValueError(f'Camera {args.input} gave no picture.')
     rate = done / (time.monotonic() - started)
     print(f'{done} frames, {rate:.1f} frames/s with reading, drawing and writing: {args.out}')
+    describe(video, writer)
+    return 0
+
+
+def describe(video: VideoReader, writer: VideoWriter) -> None:
+    """What the new video does not have of the old one."""
     if video.broken:
         print(f'{video.broken} frames could not be decoded and were passed over.')
+    if not video.timed:
+        print(f'The file has no usable time stamps: taken as {video.fps:g} frames/s.')
+    if writer.dropped:
+        print(
+            f'{writer.dropped} frames were left out: the next one follows within less than '
+            f'1/{writer.fps:g} s.'
+        )
+    if not video.is_camera:
+        print('Every frame is shown at its time. Sound is left out.')

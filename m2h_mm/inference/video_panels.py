@@ -37,11 +37,17 @@ def colour_limits(
     }
 
 
+def panel_size(image: np.ndarray, width: int) -> tuple[int, int]:
+    """(height, width) in pixels of each panel of a video whose first frame is ``image``."""
+    rows, columns = image.shape[:2]
+    return max(2, round(rows * width / columns)), width
+
+
 def draw_panels(
     prediction: Prediction,
     views: Mapping[str, View],
     limits: Limits,
-    width: int,
+    size: tuple[int, int],
     with_image: bool = True,
 ) -> np.ndarray:
     """The frame and its maps in rows of up to three.
@@ -50,7 +56,8 @@ def draw_panels(
         prediction: of the frame.
         views: task name to view.
         limits: see :func:`colour_limits`.
-        width: of each panel, pixels. The height follows from the frame.
+        size: of each panel, see :func:`panel_size`. A frame of another shape than the first, as
+            recordings of browsers have them, is fitted into it, with white beside it.
         with_image: whether the frame itself is the first panel. Default: True.
 
     Returns:
@@ -60,12 +67,25 @@ def draw_panels(
     for name, map in prediction.maps.items():
         shown = views[name].map_of(map)
         panels.append(views[name].draw(shown.value, shown.valid, limits[name]))
-    frame_height, frame_width = prediction.image.shape[:2]
-    size = (width, max(2, round(frame_height * width / frame_width)))
-    panels = [cv2.resize(panel, size, interpolation=cv2.INTER_AREA) for panel in panels]
+    panels = [_fit(panel, size) for panel in panels]
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     panels += [np.full_like(panels[0], 255)] * (rows * columns - len(panels))
     return np.vstack(
         [np.hstack(panels[row * columns : (row + 1) * columns]) for row in range(rows)]
     )
+
+
+def _fit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    scale = min(wanted / length for wanted, length in zip(size, picture.shape, strict=False))
+    # What is rounded away leaves no white line.
+    height, width = (
+        wanted if wanted - length * scale < 1 else max(1, round(length * scale))
+        for wanted, length in zip(size, picture.shape, strict=False)
+    )
+    panel = np.full((*size, 3), 255, np.uint8)
+    top, left = (size[0] - height) // 2, (size[1] - width) // 2
+    panel[top : top + height, left : left + width] = cv2.resize(
+        picture, (width, height), interpolation=cv2.INTER_AREA
+    )
+    return panel

@@ -56,3 +56,30 @@ def test_a_video_of_maps(run, tiny, tmp_path, options, size):
     assert '3 frames, ' in said and 'frames/s' in said
     frames = list(VideoReader(out))
     assert len(frames) == 3 and frames[0].shape == (*size, 3)
+
+
+@pytest.fixture
+def walk(tmp_path):
+    path = tmp_path / 'walk.mp4'
+    with VideoWriter(path, 5) as writer:
+        for _ in range(2):
+            writer.write(FRAME)
+    return path
+
+
+def test_a_video_does_not_take_the_place_of_its_input(run, tiny, walk):
+    before = walk.read_bytes()
+    for options in ((), ('--overwrite',)):
+        said = run('video', walk, tiny[1], '--out', walk, *options, status=1)
+        assert 'is read by this command' in said
+    assert walk.read_bytes() == before
+
+
+def test_an_interrupted_video_leaves_nothing(run, tiny, walk, monkeypatch):
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('m2h_mm.inference.video_panels.draw_panels', interrupt)
+    said = run('video', walk, tiny[1], '--out', walk.with_name('out.mp4'), status=130)
+    assert 'Interrupted after 0 frames: nothing was written' in said
+    assert list(walk.parent.iterdir()) == [walk]
