@@ -6,11 +6,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from m2h_mm.structures.image_file import image_header
 from m2h_mm.system.folders import list_files
 from m2h_mm.system.paths import as_id, id_of_file
 from m2h_mm.system.text import read_lines
-from m2h_mm.tasks.files import array_size
 
 LABEL_SUFFIXES = ('.npy', '.png', '.mat', '.jpg')
 NAMED = 5
@@ -109,25 +107,3 @@ def _meant(line: str, images: Mapping[str, Path]) -> str | None:
     if same is not None:
         return f'For {line!r} write {same!r}: an id has the folders below images/ in it.'
     return None
-
-
-def frame_size(path: Path) -> tuple[int, int]:
-    """``(H, W)`` of a label file (picture or array) as it is stored, from its header; finds files
-    that are empty, cut off or something else.
-
-    Raises:
-        ValueError: the file is not an intact image or array.
-    """
-    suffix = path.suffix.lower()
-    if suffix in ('.npy', '.mat'):
-        return array_size(path)
-    try:
-        if os.path.getsize(path) == 0:
-            raise ValueError('it has zero bytes')
-        return image_header(path).stored
-    except (ValueError, EOFError, OSError) as error:
-        reason = error.__cause__ or error
-        raise ValueError(
-            f'{path} cannot be read ({reason}). Expected an intact {suffix} file: restore it; a '
-            'label file may also be deleted, the frame is then used without that label.'
-        ) from error

@@ -16,9 +16,10 @@ from m2h_mm.geometry.pinhole import check_camera
 from m2h_mm.structures import Label
 from m2h_mm.structures.image_file import image_header
 from m2h_mm.system import available_cores
+from m2h_mm.tasks.files import array_size
 
 from .cameras import read_cameras
-from .files import frame_size, read_ids
+from .files import read_ids
 from .frame_files import find_files
 from .label_look import look_at_label, share
 from .multitask_dataset import MultiTaskDataset
@@ -247,7 +248,7 @@ def _inspect_frame(
         task = dataset.tasks[name]
         try:
             if size is None:
-                frame_size(path)
+                array_size(path)
             elif (turn := label_turn(name, path, image, header, dataset.exif_labels)) != 1:
                 turns[name] = turn
             looked = look_at_label(dict(label_paths={name: str(path)}), task)

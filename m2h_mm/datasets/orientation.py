@@ -11,8 +11,8 @@ from mmengine.logging import print_log
 
 from m2h_mm.structures.image_file import ImageHeader, image_header
 from m2h_mm.structures.orientation import turned_axes
+from m2h_mm.tasks.files import array_size
 
-from .files import frame_size
 from .transforms.loading import WAY_OUT, require_size
 
 DISPLAYED, STORED = 'displayed', 'stored'
@@ -72,7 +72,7 @@ def label_turn(
     Raises:
         ValueError: the label fits neither way.
     """
-    size = frame_size(label)
+    size = array_size(label)
     orientation = header.orientation
     shown = str(image)
     if orientation != 1:

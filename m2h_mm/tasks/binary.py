@@ -48,7 +48,7 @@ class BinaryTask(Task):
                 + (f' and {" and ".join(f"{value:g}" for value in voids)} (void)' if voids else '')
                 + f', got {_some(stored[odd])}. '
                 + ('Write 255 for what is not known. ' if np.isnan(stored[odd]).any() else '')
-                + self._state('yes=..., void=...')
+                + f'State what they are: {self.to_state("yes")}, {self.to_state("void")}.'
             )
         return Label((share > 0.5).astype(np.uint8) * ~void, ~void)
 
@@ -78,7 +78,7 @@ class BinaryTask(Task):
             )
             way_out = (
                 f'{logits or "I"}f another number stands for the probability 1, state it: '
-                f'{self._state_prediction("yes=...")}.'
+                f'{self.to_state("yes")}.'
             )
             raise ValueError(
                 f'File {path} of task {self.name!r}: expected probabilities in 0..1, got '
@@ -102,7 +102,7 @@ class BinaryTask(Task):
                     f'Predictions of task {self.name!r}, such as {paths[0]}: none of {len(paths)} '
                     f'files holds a number above {max(values)}, although {np.iinfo(dtype).max} '
                     f'stands for the probability 1 in {np.dtype(dtype).name}. '
-                    f'If {usual} does, state {self._state_prediction(f"yes={usual}")}; if not, '
+                    f'If {usual} does, state {self.to_state("yes", usual)}; if not, '
                     f'yes={np.iinfo(dtype).max}.'
                 )
 
@@ -132,7 +132,7 @@ class BinaryTask(Task):
             beside = '0 and 1' if has_one else '0'
             raise ValueError(
                 f'File {path} of task {self.name!r} holds {beside} and 255, which may stand for '
-                f'yes or for void. {self._state("yes=1, void=255")} Or yes=255.'
+                f'yes or for void. State it: {self.to_state("yes", 1)} (255 is void then), or 255.'
             )
         return yes, no
 
@@ -141,12 +141,6 @@ class BinaryTask(Task):
         if form.yes is not None:
             return form.yes, form.no or 0
         return (np.iinfo(stored.dtype).max if stored.dtype in FULL_RANGE else 1), 0
-
-    def _state(self, keys: str) -> str:
-        return f'State it: label_formats=dict({self.name}=dict({keys})).'
-
-    def _state_prediction(self, key: str) -> str:
-        return f'--prediction-format {self.name}.{key}'
 
 
 def _some(values: np.ndarray) -> str:

@@ -138,8 +138,8 @@ def require_dims(
     raise ValueError(
         f'{where}: its three channels differ: these are colours, expected one number per pixel, '
         '(H, W). Is it a picture of the labels instead of the labels, or a file of another task? '
-        'Colours that stand for classes are read with a colour table: '
-        'label_formats=dict(semseg=dict(palette=[(R, G, B), ...])).'
+        'Colours that stand for classes are read with a colour table, semseg.palette of '
+        'label_formats or --prediction-format.'
     )
 
 

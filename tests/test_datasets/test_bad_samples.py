@@ -52,7 +52,7 @@ def poisoned(make_nyud):
 
 
 def test_by_default_bad_headers_stop_the_building_and_the_rest_the_drawing(poisoned):
-    with pytest.raises(ValueError, match=r'0003.png cannot be read \(it has zero bytes\)'):
+    with pytest.raises(ValueError, match=r'0003.png cannot be read: it has zero bytes'):
         build(poisoned)
     (poisoned / 'segmentation' / '0003.png').unlink()
     with pytest.raises(

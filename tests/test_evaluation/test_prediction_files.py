@@ -16,6 +16,7 @@ from m2h_mm.evaluation import MultiTaskEvaluator
 from m2h_mm.evaluation.prediction_files import (
     check_predictions,
     index_predictions,
+    look_at_predictions,
     prediction_folder,
     prediction_readers,
 )
@@ -132,6 +133,48 @@ def test_the_offset_is_for_semantic_classes_only(tmp_path):
     parts.write_prediction(np.array([[0, 6]]), tmp_path / 'a.png')
     reader = prediction_readers({'human_parts': parts}, {}, first_class=1)['human_parts']
     np.testing.assert_array_equal(reader.read_prediction(tmp_path / 'a.png'), [[0, 6]])
+
+
+@pytest.mark.parametrize('value', [1e300, np.nan, np.inf, True, 1 + 2j, np.datetime64('2020')])
+@pytest.mark.parametrize('name', ['semseg', 'depth', 'normals', 'edge'])
+def test_what_makes_no_sense_is_not_scored(tmp_path, name, value):
+    """True and False are edges, though."""
+    shape = (6, 8, 3) if name == 'normals' else (6, 8)
+    (tmp_path / name).mkdir()
+    for frame_id in '12':
+        np.save(tmp_path / name / f'{frame_id}.npy', np.full(shape, value))
+    tasks = {name: TASKS[name]}
+    readers, found = prediction_readers(tasks, {}), index_predictions(tmp_path, tasks)
+    if (name, value) == ('edge', True):
+        look_at_predictions(readers, found)
+        return
+    with pytest.raises(ValueError, match=rf'{name}/1\.npy'):
+        look_at_predictions(readers, found)
+
+
+def test_suffixes_in_capitals(tmp_path):
+    path = write(tmp_path, 'semseg', '1', '.png')
+    path = path.rename(path.with_suffix('.PNG'))
+    assert index_predictions(tmp_path, TASKS) == dict(semseg={'1': path})
+    scored, _ = check_predictions([('1', (6, 8), ['semseg'])], dict(semseg={'1': path}))
+    assert scored[0].files == dict(semseg=path)
+    assert (TASKS['semseg'].read_prediction(path) == 0).all()
+    write(tmp_path, 'semseg', '1', '.png')
+    with pytest.raises(ValueError, match="Two files for frame '1'"):
+        index_predictions(tmp_path, TASKS)
+
+
+@pytest.mark.parametrize(
+    'formats, message',
+    [
+        (dict(parts=dict(first=1)), r"\['parts'\] are not among the tasks that are scored"),
+        (dict(edge=dict(ys=1)), "--prediction-format edge.ys: .*mean 'yes'"),
+        (dict(edge=dict(void=255)), '--prediction-format edge.void: a prediction says'),
+    ],
+)
+def test_a_format_that_makes_no_sense_is_named(formats, message):
+    with pytest.raises(ValueError, match=message):
+        prediction_readers(TASKS, formats)
 
 
 # ---- scoring

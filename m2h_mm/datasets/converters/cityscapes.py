@@ -11,11 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from m2h_mm.datasets.files import frame_size
 from m2h_mm.datasets.transforms.loading import require_size
 from m2h_mm.geometry.pinhole import check_camera
 from m2h_mm.tasks.disparity.task import pixels_from_png
-from m2h_mm.tasks.files import read_array, require_dims
+from m2h_mm.tasks.files import array_size, read_array, require_dims
 
 from .edges import edges_from_ids
 from .job import Files, SourceFrame, convert_frames
@@ -136,7 +135,7 @@ def _intrinsics(
     damaged, in which case :func:`convert_frame` says so.
     """
     try:
-        height, width = frame_size(source['image'])
+        height, width = array_size(source['image'])
         camera = read_camera(source['camera'])
     except (KeyError, ValueError, OSError):
         return None
@@ -180,7 +179,7 @@ def convert_frame(size: tuple[int, int], num_classes: int, source: Mapping[str, 
     Raises:
         ValueError, OSError: a file of the frame is damaged, or of another size than its image.
     """
-    full_size = frame_size(source['image'])
+    full_size = array_size(source['image'])
     maps = {
         kind: _sample(kind, path, source['image'], full_size, size)
         for kind, path in source.items()
@@ -211,7 +210,7 @@ def _sample(
     kind: str, path: Path, image: Path, full_size: tuple[int, int], size: tuple[int, int]
 ) -> np.ndarray:
     """A map of a frame at ``size``, nearest neighbour."""
-    require_size(kind, path, frame_size(path), image, full_size)
+    require_size(kind, path, array_size(path), image, full_size)
     stored = require_dims(read_array(path), 2, path, kind)
     expected = np.uint8 if kind == 'labels' else np.uint16
     if stored.dtype != expected:

@@ -32,7 +32,7 @@ class Edge(BinaryTask):
         yield Doubt(
             'more than half of the pixels are edges: is it inverted?',
             edges & (edges.sum() > label.valid.sum() / 2),
-            advice=f'If so: label_formats=dict({self.name}=dict(yes=0, no=255)).',
+            advice=f'If so: {self.to_state("yes", 0)} and {self.to_state("no", 255)}.',
         )
 
     def decode(self, output: Tensor) -> Tensor:

@@ -122,14 +122,14 @@ class Semseg(Task):
             yield Doubt(
                 '0 alone, beside 255, which counts as void: is 255 a class?',
                 is_void & is_zero.any() & (is_void | is_zero).all(),
-                advice=f'If so: label_formats=dict({self.name}=dict(ids=[0, 255])).',
+                advice=f'If so: {self.to_state("ids", [0, 255])}.',
             )
         else:
             yield Doubt(
                 '255 beside 0, which counts as void, as if classes were counted from 0',
                 is_void & is_zero.any() & (stored != self.num_classes).all(),
-                advice=f'If they are: label_formats=dict({self.name}=dict(first=0)); if 255 is '
-                'void too: void=[0, 255].',
+                advice=f'If they are: {self.to_state("first", 0)}; if 255 is void too: '
+                f'{self.to_state("void", [0, 255])}.',
             )
 
     def read_prediction(self, path: str | Path) -> np.ndarray:
@@ -170,7 +170,7 @@ class Semseg(Task):
         """What mends a label with numbers or colours that are not known."""
         if self.label_format.palette is not None:
             return (
-                f'Name them in label_formats.{self.name}.palette, those without a class as void; '
+                f'Name them in {self.to_state("palette")}, those without a class as void; '
                 'colours in between come from resizing with interpolation.'
             )
         if stored.dtype.kind == 'f' and (stored != np.rint(stored)).any():
@@ -179,12 +179,10 @@ class Semseg(Task):
                 'nearest pixel, from the source.'
             )
         if self.label_format.first == 0 and (stored[unknown] == self.num_classes).all():
-            return (
-                f'If the classes are counted from 1: label_formats=dict({self.name}=dict(first=1)).'
-            )
+            return f'If the classes are counted from 1: {self.to_state("first", 1)}.'
         return (
             f"Set tasks.{self.name}.num_classes to the data set's number of classes, or state what "
-            f'the numbers are: label_formats=dict({self.name}=dict(ids=..., void=...)).'
+            f'the numbers are: {self.to_state("ids")}, {self.to_state("void")}.'
         )
 
     def _hint(self, stored: np.ndarray) -> str:

@@ -87,7 +87,7 @@ def test_a_picture_of_one_bit(tmp_path):
     ],
 )
 def test_what_is_not_clear_is_refused(tmp_path, stored, suffix, cause):
-    with pytest.raises(ValueError, match=rf"'edge'.*{cause}.*label_formats=dict\(edge=dict\(yes="):
+    with pytest.raises(ValueError, match=rf"'edge'.*{cause}.*label_formats\.edge\.yes"):
         Edge().read(written(tmp_path, stored, suffix))
 
 
@@ -109,7 +109,11 @@ def test_a_format_that_makes_no_sense_is_refused(settings, message):
 def test_more_edges_than_not_are_doubtful_and_what_lies_between_is_too(tmp_path):
     path = written(tmp_path, (1 - YES) * 255)
     (doubt,) = doubts(Edge(), path)
-    assert 'inverted' in doubt.what and 'yes=0, no=255' in doubt.advice and not doubt.certain
+    assert (
+        'inverted' in doubt.what
+        and 'edge.yes=0 and label_formats.edge.no=255' in doubt.advice
+        and not doubt.certain
+    )
     assert not doubts(Saliency(), path)
     (doubt,) = doubts(Edge(), written(tmp_path, YES * 200))
     assert doubt.what == 'other values than 0 and 255'
@@ -153,7 +157,7 @@ def test_probabilities(tmp_path, stored, suffix, settings, expected):
 def test_predictions_that_make_no_sense_are_refused(tmp_path, stored, cause):
     stored = stored.astype(np.int64) if stored.dtype == np.uint8 else stored
     with pytest.raises(ValueError, match=rf'a\.npy.*{cause}'):
-        Edge().read_prediction(written(tmp_path, stored, '.npy'))
+        Edge().for_predictions().read_prediction(written(tmp_path, stored, '.npy'))
 
 
 @pytest.mark.parametrize('stored, yes', [(YES, 1), (YES.astype(np.uint16) * 200, 255)])
@@ -163,7 +167,7 @@ def test_a_folder_of_nearly_nothing_is_questioned(tmp_path, stored, yes):
     for path, array in zip(paths, (stored, stored * 0, bright), strict=True):
         cv2.imwrite(str(path), array)
     with pytest.raises(ValueError, match=rf'--prediction-format edge\.yes={yes}; if not'):
-        Edge().look_at_predictions(paths[:2])
+        Edge().for_predictions().look_at_predictions(paths[:2])
     Edge().look_at_predictions(paths)  # one is bright: the others have no edges
     Edge().look_at_predictions(paths[1:2])
     Edge().for_predictions(yes=int(np.iinfo(stored.dtype).max)).look_at_predictions(paths[:2])
