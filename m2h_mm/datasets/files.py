@@ -103,6 +103,9 @@ def _meant(line: str, images: Mapping[str, Path]) -> str | None:
                 return f'For {line!r} write {candidate!r}: the file below images/, without suffix.'
     if line.startswith('#'):
         return 'Every line is an id: a list has no comments.'
+    spaced = next((image for image in images if image.strip() == line), None)
+    if spaced is not None:
+        return f'There is {spaced!r}: rename it, a list has no spaces around an id.'
     same = next((image for image in images if image.endswith(f'/{line}')), None)
     if same is not None:
         return f'For {line!r} write {same!r}: an id has the folders below images/ in it.'

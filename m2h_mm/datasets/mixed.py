@@ -38,8 +38,8 @@ class MixedDataset(ConcatDataset):
         metainfo: that of the first member with segmentation, or else of the first.
 
     Raises:
-        ValueError: no data sets, a name with a slash, or class spaces that are not declared or not
-            the same.
+        ValueError: no data sets, a name with a slash or of dots alone, or class spaces that are not
+            declared or not the same.
     """
 
     def __init__(
@@ -50,7 +50,8 @@ class MixedDataset(ConcatDataset):
         test_mode: bool | None = None,
         lazy_init: bool = False,
     ) -> None:
-        if not datasets or any('/' in name for name in datasets):
+        # A name becomes a folder of predictions and the prefix of metrics.
+        if not datasets or any('/' in name or not name.strip('.') for name in datasets):
             raise ValueError(
                 'MixedDataset.datasets: expected names without a slash to configs of data sets, '
                 f'got {list(datasets)}.'

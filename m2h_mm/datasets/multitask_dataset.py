@@ -260,8 +260,8 @@ class MultiTaskDataset(BaseDataset):
             )
             print_log(
                 f'{type(self).__name__} {self.split}: no frame has a label for task {name!r}; '
-                f'looked in {folder}, {reason}. The task is neither trained nor measured on this '
-                'data.',
+                f'looked in {folder}, {reason}. On this data the task is not measured, and '
+                'trained by losses between tasks at most.',
                 'current',
                 logging.WARNING,
             )

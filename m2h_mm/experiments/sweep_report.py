@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
@@ -12,6 +11,7 @@ from m2h_mm.evaluation.gain import multi_task_gain
 from m2h_mm.experiments.sweep import Sweep
 from m2h_mm.experiments.sweep_spec import SINGLE_TASK
 from m2h_mm.experiments.sweep_states import FINISHED, state
+from m2h_mm.system.text import read_json
 from m2h_mm.tasks import Task
 
 GAIN = 'delta_m'
@@ -80,7 +80,7 @@ def _collect(sweep: Sweep, tasks: Mapping[str, Task]) -> tuple[dict, dict[str, s
         if found != FINISHED:
             missing[run.name] = found
             continue
-        metrics = json.loads(run.results.read_text())['metrics']
+        metrics = read_json(run.results, 'the results of a test: delete it').get('metrics', {})
         for name in run.cfg.tasks:
             value = metrics.get(f'{name}/{tasks[name].metric}')
             if value is not None:  # null stands for NaN: no frame has a label

@@ -86,7 +86,7 @@ class VideoReader:
         return float(self.times[index + 1]) if index + 1 < len(self.times) else self.end
 
     def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(int(self.source) if self.is_camera else str(self.source))
+        capture = cv2.VideoCapture(int(self.source) if self.is_camera else _opencv(self.source))
         if not capture.isOpened():
             raise ValueError(
                 f'There is no camera {self.source}.'
@@ -125,6 +125,17 @@ class VideoReader:
         self._capture = self._open()
 
 
+def _opencv(path: str | Path) -> str:
+    """A path as OpenCV takes it: it crashes at one that is not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            f'{str(path)!r} is not UTF-8, and OpenCV opens no video of such a name. Rename it.'
+        ) from None
+    return str(path)
+
+
 class VideoWriter:
     """Writes pictures of one size as an MP4 file of constant rate. A context manager; the file
     appears when it is left without an error or an interruption.
@@ -147,7 +158,7 @@ class VideoWriter:
         self.fps = fps
         self.dropped = 0
         self._frames = 0
-        self._temporary = self.path.with_name(f'.{self.path.stem}.{os.getpid()}.mp4')
+        self._temporary = self.path.with_name(f'.{self.path.stem[-40:]}.{os.getpid()}.mp4')
         self._writer: cv2.VideoWriter | None = None
         self._size: tuple[int, int] | None = None
 
@@ -168,7 +179,7 @@ class VideoWriter:
         if self._writer is None:
             self._size = (height, width)
             self._writer = cv2.VideoWriter(
-                str(self._temporary), cv2.VideoWriter_fourcc(*'mp4v'), self.fps, (width, height)
+                _opencv(self._temporary), cv2.VideoWriter_fourcc(*'mp4v'), self.fps, (width, height)
             )
             if not self._writer.isOpened():
                 raise ValueError(

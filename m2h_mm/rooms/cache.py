@@ -26,6 +26,7 @@ from m2h_mm.rooms.render import RoomFrame, render_frame
 from m2h_mm.system import available_cores, remove_temporaries, write_atomically
 from m2h_mm.system.files import append_line
 from m2h_mm.system.locks import acquire
+from m2h_mm.system.text import read_json
 
 GENERATOR_VERSION = 1
 """Part of the folder's name: raise it whenever the frames of a given (seed, index) change."""
@@ -145,7 +146,7 @@ def _is_complete(folder: Path, parameters: dict) -> bool:
     path = folder / _MARKER
     if not path.is_file() or not path.stat().st_size:
         return False
-    found = json.loads(path.read_text())
+    found = read_json(path, 'what was rendered: delete its folder, it will be rendered anew')
     if found != parameters:
         raise ValueError(
             f'{path} says {found}, but its folder stands for {parameters}. The folder was '

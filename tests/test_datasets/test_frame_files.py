@@ -100,12 +100,14 @@ def test_links_are_followed_and_what_is_left_out_is_said(make_nyud, tmp_path, mo
         ('scene1\\0000', "write 'scene1/0000'"),
         ('0007', "write 'scene1/0007'"),
         ('# frames of March', 'no comments'),
+        ('spaced', "There is 'spaced '"),
         ('/etc/passwd', 'incomplete'),
         ('../images/0000', 'incomplete'),
     ],
 )
 def test_a_line_that_is_no_id(make_nyud, line, advice):
     root = make_nyud(count=2)
+    shutil.copy(root / 'images' / '0000.png', root / 'images' / 'spaced .png')
     for name in ('0000', '0007'):
         target = root / 'images' / 'scene1' / f'{name}.png'
         target.parent.mkdir(exist_ok=True)

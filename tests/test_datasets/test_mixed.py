@@ -200,7 +200,9 @@ def test_wrong_class_maps_are_named(outdoors, arguments, message):
         DATASETS.build(dict(outdoors, **arguments))
 
 
-@pytest.mark.parametrize('datasets', [{}, {'a/b': dict(type='Outdoors')}])
+@pytest.mark.parametrize(
+    'datasets', [{}, {'a/b': dict(type='Outdoors')}, {'..': dict(type='Outdoors')}]
+)
 def test_names_are_needed(datasets):
     with pytest.raises(ValueError, match=r'MixedDataset\.datasets: expected names without a slash'):
         MixedDataset(datasets)

@@ -1,5 +1,7 @@
 """Videos in and out."""
 
+import os
+import shutil
 import struct
 from pathlib import Path
 
@@ -135,3 +137,15 @@ def test_a_video_is_whole_or_not_there(tmp_path):
     assert next(iter(VideoReader(path))).shape == (32, 44, 3)
     with pytest.raises(ValueError, match='ends in .mp4'):
         VideoWriter(tmp_path / 'video.avi', 10)
+
+
+def test_names_of_any_kind(video, tmp_path):
+    odd = tmp_path / os.fsdecode(b'caf\xe9.mp4')
+    shutil.copy(video, odd)
+    with pytest.raises(ValueError, match='not UTF-8.*Rename it'):
+        VideoReader(odd)
+    with pytest.raises(ValueError, match='not UTF-8'), VideoWriter(odd, 10) as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    with VideoWriter(tmp_path / ('m' * 251 + '.mp4'), 10) as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8))
+    assert VideoReader(tmp_path / ('m' * 251 + '.mp4')).total == 1

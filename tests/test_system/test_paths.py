@@ -1,9 +1,12 @@
 """Names from files as paths."""
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 
+import m2h_mm
 from m2h_mm.system.paths import path_inside
 
 
@@ -57,3 +60,15 @@ def test_links_lead_elsewhere_where_they_may(tmp_path):
 def test_a_circle_of_links_leads_nowhere(tmp_path):
     os.symlink('circle', tmp_path / 'circle')
     assert not path_inside(tmp_path, 'circle/file').exists()
+
+
+def test_opencv_is_given_bytes_and_no_names():
+    """At a name that is not UTF-8 it ends the process."""
+    package = Path(m2h_mm.__file__).parent
+    sources = {path: path.read_text() for path in package.rglob('*.py')}
+    called = [
+        path for path, text in sources.items() if re.search(r'cv2\.(im\w+|haveIm\w+)\(', text)
+    ]
+    assert called
+    opened = r'cv2\.(imread|imwrite|haveImageReader|imreadmulti|imcount)\('
+    assert not [path for path in called if re.search(opened, sources[path])]

@@ -96,7 +96,8 @@ def find_frames(source_root: Path, size: tuple[int, int]) -> list[SourceFrame]:
     frames = []
     for split in SPLITS:
         package, ending = FILES['image']
-        images = sorted((source_root / package / split).glob(f'*/*_{ending}'))
+        found = sorted((source_root / package / split).glob(f'*/*_{ending}'))
+        images = [path for path in found if path.is_file()]
         if not images:
             raise FileNotFoundError(_how_to_get(source_root, split))
         for image in images:
