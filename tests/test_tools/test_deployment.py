@@ -22,6 +22,7 @@ from m2h_mm.inference.deployed_model import DeployedModel
 from m2h_mm.inference.export import METADATA, example, export_metadata, load
 from m2h_mm.inference.inferencer import M2HInferencer
 from m2h_mm.inference.loading import load_model
+from m2h_mm.inference.names import name_inputs
 from m2h_mm.structures.image_file import read_image
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'deployment'
@@ -88,6 +89,35 @@ def load_runner():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize(
+    'files',
+    [
+        ['a.jpg'],
+        ['kitchen/frame.png', 'office/frame.png'],
+        ['a.jpg', 'a.png', 'b.png'],
+        ['a.jpg', 'a.png', 'a.jpg.png'],
+    ],
+)
+def test_the_runner_names_images_as_the_inferencer_does(files, tmp_path):
+    pytest.importorskip('onnxruntime')
+    paths = [tmp_path / file for file in files]
+    assert load_runner().name_images(paths) == name_inputs(paths)
+
+
+def test_the_runner_replaces_nothing(tmp_path):
+    pytest.importorskip('onnxruntime')
+    require_free = load_runner().require_free
+    photo, link = tmp_path / 'a.png', tmp_path / 'link.png'
+    photo.touch()
+    link.symlink_to(photo)
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match='is an input'):
+            require_free([link], [photo], overwrite)
+    with pytest.raises(ValueError, match='is there already'):
+        require_free([photo], [], False)
+    require_free([photo, tmp_path / 'new.png'], [tmp_path / 'lost.png'], True)
 
 
 @pytest.mark.parametrize('size', [None, (84, 112)])

@@ -3,12 +3,13 @@
 This file needs onnxruntime, NumPy and Pillow, and nothing of m2h_mm: copy it to where the model is
 to run. An image is resized as the model was evaluated, see "resize" in the model's description. It
 writes ``<task>/<name>.npy`` for each image and task, at the image's own size, and a
-picture of it.
+picture of it. Images of several folders keep these in their names.
 """
 
 import argparse
 import io
 import json
+import os
 import re
 import sys
 import time
@@ -18,6 +19,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageCms
 
+SUFFIXES = ('.npy', '.png')
 # Others are not even tried: some decoders of Pillow start programs.
 FORMATS = ('PNG', 'JPEG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'PPM', 'AVIF')
 # How an image has to be turned, by its EXIF orientation.
@@ -44,6 +46,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('model', help='written by tools/deployment/export.py --format onnx')
     parser.add_argument('images', nargs='+', metavar='IMAGE')
     parser.add_argument('--out-dir', default='results', help='(%(default)s)')
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace files that are there already, but never one that is read',
+    )
     parser.add_argument(
         '--provider',
         default='CPUExecutionProvider',
@@ -203,12 +210,51 @@ def draw(prediction: np.ndarray, description: dict) -> Image.Image:
     )
 
 
+def name_images(paths: list[Path]) -> list[str]:
+    """A name for each: its path below the innermost folder that all are in, without the suffix
+    unless others differ in that alone.
+    """
+    paths = [Path(os.path.abspath(path)) for path in paths]
+    root = os.path.commonpath([path.parent for path in paths])
+    full = [path.relative_to(root) for path in paths]
+    short = [path.with_suffix('') for path in full]
+    names = [
+        long if short.count(name) > 1 else name for name, long in zip(short, full, strict=True)
+    ]
+    return [path.as_posix() for path in (names if len(set(names)) == len(names) else full)]
+
+
+def require_free(files: list[Path], inputs: list[Path], overwrite: bool) -> None:
+    """Raise a ValueError if a file to write is an input, or there already."""
+    read = {(found.st_dev, found.st_ino) for found in map(os.stat, filter(Path.exists, inputs))}
+    for file in filter(Path.exists, files):
+        found = file.stat()
+        if (found.st_dev, found.st_ino) in read:
+            raise ValueError(
+                f'{file} is an input, and would be replaced. Choose another --out-dir.'
+            )
+        if not overwrite:
+            raise ValueError(
+                f'{file} is there already. Choose another --out-dir, or add --overwrite.'
+            )
+
+
 def main() -> int:
     args = parse_args()
     session = onnxruntime.InferenceSession(args.model, providers=[args.provider])
     metadata = read_metadata(session)
     failed = 0
-    for path in [Path(name) for name in args.images]:
+    paths = [Path(name) for name in dict.fromkeys(args.images)]
+    names = name_images(paths)
+    files = {
+        task: [Path(args.out_dir) / task / name for name in names] for task in metadata['outputs']
+    }
+    require_free(
+        [Path(f'{file}{end}') for each in files.values() for file in each for end in SUFFIXES],
+        [Path(args.model), *paths],
+        args.overwrite,
+    )
+    for index, path in enumerate(paths):
         try:
             image = read_image(path)
         except (OSError, ValueError) as error:
@@ -227,14 +273,14 @@ def main() -> int:
         start = time.perf_counter()
         outputs = session.run(list(metadata['outputs']), {'image': batch})
         elapsed = time.perf_counter() - start
-        for (name, description), output in zip(metadata['outputs'].items(), outputs, strict=True):
-            folder = Path(args.out_dir) / name
-            folder.mkdir(parents=True, exist_ok=True)
+        for (task, description), output in zip(metadata['outputs'].items(), outputs, strict=True):
+            file = files[task][index]
+            file.parent.mkdir(parents=True, exist_ok=True)
             prediction = enlarge(
                 output[0][:, top:bottom, left:right], image.size, description['unit_vectors']
             )
-            np.save(folder / f'{path.stem}.npy', prediction)
-            draw(prediction, description).save(folder / f'{path.stem}.png')
+            np.save(f'{file}.npy', prediction)
+            draw(prediction, description).save(f'{file}.png')
         print(f'{path}: {batch.shape[2]}x{batch.shape[3]}, {1000 * elapsed:.0f} ms')
     return int(failed > 0)
 
