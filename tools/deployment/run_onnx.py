@@ -244,7 +244,7 @@ def main() -> int:
     session = onnxruntime.InferenceSession(args.model, providers=[args.provider])
     metadata = read_metadata(session)
     failed = 0
-    paths = [Path(name) for name in dict.fromkeys(args.images)]
+    paths = list({os.path.abspath(name): Path(name) for name in args.images}.values())
     names = name_images(paths)
     files = {
         task: [Path(args.out_dir) / task / name for name in names] for task in metadata['outputs']
