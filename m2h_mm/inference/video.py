@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 
 from m2h_mm.inference.video_times import HIGHEST_RATE, USUAL_RATE, constant_rate, repair_times
+from m2h_mm.system.files import not_written
 
 # A decoder that has met a damaged frame goes on with the next whole one.
 MAX_BROKEN_IN_A_ROW = 30
@@ -149,6 +151,7 @@ class VideoWriter:
 
     Raises:
         ValueError: another ending, no encoder, or a picture of another size than the first.
+        OSError: the folder cannot be written to, or the disk is full.
     """
 
     def __init__(self, path: str | Path, fps: float) -> None:
@@ -163,7 +166,11 @@ class VideoWriter:
         self._size: tuple[int, int] | None = None
 
     def __enter__(self) -> VideoWriter:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._temporary.touch()
+        except OSError as error:
+            raise not_written(self.path, error) from error
         return self
 
     def write(self, picture: np.ndarray, until: float | None = None) -> None:
@@ -200,9 +207,22 @@ class VideoWriter:
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         if self._writer is None:
+            self._temporary.unlink()
             return
         self._writer.release()
-        if kind is None:
-            self._temporary.replace(self.path)
-        else:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        # FFmpeg does not say that a disk is full: then the file lacks frames, or all of them.
+        error = kind is None and self._count() != self._frames and not_written(self.path, full)
+        if error or kind is not None:
             self._temporary.unlink(missing_ok=True)
+        else:
+            self._temporary.replace(self.path)
+        if error:
+            raise error
+
+    def _count(self) -> int:
+        """Frames of the file that was written."""
+        written = cv2.VideoCapture(str(self._temporary))
+        frames = int(written.get(cv2.CAP_PROP_FRAME_COUNT)) if written.isOpened() else 0
+        written.release()
+        return frames

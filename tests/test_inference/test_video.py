@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from full_disk import full_disk
 
 from m2h_mm.inference.prediction import Prediction
 from m2h_mm.inference.video import VideoReader, VideoWriter
@@ -34,6 +35,21 @@ def test_frames_come_back_in_order_and_in_colour(video, tmp_path):
     for frame, value in zip(frames, COLOURS, strict=True):
         assert np.abs(frame.reshape(-1, 3).mean(0) - (value, 128, 255 - value)).max() < 6
     assert [path.name for path in tmp_path.iterdir()] == ['video.mp4']
+
+
+def test_a_full_disk_leaves_no_part_of_a_video(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (5, 48, 64, 3)).astype(np.uint8)
+    with full_disk(3000), pytest.raises(OSError, match='a.mp4 could not be written'):
+        with VideoWriter(tmp_path / 'a.mp4', 10) as writer:
+            for picture in noise:
+                writer.write(picture)
+    assert list(tmp_path.iterdir()) == []
+    with VideoWriter(tmp_path / 'one.mp4', 10) as writer:
+        writer.write(noise[0])
+    assert VideoReader(tmp_path / 'one.mp4').total == 1
+    with VideoWriter(tmp_path / 'none.mp4', 10):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ['one.mp4']
 
 
 def test_broken_frames_are_passed_over_and_counted(video):
