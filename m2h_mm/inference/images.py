@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import print_log
 
-from m2h_mm.structures.image_file import IMAGE_SUFFIXES
+from m2h_mm.structures.image_file import IMAGE_SUFFIXES, require_image_source
 from m2h_mm.system.folders import list_files, match_files
+
+
+def list_sources(inputs: Any) -> list:
+    """The images of a call: one that :func:`~m2h_mm.structures.image_file.read_image` takes, or
+    several.
+
+    Raises:
+        ValueError: something else, or something else among them.
+    """
+    one = isinstance(inputs, (str, bytes, bytearray, memoryview, Mapping)) or any(
+        hasattr(inputs, name) for name in ('read', '__array__')
+    )
+    if one or not isinstance(inputs, Iterable):
+        require_image_source(inputs, 'inputs')
+        return [inputs]
+    sources = list(inputs)
+    for index, source in enumerate(sources):
+        require_image_source(source, f'inputs[{index}]')
+    return sources
 
 
 def list_images(source: str | Path) -> list[Path]:

@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.infer import BaseInferencer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from m2h_mm.inference.images import list_images
+from m2h_mm.inference.images import list_images, list_sources
 from m2h_mm.inference.loading import load_model
 from m2h_mm.inference.names import map_path, name_inputs, picture_path, root_of, without_results
 from m2h_mm.inference.prediction import Prediction, as_map
@@ -94,7 +94,7 @@ class M2HInferencer(BaseInferencer):
     def __call__(
         self,
         inputs: Any,
-        tasks: Sequence[str] | None = None,
+        tasks: str | Sequence[str] | None = None,
         size: Size = TEST,
         dtype: str = 'fp32',
         batch_size: int = 1,
@@ -110,7 +110,8 @@ class M2HInferencer(BaseInferencer):
             inputs: an image (file, bytes, open file, PIL image or array, see
                 :func:`~m2h_mm.structures.image_file.read_image`), a folder, a glob, or a sequence
                 of images.
-            tasks: those wanted; what only others need is not computed. Default: all of the model.
+            tasks: those wanted, or the one; what only others need is not computed. Default: all of
+                the model.
             size: at which the network sees an image, see :meth:`ImagePipeline.input_size`. Default:
                 ``'test'``, as the model was evaluated, which is the scale at which it knows depth;
                 ``'native'``, the image's own; ``'fit'``, the nearest multiples of the network's
@@ -138,6 +139,7 @@ class M2HInferencer(BaseInferencer):
             ValueError: unknown tasks, size or dtype; the one image cannot be read; an input would
                 be replaced.
         """
+        tasks = [tasks] if isinstance(tasks, str) else tasks
         images = self.list_inputs(inputs, out_dir)
         if out_dir is not None:
             self._require_free(images, tasks, Path(out_dir), overwrite)
@@ -205,9 +207,7 @@ class M2HInferencer(BaseInferencer):
             inputs = list_images(source)
             if out_dir is not None:
                 inputs = without_results(inputs, source, out_dir)
-        elif isinstance(inputs, (bytes, np.ndarray)):
-            inputs = [inputs]
-        inputs = list(inputs)
+        inputs = list_sources(inputs)
         return list(zip(name_inputs(inputs, root), inputs, strict=True))
 
     def _require_free(
@@ -223,7 +223,7 @@ class M2HInferencer(BaseInferencer):
     def stream(
         self,
         images: Iterable[tuple[str, Any]],
-        tasks: Sequence[str] | None = None,
+        tasks: str | Sequence[str] | None = None,
         size: Size = TEST,
         dtype: str = 'fp32',
         batch_size: int = 1,
@@ -238,6 +238,7 @@ class M2HInferencer(BaseInferencer):
             ValueError: unknown tasks, size or dtype. An image that cannot be read yields a
                 prediction with an ``error`` instead.
         """
+        tasks = [tasks] if isinstance(tasks, str) else tasks
         if tasks is not None:
             require_tasks('tasks', tasks, tuple(self.tasks))
         if dtype not in DTYPES:

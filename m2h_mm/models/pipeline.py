@@ -267,5 +267,5 @@ def _is_pair(size: object) -> bool:
     try:
         height, width = size
         return int(height) == height > 0 and int(width) == width > 0
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False

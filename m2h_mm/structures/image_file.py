@@ -108,30 +108,37 @@ def image_size(path: str | Path) -> tuple[int, int]:
     return image_header(path).size
 
 
+def require_image_source(source: Any, name: str = 'The image') -> None:
+    """Raise a ValueError unless ``source`` is of a type that :func:`read_image` takes."""
+    known = (str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, Image.Image)
+    if isinstance(source, known) or hasattr(source, 'read'):
+        return
+    is_tensor = type(source).__module__.partition('.')[0] == 'torch'
+    raise ValueError(
+        f'{name}: expected a file, the bytes of one, an open file, a PIL image or a NumPy array, '
+        f'got {type(source).__name__}.'
+        + is_tensor
+        * ' Of a (3, H, W) in 0..255 give x.byte().permute(1, 2, 0).cpu().numpy().'
+    )
+
+
 def _bytes_of(source: Any) -> bytes:
+    require_image_source(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)
     if isinstance(source, (str, os.PathLike)):
-        if not Path(source).is_file():
-            raise FileNotFoundError(f'There is no image {os.fspath(source)}.')
-        return Path(source).read_bytes()
-    if not hasattr(source, 'read'):
-        raise ValueError(
-            'The image: expected a file, the bytes of one, an open file, a PIL image or a NumPy '
-            f'array, got {type(source).__name__}.{_way_out(source)}'
-        )
+        path = Path(source)
+        if not path.is_file():
+            raise FileNotFoundError(
+                f'Image {path} is no file.' if path.exists() else f'There is no image {path}.'
+            )
+        return path.read_bytes()
     if hasattr(source, 'seek'):  # what has just been written stands at its end
         source.seek(0)
     data = source.read()
     if not isinstance(data, bytes):
         raise ValueError("The image: the file is open for text. Open it with open(path, 'rb').")
     return data
-
-
-def _way_out(source: Any) -> str:
-    if type(source).__module__.partition('.')[0] == 'torch':
-        return ' Of a tensor (3, H, W) in 0..255 give tensor.byte().permute(1, 2, 0).cpu().numpy().'
-    return ''
 
 
 def _decode(source: bytes | Image.Image, tail: bytes, name: str) -> np.ndarray:

@@ -1,119 +1,14 @@
-"""Images of any origin."""
+"""Listing images, and what a call of the inferencer may name."""
 
 import io
 import os
 
-import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from m2h_mm.inference.images import list_images
-from m2h_mm.structures.image_file import read_image
-
-RNG = np.random.default_rng(0)
-# Smooth, so that JPEG changes little.
-RGB = cv2.resize(
-    RNG.integers(0, 256, (3, 4, 3), dtype=np.uint8), (40, 30), interpolation=cv2.INTER_CUBIC
-)
-GREY = RGB[..., 0]
-
-
-def encode(image, kind='PNG', **options):
-    buffer = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
-        buffer, kind, **options
-    )
-    return buffer.getvalue()
-
-
-def test_a_file_its_bytes_and_its_array_are_the_same_image(tmp_path):
-    path = tmp_path / 'a.png'
-    path.write_bytes(encode(RGB))
-    for source in (path, str(path), path.read_bytes(), RGB):
-        np.testing.assert_array_equal(read_image(source), RGB)
-
-
-@pytest.mark.parametrize(
-    'source',
-    [
-        GREY,
-        GREY[..., None],
-        encode(GREY),
-        GREY.astype(np.uint16) * 257,
-        encode(Image.fromarray(GREY.astype(np.uint16) * 257)),
-        encode(Image.fromarray(GREY.astype(np.int32) * 257), 'TIFF'),
-        encode(Image.fromarray(GREY).convert('P')),
-    ],
-    ids=['array', 'channel', 'png', '16', '16 png', '32 tiff', 'palette'],
-)
-def test_grey_becomes_three_equal_channels(source):
-    np.testing.assert_array_equal(read_image(source), np.repeat(GREY[..., None], 3, axis=2))
-
-
-def test_sixteen_bits_of_colour_are_reduced():
-    wide = RGB.astype(np.uint16) * 257
-    np.testing.assert_array_equal(read_image(wide), RGB)
-    coded = cv2.imencode('.png', wide[..., ::-1])[1].tobytes()
-    np.testing.assert_array_equal(read_image(coded), RGB)
-
-
-def test_what_is_transparent_is_white():
-    alpha = np.zeros(GREY.shape, np.uint8)
-    alpha[:, 20:] = 255
-    for source in (np.dstack([RGB, alpha]), encode(np.dstack([RGB, alpha]))):
-        image = read_image(source)
-        assert (image[:, :20] == 255).all()
-        np.testing.assert_array_equal(image[:, 20:], RGB[:, 20:])
-    assert (
-        read_image(encode(Image.fromarray(np.dstack([GREY, alpha]), 'LA')))[:, :20] == 255
-    ).all()
-
-
-def test_the_camera_s_rotation_is_undone():
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees to the right
-    image = read_image(encode(RGB, 'JPEG', exif=exif, quality=95))
-    assert image.shape == (40, 30, 3)
-    assert np.abs(image.astype(int) - np.rot90(RGB, -1)).mean() < 3
-
-
-def test_cmyk_is_converted():
-    coded = encode(Image.fromarray(RGB).convert('CMYK'), 'JPEG', quality=95)
-    assert np.abs(read_image(coded).astype(int) - RGB).mean() < 4
-
-
-@pytest.mark.parametrize(
-    ('content', 'message'),
-    [
-        (b'', 'zero bytes'),
-        (b'not an image at all', 'is no image'),
-        (encode(RGB)[:-200], 'cannot be read'),
-        (encode(RGB, 'JPEG')[:300], 'cannot be read'),
-    ],
-    ids=['empty', 'text', 'cut PNG', 'cut JPEG'],
-)
-def test_what_is_no_image_is_named(tmp_path, content, message):
-    path = tmp_path / 'room.png'
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=f'room.png.*{message}'):
-        read_image(path)
-
-
-@pytest.mark.parametrize(
-    'array',
-    [
-        np.zeros((4, 5, 2), np.uint8),
-        np.zeros((4, 5, 3)),
-        np.zeros((0, 5), np.uint8),
-        np.zeros(7, np.uint8),
-        np.full((4, 5), np.nan),
-        np.full((4, 5), -1),
-    ],
-)
-def test_arrays_that_are_no_image_are_refused(array):
-    with pytest.raises(ValueError, match='The image: expected'):
-        read_image(array)
+from m2h_mm.inference.images import list_images, list_sources
 
 
 def test_files_folders_and_patterns_are_listed(tmp_path):
@@ -148,3 +43,27 @@ def test_what_is_no_file_is_not_opened_and_what_is_left_out_is_said(tmp_path, ca
     assert 'links to nothing, pipes and the like: 1' in said and 'listed already' in said
     with pytest.raises(ValueError, match='no ordinary file'):
         list_images(tmp_path / 'pipe.png')
+
+
+def test_one_or_several_images_of_any_kind_are_listed():
+    picture, pixels = Image.new('RGB', (3, 2)), np.zeros((2, 3, 3), np.uint8)
+    for source in (picture, pixels, b'png', bytearray(b'png'), io.BytesIO(b'png')):
+        assert list_sources(source) == [source] if source is not pixels else list_sources(source)
+        assert len(list_sources([source, source])) == len(list_sources(iter((source,) * 2))) == 2
+    assert list_sources([]) == []
+
+
+@pytest.mark.parametrize(
+    ('inputs', 'message'),
+    [
+        (7, '^inputs: expected a file, .* PIL image .* got int'),
+        (None, 'got NoneType'),
+        ({'a': b'png'}, 'got dict'),
+        (torch.zeros(3, 4, 5), r'got Tensor.*permute\(1, 2, 0\)'),
+        ([b'png', torch.zeros(3, 4, 5)], r'^inputs\[1\]: .*got Tensor'),
+        ([[1, 2], [3, 4]], r'^inputs\[0\]: .*got list'),
+    ],
+)
+def test_what_is_no_image_is_named(inputs, message):
+    with pytest.raises(ValueError, match=message):
+        list_sources(inputs)

@@ -23,7 +23,6 @@ from m2h_mm.inference.export import METADATA, example, export_metadata, load
 from m2h_mm.inference.inferencer import M2HInferencer
 from m2h_mm.inference.loading import load_model
 from m2h_mm.inference.names import name_inputs
-from m2h_mm.structures.image_file import read_image
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools' / 'deployment'
 
@@ -144,18 +143,6 @@ def test_the_runner_writes_nothing_outside_whatever_a_model_calls_its_outputs(na
     stored = SimpleNamespace(custom_metadata_map=dict(m2h_mm=json.dumps(description)))
     with pytest.raises(ValueError, match='the model calls an output'):
         load_runner().read_metadata(SimpleNamespace(get_modelmeta=lambda: stored))
-
-
-@pytest.mark.parametrize('mode', ['L', 'LA', 'P', 'RGBA', 'CMYK', 'I;16'])
-def test_the_runner_reads_any_image_as_the_inferencer_does(mode, tmp_path):
-    pytest.importorskip('onnxruntime')
-    pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 4), dtype=np.uint8)
-    image = Image.fromarray(pixels, 'RGBA')
-    if mode == 'I;16':
-        image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 200)
-    path = tmp_path / ('image.tif' if mode == 'CMYK' else 'image.png')
-    (image if mode in ('RGBA', 'I;16') else image.convert(mode)).save(path)
-    np.testing.assert_array_equal(np.asarray(load_runner().read_image(path)), read_image(path))
 
 
 def test_the_runner_brings_only_unit_vectors_to_the_length_of_one():
