@@ -4,6 +4,7 @@ file only where that is asked for.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
@@ -31,6 +32,8 @@ def require_free(
         FileExistsError: a file is there already, and ``overwrite`` is False.
         ValueError: an output is an input, lies in a folder of inputs, is a folder or a device, or
             is the file of another output.
+        NotADirectoryError, PermissionError: the folder of an output is a file, or may not be
+            written to.
     """
     outputs = [Path(output) for output in outputs]
     read = {_identity(found): Path(path) for path in inputs if (found := _stat(path))}
@@ -66,6 +69,8 @@ def require_free(
             '--overwrite to replace what is there.'
         )
     _require_distinct(outputs)
+    for folder in {output.parent for output in outputs}:
+        _require_writable(folder)
 
 
 def _require_distinct(outputs: Iterable[Path]) -> None:
@@ -77,6 +82,19 @@ def _require_distinct(outputs: Iterable[Path]) -> None:
                 f'{other} and {output} are to be written, and are one file on this disk. Rename '
                 'what they are made of, or choose another folder.'
             )
+
+
+def _require_writable(folder: Path) -> None:
+    """Of a folder that is yet to be made, look at the one in which it will be."""
+    folder = Path(os.path.abspath(folder))
+    there = next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))
+    if not os.path.isdir(there):
+        raise NotADirectoryError(
+            errno.ENOTDIR,
+            f'{there} is a file, and files are to be written below it. Choose another folder.',
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, f'{there} may not be written to. Choose another folder')
 
 
 def _stat(path: PathLike) -> os.stat_result | None:

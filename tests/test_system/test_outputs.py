@@ -60,3 +60,12 @@ def test_every_output_is_a_file_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr(outputs, '_ignores_case', lambda folder: True)  # as on other systems
     with pytest.raises(ValueError, match=r'a\.png and .*A\.png .*are one file'):
         require_free([tmp_path / 'a.png', tmp_path / 'A.png'])
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_the_work(photo, tmp_path, monkeypatch):
+    with pytest.raises(NotADirectoryError, match=r'a\.png is a file'):
+        require_free([photo / 'new' / 'b.png'])
+    require_free([tmp_path / 'new' / 'er' / 'b.png', 'b.png'])
+    monkeypatch.setattr(os, 'access', lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(PermissionError, match='may not be written to. Choose another folder'):
+        require_free([tmp_path / 'new' / 'er' / 'b.png'])
