@@ -81,6 +81,7 @@ def test(args: argparse.Namespace) -> None:
     from m2h_mm.engine import build_runner, leave_processes
     from m2h_mm.engine.checkpoints import load_weights, unwrap
     from m2h_mm.engine.config import load_config
+    from m2h_mm.engine.config_copy import copy_by_time
     from m2h_mm.evaluation import evaluate_constant_predictor
     from m2h_mm.evaluation.report import build_report, describe_checkpoint, write_report
     from m2h_mm.registry import DATASETS
@@ -90,7 +91,7 @@ def test(args: argparse.Namespace) -> None:
     require_free(filter(None, [args.out]), [args.config, checkpoint], args.overwrite)
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.tasks, args.ablation)
     apply_flags(cfg, args)
-    runner = build_runner(cfg)
+    runner = build_runner(copy_by_time(cfg))
     load_weights(runner.model, checkpoint)
     metrics = runner.test()
     tasks = unwrap(runner.model).tasks

@@ -61,6 +61,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def train(args: argparse.Namespace) -> None:
     from m2h_mm.engine import build_runner, leave_processes, refuse_replaced_switches
     from m2h_mm.engine.config import load_config
+    from m2h_mm.engine.config_copy import spare_file
 
     options = args.cfg_options
     if args.amp:  # with the options, some of which only this wrapper takes
@@ -68,7 +69,7 @@ def train(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, options, args.work_dir, args.tasks, args.ablation)
     apply_flags(cfg, args)
     refuse_replaced_switches(cfg)
-    build_runner(cfg).train()
+    build_runner(spare_file(cfg)).train()
     leave_processes()
 
 

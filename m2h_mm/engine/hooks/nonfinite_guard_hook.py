@@ -307,7 +307,7 @@ class NonFiniteGuardHook(Hook):
             write_snapshot(path, content)
         except OSError as error:
             return f'\n  There is no snapshot of this step: {error.strerror or error}'
-        config = Path(runner.work_dir, Path(runner.cfg.filename or 'CONFIG').name)
+        config = Path(runner.work_dir, Path(runner.cfg.filename or f'{runner.timestamp}.py').name)
         return f'\n  To take this step again: m2h-mm replay-step {config} {path}'
 
 
