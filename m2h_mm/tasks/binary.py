@@ -47,8 +47,11 @@ class BinaryTask(Task):
                 f'File {path} of task {self.name!r}: expected {no:g} (no) to {yes:g} (yes)'
                 + (f' and {" and ".join(f"{value:g}" for value in voids)} (void)' if voids else '')
                 + f', got {_some(stored[odd])}. '
-                + ('Write 255 for what is not known. ' if np.isnan(stored[odd]).any() else '')
-                + f'State what they are: {self.to_state("yes")}, {self.to_state("void")}.'
+                + (
+                    'Write a number of void instead of NaN, such as 255.'
+                    if np.isnan(stored[odd]).any()
+                    else f'State what they are: {self.to_state("yes")}, {self.to_state("void")}.'
+                )
             )
         return Label((share > 0.5).astype(np.uint8) * ~void, ~void)
 

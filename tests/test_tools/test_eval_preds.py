@@ -15,6 +15,7 @@ import torch
 from m2h_mm.engine.config import load_config
 from m2h_mm.registry import MODELS
 from m2h_mm.tasks import build_tasks
+from m2h_mm.tasks.semseg.colours import class_colours
 
 SIZE = (12, 16)
 
@@ -158,6 +159,22 @@ def test_classes_from_one_need_the_flag(frames, evaluate, tmp_path):
     )
     evaluate(preds, frames, '--dataset', 'nyud', '--class-offset', '1')
     assert metrics_of(preds / 'results.json')['semseg/mIoU'] == 100
+
+
+def test_files_of_another_program_are_described(frames, preds, evaluate, tmp_path):
+    """Classes as the colours of the data set."""
+    evaluate(preds, frames, '--dataset', 'nyud', '--tasks', 'semseg')
+    theirs = tmp_path / 'theirs' / 'semseg'
+    theirs.mkdir(parents=True)
+    for path in (preds / 'semseg').iterdir():
+        picture = class_colours(40)[cv2.imread(str(path), cv2.IMREAD_UNCHANGED)]
+        cv2.imwrite(str(theirs / path.name), picture[..., ::-1])
+    arguments = (theirs.parent, frames, '--dataset', 'nyud')
+    assert 'semseg.palette' in evaluate(*arguments, status=1)
+    evaluate(*arguments, '--prediction-format', 'semseg.palette=dataset')
+    results = theirs.parent / 'results.json'
+    assert metrics_of(results) == metrics_of(preds / 'results.json')
+    evaluate(*arguments, '--label-format', 'semseg.first=0', '--overwrite', status=1)
 
 
 # ---- what is not there

@@ -173,6 +173,8 @@ class Semseg(Task):
                 f'Name them in {self.to_state("palette")}, those without a class as void; '
                 'colours in between come from resizing with interpolation.'
             )
+        if np.isnan(stored).any():
+            return f'NaN is no class: write {VOID}, or another number of void, instead.'
         if stored.dtype.kind == 'f' and (stored != np.rint(stored)).any():
             return (
                 'Fractions of classes come from resizing with interpolation: resize with the '

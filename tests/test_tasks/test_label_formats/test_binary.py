@@ -78,16 +78,20 @@ def test_a_picture_of_one_bit(tmp_path):
 @pytest.mark.parametrize(
     'stored, suffix, cause',
     [
-        (np.where(BAND, 255, YES), '.png', '0 and 1 and 255, which may stand'),
+        (
+            np.where(BAND, 255, YES),
+            '.png',
+            r'0 and 1 and 255, which may stand.*label_formats\.edge\.yes',
+        ),
         (YES * 255, '.npy', '0 and 255, which may stand'),
         (YES * 255.0, '.npy', '0 and 255, which may stand'),
         (YES * 3, '.npy', 'got 3'),
         (YES - 1.0, '.npy', 'got -1'),
-        (YES * np.nan, '.npy', 'Write 255 for what is not known'),
+        (YES * np.nan, '.npy', 'Write a number of void instead of NaN'),
     ],
 )
 def test_what_is_not_clear_is_refused(tmp_path, stored, suffix, cause):
-    with pytest.raises(ValueError, match=rf"'edge'.*{cause}.*label_formats\.edge\.yes"):
+    with pytest.raises(ValueError, match=rf"'edge'.*{cause}"):
         Edge().read(written(tmp_path, stored, suffix))
 
 

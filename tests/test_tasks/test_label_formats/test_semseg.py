@@ -111,7 +111,7 @@ def test_a_format_that_makes_no_sense_is_refused(settings, message):
     'stored, cause',
     [
         (CLASSES + 0.25, 'interpolation'),
-        (CLASSES * np.nan, 'values'),
+        (CLASSES * np.nan, 'NaN is no class'),
         (CLASSES + 1, r'semseg\.first=1'),
         (CLASSES - 300.0, r'semseg\.ids'),
         (CLASSES.astype(np.uint16) + 256, r'num_classes to'),
