@@ -90,23 +90,29 @@ class Depth(PositiveTask):
     def _doubts_of_unit(
         self, stored: np.ndarray, label: Label, beyond: np.ndarray
     ) -> Iterator[Doubt]:
-        units = self._fitting_units(stored[label.valid][::STEPS])
         known = self.label_format.unit is not None
-        others = ' or '.join(self.to_state('unit', unit) for unit in units)
-        other = f'It would fit with {others}. ' if units and not known else ''
-        yield Doubt(
-            f'mostly beyond max_depth = {self.max_depth:g} m, which is never predicted'
-            + ('' if known else ': another unit?'),
-            beyond & (2 * beyond.sum() > label.valid.sum()),
-            advice=f'{other}If these are metres, raise tasks.{self.name}.max_depth.',
-        )
         limit = NEAREST_OF_INTEGERS if stored.dtype.kind in 'iu' else NEAREST
-        farthest = label.value.max(initial=0)
-        yield Doubt(
-            f'nearer than {limit} m everywhere: another unit?',
-            label.valid & (farthest <= limit) & (not known),
-            advice=f'{other}If it is right, say so: {self.to_state("unit", self._unit(stored))}.',
-        )
+        far = 2 * beyond.sum() > label.valid.sum()
+        near = not known and label.value.max(initial=0) <= limit
+        if not (far or near):
+            return
+        units = [] if known else self._fitting_units(stored[label.valid][::STEPS])
+        others = ' or '.join(self.to_state('unit', unit) for unit in units)
+        other = f'It would fit with {others}. ' if others else ''
+        if far:
+            yield Doubt(
+                f'mostly beyond max_depth = {self.max_depth:g} m, which is never predicted'
+                + ('' if known else ': another unit?'),
+                beyond,
+                advice=f'{other}If these are metres, raise tasks.{self.name}.max_depth.',
+            )
+        else:
+            yield Doubt(
+                f'nearer than {limit} m everywhere: another unit?',
+                label.valid,
+                advice=f'{other}If it is right, say so: '
+                f'{self.to_state("unit", self._unit(stored))}.',
+            )
 
     def _fitting_units(self, numbers: np.ndarray) -> list[str]:
         """Units that put the middle of some numbers of a file where depth is expected."""

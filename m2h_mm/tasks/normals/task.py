@@ -24,6 +24,7 @@ from .label_format import NormalsFormat
 
 # 8-bit storage keeps valid vectors within 0.02 of unit length and puts "missing" (grey) at 0.007.
 SHORTEST_VALID = 0.5
+STEPS = 4  # every so many-th row tells the mean
 LARGEST = 1000  # times the range; what is larger is no prediction of a unit vector
 
 
@@ -133,16 +134,16 @@ class Normals(Task):
         return doubts_of_encoding(stored, self._range(stored, path), other)
 
     def explain(self, paths: Sequence[Path], labels: Sequence[Label]) -> str:
-        known = sum(int(label.valid.sum()) for label in labels)
-        if not known:
+        known = np.concatenate([label.value[::STEPS][label.valid[::STEPS]] for label in labels])
+        if not known.size:
             return ''
         stored = read_array(paths[0])
         low, high = self._range(stored, paths[0])
-        mean = sum(label.value.sum(axis=(0, 1), dtype=float) for label in labels) / known
+        mean = ', '.join(f'{value:.2f}' for value in known.mean(axis=0))
         stated = self.label_format != type(self).label_format
         return (
             f'{stored.dtype} {paths[0].suffix} read as {self.label_format.convention} from {low:g} '
-            f'to {high:g}: mean ({", ".join(f"{value:.2f}" for value in mean)})'
+            f'to {high:g}, mean ({mean})'
             + ('' if stated else f' ({self.to_state("range")} says another)')
         )
 
