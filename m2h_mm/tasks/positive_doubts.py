@@ -11,7 +11,9 @@ from m2h_mm.tasks.doubt import Doubt
 # Largest numbers of types in which maps are stored on their way to a file: what renderers and
 # sensors write where there is nothing.
 LIMITS = (np.iinfo(np.int16).max, np.iinfo(np.uint16).max, float(np.finfo(np.float16).max))
-GAP = 3  # a largest number that is as many times the next one belongs to no surface
+# A largest number that is so many times the next one belongs to no surface, nor does a smallest one
+# that is as many times below the next: a floor or wall fills what is between.
+FAR, NEAR = 3, 30
 FEW, FEWEST = 1e-3, 3  # share of the pixels, but so many pixels always are few
 
 
@@ -35,48 +37,62 @@ def negative_numbers(stored: np.ndarray, advice: str) -> Iterator[Doubt]:
         )
 
 
-def farthest_number(
-    stored: np.ndarray, valid: np.ndarray, beyond: np.ndarray, invalid: str, unit: str | None
+def signs_for_nothing(
+    stored: np.ndarray, valid: np.ndarray, beyond: np.ndarray, invalid: str
 ) -> Iterator[Doubt]:
-    """A largest number that stands for no measurement, or for whatever a map was scaled to.
+    """A largest or smallest number that belongs to no surface and so stands for no measurement.
 
     Args:
         stored: ``(H, W)``, what the file holds.
         valid: ``(H, W)`` bool, where it was understood as a measurement.
         beyond: ``(H, W)`` bool, where that is more than a prediction can be.
         invalid: how to state that a number means nothing, with ``{}`` for it.
-        unit: how to state the unit; None where it is.
     """
     numbers = stored[valid]
     if not numbers.size:
         return
-    top = numbers.max()
-    largest = float(top)
-    # The shortest text that is the same number again in the type of the file.
-    text = str(int(largest) if largest.is_integer() else top)
-    others = numbers[numbers < largest]
-    where = valid & (stored == largest)
-    few = where.sum() <= max(FEWEST, FEW * where.size)
-    alone = not others.size or largest >= GAP * float(others.max())
-    is_limit = largest in LIMITS
-    if (is_limit and (alone or not few)) or (alone and others.size and beyond[where].any()):
+    top, bottom = numbers.max(), numbers.min()
+    where = valid & (stored == top)
+    others = numbers[numbers < top]
+    alone = not others.size or float(top) >= FAR * float(others.max())
+    is_limit = float(top) in LIMITS
+    if (is_limit and (alone or not _few(where))) or (alone and others.size and beyond[where].any()):
         remarkable = 'the largest number of a 16-bit type' if is_limit else 'far above all else'
+        yield _sign(top, remarkable, where, invalid)
+    where = valid & (stored == bottom)
+    others = numbers[numbers > bottom]
+    if others.size and not _few(where) and float(bottom) * NEAR <= float(others.min()):
+        yield _sign(bottom, 'far below all else', where, invalid)
+
+
+def _sign(number: np.generic, remarkable: str, where: np.ndarray, invalid: str) -> Doubt:
+    # The shortest text that is the same number again in the type of the file.
+    text = str(int(number) if float(number).is_integer() else number)
+    return Doubt(
+        f'{text}, {remarkable}, looks like a sign for no measurement',
+        where,
+        advice=f'If so: {invalid.format(f"[{text}]")}.',
+    )
+
+
+def signs_of_scaling(stored: np.ndarray, valid: np.ndarray, unit: str) -> Iterator[Doubt]:
+    """A few pixels with the largest number that a map can be scaled to, and others close to it.
+
+    Args:
+        stored, valid: as of :func:`signs_for_nothing`.
+        unit: how to state the unit.
+    """
+    largest = float(stored[valid].max(initial=0))
+    where = valid & (stored == largest)
+    largest_of_type = np.iinfo(np.uint16).max
+    scaled = largest == largest_of_type or (stored.dtype.kind == 'f' and largest == 1)
+    if scaled and _few(where) and (stored[valid] > largest / FAR).sum() > where.sum():
         yield Doubt(
-            f'{text}, {remarkable}, looks like a sign for no measurement',
-            where,
-            advice=f'If so: {invalid.format(f"[{text}]")}.',
-        )
-    elif is_limit and unit:
-        yield Doubt(
-            f'reaches {text}, the largest number of a 16-bit type: cut off, or scaled to it '
-            'as relative or inverse depth is',
+            f'ends at exactly {largest:g}: scaled to that, as relative or inverse depth is?',
             where,
             advice=f'Expected are numbers of one unit in all files: {unit}.',
         )
-    elif stored.dtype.kind == 'f' and largest == 1 and few:
-        yield Doubt(
-            'ends at exactly 1: scaled by its own largest number?',
-            where,
-            advice='Relative depth has no unit and differs from file to file; expected are numbers '
-            'of one unit.',
-        )
+
+
+def _few(where: np.ndarray) -> bool:
+    return bool(where.sum() <= max(FEWEST, FEW * where.size))

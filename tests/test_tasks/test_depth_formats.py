@@ -80,8 +80,10 @@ TOP = 'the largest number of a 16-bit type'
         (np.where(FAR == 1, 65504, FAR).astype(np.float16), f'65504, {TOP}', '=[65504].'),
         (np.where(FAR == 1, 65.535, FAR), '65.535, far above all else', '=[65.535].'),
         (np.where(FAR == 1, 1000, FAR), '1000, far above all else', '=[1000].'),
-        ((METRES / METRES.max() * 65535).astype(np.uint16), f'reaches 65535, {TOP}', '.unit='),
-        (METRES / METRES.max(), 'ends at exactly 1', 'Relative depth'),
+        ((METRES / METRES.max() * 65535).astype(np.uint16), 'ends at exactly 65535', '.unit='),
+        (METRES / METRES.max(), 'ends at exactly 1', 'numbers of one unit'),
+        (np.where(FAR == 1, 1e-3, FAR).astype(np.float32), '0.001, far below all else', '=[0.001]'),
+        (np.where(FAR == 1, 1, FAR * 1000).astype(np.uint16), '1, far below all else', '=[1].'),
         (METRES - 2, 'negative numbers of several values', 'positive'),
         (METRES * 0, 'no valid pixel', ''),
     ],
@@ -91,7 +93,7 @@ def test_depth_that_is_doubted(tmp_path, stored, words, advice):
     found = doubts(Depth(), path)
     (doubt,) = [doubt for doubt in found if words in doubt.what]
     assert advice in doubt.advice and not doubt.certain
-    assert len(found) == (2 if 'reaches' in words else 1)
+    assert len(found) == (2 if '65535' in words and 'exactly' in words else 1)
 
 
 def test_depth_that_points_away_is_wrong(tmp_path):

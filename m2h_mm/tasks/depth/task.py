@@ -14,7 +14,11 @@ from m2h_mm.tasks.doubt import Doubt
 from m2h_mm.tasks.files import read_array
 from m2h_mm.tasks.numbers import parse_scale, to_float32
 from m2h_mm.tasks.positive import PositiveTask
-from m2h_mm.tasks.positive_doubts import farthest_number, negative_numbers
+from m2h_mm.tasks.positive_doubts import (
+    negative_numbers,
+    signs_for_nothing,
+    signs_of_scaling,
+)
 
 from .label_format import UNITS, DepthFormat
 
@@ -81,9 +85,10 @@ class Depth(PositiveTask):
             stored, 'Write depth as positive numbers, 0 where there is none.'
         )
         beyond = label.valid & (label.value > self.max_depth)
-        other_unit = None if self.label_format.unit else self.to_state('unit', 'mm')
         invalid = self.to_state('invalid', '{}').replace("'", '')
-        yield from farthest_number(stored, label.valid, beyond, invalid, other_unit)
+        yield from signs_for_nothing(stored, label.valid, beyond, invalid)
+        if self.label_format.unit is None:
+            yield from signs_of_scaling(stored, label.valid, self.to_state('unit', 'mm'))
         yield from self._doubts_of_unit(stored, label, beyond)
         yield from super().inspect(path, label)
 

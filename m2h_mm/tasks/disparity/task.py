@@ -14,7 +14,7 @@ from m2h_mm.tasks.doubt import Doubt
 from m2h_mm.tasks.files import read_array
 from m2h_mm.tasks.numbers import parse_scale, to_float32
 from m2h_mm.tasks.positive import PositiveTask
-from m2h_mm.tasks.positive_doubts import farthest_number, negative_numbers
+from m2h_mm.tasks.positive_doubts import negative_numbers, signs_for_nothing
 
 from .label_format import UNITS, DisparityFormat
 
@@ -75,13 +75,8 @@ class Disparity(PositiveTask):
             stored, 'Write disparity as positive numbers, 0 where there is none.'
         )
         known = self.label_format.unit is not None
-        yield from farthest_number(
-            stored,
-            label.valid,
-            label.value > WIDEST,
-            self.to_state('invalid', '{}').replace("'", ''),
-            None if known else self.to_state('unit', '1/256'),
-        )
+        invalid = self.to_state('invalid', '{}').replace("'", '')
+        yield from signs_for_nothing(stored, label.valid, label.value > WIDEST, invalid)
         advice = f'Say what 1 stands for, such as {self.to_state("unit", "1/256")}.'
         wide = label.value > WIDEST
         yield Doubt(
