@@ -69,10 +69,15 @@ def browse(args: argparse.Namespace) -> None:
     visualizer = MultiTaskVisualizer()
     out_dir = Path(args.out_dir).resolve()
     chosen = spread(len(dataset), args.num)
-    infos = {index: dataset.get_data_info(index) for index in chosen}
-    paths = {index: out_dir / f'{info["frame_id"]}.png' for index, info in infos.items()}
-    images = [info['img_path'] for info in infos.values()]
-    labels = [path for info in infos.values() for path in info['label_paths'].values()]
+    # A data set of somebody's own may know nothing of a frame before it is read.
+    known = getattr(dataset, 'get_data_info', lambda index: {})
+    infos = {index: known(index) for index in chosen}
+    paths = {
+        index: out_dir / f'{info.get("frame_id", f"{index:06d}")}.png'
+        for index, info in infos.items()
+    }
+    images = [info['img_path'] for info in infos.values() if 'img_path' in info]
+    labels = [path for info in infos.values() for path in info.get('label_paths', {}).values()]
     require_free(paths.values(), [args.config, *images, *labels], args.overwrite)
     for index, path in track(paths.items(), description='Drawing'):
         packed = dataset[index]

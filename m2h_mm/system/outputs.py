@@ -38,17 +38,10 @@ def require_free(
     outputs = [Path(output) for output in outputs]
     read = {_identity(found): Path(path) for path in inputs if (found := _stat(path))}
     folders = {key: path for key, path in read.items() if path.is_dir()}
-    inside: dict[Path, Path | None] = {}  # folder of outputs to the folder of inputs around it
+    for folder in dict.fromkeys(output.parent for output in outputs):
+        _require_outside(folder, folders)
     there = []
     for output in outputs:
-        if folders:
-            if output.parent not in inside:
-                inside[output.parent] = _around(output.parent, folders)
-            if inside[output.parent]:
-                raise ValueError(
-                    f'{output} would be written into {inside[output.parent]}, which is read. '
-                    'Choose another folder.'
-                )
         found = _stat(output)
         if found is None:
             there += [output] if output.is_symlink() else []  # to nowhere, but somebody's
@@ -111,19 +104,21 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _around(folder: Path, known: dict[tuple[int, int], Path]) -> Path | None:
-    """The one of the known folders that a folder, which need not be there yet, is or lies in."""
-    folder = folder.resolve()
-    for parent in (folder, *folder.parents):
+def _require_outside(folder: Path, read: dict[tuple[int, int], Path]) -> None:
+    """Raise if a folder, which need not be there yet, is one of those that are read, or in it."""
+    real = Path(os.path.realpath(folder))
+    for parent in (real, *real.parents) if read else ():
         found = _stat(parent)
-        if found and _identity(found) in known:
-            return known[_identity(found)]
-    return None
+        if found and _identity(found) in read:
+            raise ValueError(
+                f'{folder} lies in {read[_identity(found)]}, which is read, and nothing is written '
+                'there. Choose another folder.'
+            )
 
 
 def _ignores_case(folder: Path) -> bool:
     """Whether the disk takes names that differ in case alone for one."""
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))
     while folder.name and not folder.exists():
         folder = folder.parent
     while folder.name and folder.name == folder.name.swapcase():

@@ -82,6 +82,7 @@ def load_models(
     for index, (stem, checkpoint) in enumerate(zip(stems, checkpoints, strict=True)):
         config = configs[index] if configs else None
         name = stem if stems.count(stem) == 1 else f'{Path(checkpoint).with_suffix("")}'
+        name = str(checkpoint) if name in models else name  # a.pth beside a.pt
         try:
             models[name] = M2HInferencer(checkpoint, config, device, show_progress=False)
         except Exception as error:  # whatever a config may do

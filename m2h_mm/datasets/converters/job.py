@@ -21,12 +21,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from m2h_mm.datasets.files import index_folder
 from m2h_mm.geometry.pinhole import check_camera
+from m2h_mm.registry import TASKS
 from m2h_mm.structures.image_file import IMAGE_SUFFIXES
 from m2h_mm.system import available_cores, remove_temporaries, write_atomically
 from m2h_mm.system.locks import exclusive
 from m2h_mm.system.paths import path_inside
 from m2h_mm.system.processes import end_with_parent
 from m2h_mm.system.text import read_json
+from m2h_mm.tasks import build_tasks
 from m2h_mm.tasks.files import write_array
 
 IMAGES = 'images'
@@ -103,9 +105,9 @@ def convert_frames(
     out_dir.mkdir(parents=True, exist_ok=True)
     busy = f'--out-dir: another process converts to {out_dir}. Wait for it, or end it.'
     with exclusive(out_dir, busy):
-        _check_settings(out_dir, dict(settings))
-        for folder in filter(Path.is_dir, out_dir.iterdir()):
-            remove_temporaries(folder, '*')
+        if _goes_on(out_dir, dict(settings)):
+            for folder in filter(Path.is_dir, out_dir.iterdir()):
+                remove_temporaries(folder, '*')
         done = _finished(out_dir)
         missing = [frame for frame in frames if frame.frame_id not in done]
         failed = _convert(
@@ -164,17 +166,21 @@ def _check_frames(frames: Sequence[SourceFrame], out_dir: Path) -> None:
                 raise ValueError(f'Frame {frame.frame_id!r}: {error}') from None
 
 
-def _check_settings(out_dir: Path, settings: dict) -> None:
+def _goes_on(out_dir: Path, settings: dict) -> bool:
+    """Whether the folder was made by such a conversion before; if not, it is marked as one."""
     marker = out_dir / _MARKER
     settings = json.loads(json.dumps(settings))
     if not marker.is_file():
-        if (out_dir / IMAGES).is_dir():
+        labels = {task.folder for task in build_tasks(tuple(TASKS.module_dict)).values()}
+        names = (IMAGES, *sorted(labels), 'gt_sets', 'cameras.json')
+        theirs = [name for name in names if (out_dir / name).exists()]
+        if theirs:
             raise ValueError(
-                f'--out-dir: {out_dir} has images already, and no {_MARKER}: it was made by '
-                'something else. Choose another folder.'
+                f'--out-dir: {out_dir} has {", ".join(theirs)} already, and no {_MARKER}: it was '
+                'made by something else. Choose another folder.'
             )
         write_atomically(marker, json.dumps(settings, indent=2))
-        return
+        return False
     found = read_json(
         marker, 'the settings of a conversion: convert to another folder, or delete this one'
     )
@@ -188,6 +194,7 @@ def _check_settings(out_dir: Path, settings: dict) -> None:
             f'--out-dir: {out_dir} was converted with other settings ({"; ".join(differing)}). '
             'Choose another folder, or delete that one.'
         )
+    return True
 
 
 def _convert(

@@ -15,7 +15,7 @@ from full_disk import full_disk
 from process_list import all_end, children, needs_proc
 
 from m2h_mm.datasets.converters.job import SourceFrame, convert_frames
-from m2h_mm.tasks.files import read_array, write_array
+from m2h_mm.tasks.files import read_array
 
 
 def convert(log: Path, source: Path) -> dict:
@@ -208,10 +208,15 @@ def test_other_settings_and_other_folders_are_refused(run, tmp_path, source):
         run(settings=dict(size=[4, 6]))
     with pytest.raises(ValueError, match='official download, which is only read'):
         run(out_dir=source / 'converted')
-    other = tmp_path / 'other'
-    write_array(np.zeros((2, 2), np.uint8), other / 'images' / 'mine.png')
-    with pytest.raises(ValueError, match='made by something else'):
-        run(out_dir=other)
+    for name in ('images/mine.png', 'depth/mine.png', 'gt_sets/train.txt', 'cameras.json'):
+        other = tmp_path / name.replace('/', '_')
+        (other / name).parent.mkdir(parents=True)
+        (other / name).write_text('{}')
+        with pytest.raises(ValueError, match=f'has {name.split("/")[0]} .*made by something else'):
+            run(out_dir=other)
+        assert [path.name for path in other.iterdir() if path.name[0] != '.'] == [
+            name.split('/')[0]
+        ]
     with pytest.raises(ValueError, match='occurs twice'):
         convert_frames(
             [SourceFrame('a', 'train', source)] * 2, convert, tmp_path / 'new', source, {}
