@@ -22,7 +22,7 @@ def test_a_folder_of_images_carries_on_past_a_broken_one(run, tiny, tmp_path):
 def test_mistakes_are_one_message(run, tiny, tmp_path):
     said = run('predict', tmp_path / 'nothing', tiny[1], status=1)
     assert 'there is no file or folder' in said and 'Traceback' not in said
-    torch.save(dict(state_dict={}), tmp_path / 'bare.pth')
+    torch.save(dict(state_dict=dict(a=torch.zeros(1))), tmp_path / 'bare.pth')
     said = run('predict', tmp_path, tmp_path / 'bare.pth', status=1)
     assert 'Pass the config' in said and 'Traceback' not in said
     run('predict', tmp_path, tiny[1], '--size', 'big', status=2)
