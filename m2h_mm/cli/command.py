@@ -145,7 +145,7 @@ def read_formats(items: Sequence[str]) -> dict[str, dict]:
     """
     formats: dict[str, dict] = {}
     for key, value in read_cfg_options(items).items():
-        task, dot, name = key.partition('.')
+        task, dot, name = key.rpartition('.')
         if not dot:
             raise ValueError(f'{key}: expected TASK.KEY=VALUE, such as depth.unit=mm.')
         formats.setdefault(task, {})[name] = value

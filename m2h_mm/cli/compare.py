@@ -10,17 +10,19 @@ writes, or any other program.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import (
     add_cfg_options,
+    add_label_format,
     add_labelled_data,
     add_overwrite,
     make_parser,
     run_command,
     select_tasks,
+    state_label_formats,
 )
 
 if TYPE_CHECKING:
@@ -74,6 +76,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='0|1',
         help='number of the first class in the files of semseg: of all runs, or one per run (0)',
     )
+    add_label_format(
+        parser,
+        '--prediction-format',
+        'the files of all runs, or with RUN: in front of TASK those of one, are to be read, if not '
+        'as ours',
+    )
+    add_label_format(parser)
     parser.add_argument(
         '--panel-size',
         type=int,
@@ -112,7 +121,10 @@ def compare(args: argparse.Namespace) -> None:
     runs = parse_runs(args.preds)
     dataset = build_dataset(args)
     offsets = args.class_offset * (len(runs) // len(args.class_offset))
-    comparison = RunComparison(dataset, select_tasks(dataset.tasks, args.tasks), runs, offsets)
+    formats = formats_of_runs(args.prediction_format, runs, dataset.metainfo.get('palette'))
+    comparison = RunComparison(
+        dataset, select_tasks(dataset.tasks, args.tasks), runs, offsets, formats
+    )
     out_dir = Path(args.out_dir).resolve()
     if args.frames:
         chosen = comparison.named_frames(args.frames)
@@ -164,6 +176,26 @@ def parse_runs(items: Sequence[str]) -> dict[str, Path]:
     return runs
 
 
+def formats_of_runs(
+    formats: Mapping[str, Mapping], runs: Collection[str], palette: Sequence | None
+) -> dict[str, dict[str, dict]]:
+    """``{'A:edge': {'yes': 1}}`` as run to task to what is stated; without a run, it is of all.
+
+    Raises:
+        ValueError: a run that is not there.
+    """
+    from m2h_mm.datasets.label_formats import with_palette
+
+    stated: dict[str, dict[str, dict]] = {run: {} for run in runs}
+    for key, settings in formats.items():
+        run, colon, task = key.rpartition(':')
+        if colon and run not in stated:
+            raise ValueError(f'--prediction-format {key}: expected a run of {list(runs)}.')
+        for one in [run] if colon else runs:
+            stated[one].setdefault(task, {}).update(with_palette(task, settings, palette))
+    return stated
+
+
 def build_dataset(args: argparse.Namespace) -> MultiTaskDataset:
     """The data set of the command line, without augmentation.
 
@@ -175,6 +207,7 @@ def build_dataset(args: argparse.Namespace) -> MultiTaskDataset:
     from m2h_mm.registry import DATASETS
 
     cfg = read_dataset_config(args.dataset, args.config, args.cfg_options, args.gt_root, args.split)
+    state_label_formats(cfg.test_dataloader.dataset, args.label_format)
     dataset = DATASETS.build(
         dict(
             cfg.test_dataloader.dataset,

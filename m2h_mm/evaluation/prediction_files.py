@@ -168,22 +168,34 @@ def prediction_readers(
 
 
 def look_at_predictions(
-    readers: Mapping[str, Task], found: Mapping[str, Mapping[str, Path]]
+    readers: Mapping[str, Task], found: Mapping[str, Mapping[str, Path]], skip_bad: bool = False
 ) -> None:
-    """Look at a few files of every task, see :meth:`Task.look_at_predictions`.
+    """Look at a few files of every task, each by itself and together, see
+    :meth:`Task.look_at_predictions`.
 
     Args:
         readers: name to task, see :func:`prediction_readers`.
         found: task name to frame id to file.
+        skip_bad: pass over files that cannot be read.
 
     Raises:
-        ValueError: a file that cannot be read or is certainly wrong.
+        ValueError: a file that cannot be read or makes no sense, or files that taken together are
+            certainly wrong.
     """
     for name, reader in readers.items():
-        paths = list(found[name].values())
-        if paths:
-            chosen = np.linspace(0, len(paths) - 1, min(LOOKED_AT, len(paths))).round().astype(int)
-            reader.look_at_predictions([paths[index] for index in chosen])
+        paths = list(found.get(name, {}).values())
+        places = np.linspace(0, len(paths) - 1, min(LOOKED_AT, len(paths))).round().astype(int)
+        good = []
+        for path in (paths[place] for place in places):
+            try:
+                reader.read_prediction(path)
+            except (ValueError, OSError):
+                if not skip_bad:
+                    raise
+            else:
+                good.append(path)
+        if good:
+            reader.look_at_predictions(good)
 
 
 def check_predictions(

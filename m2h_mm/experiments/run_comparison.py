@@ -10,7 +10,11 @@ import numpy as np
 from rich.progress import track
 
 from m2h_mm.datasets import MultiTaskDataset
-from m2h_mm.evaluation.prediction_files import index_predictions, prediction_readers
+from m2h_mm.evaluation.prediction_files import (
+    index_predictions,
+    look_at_predictions,
+    prediction_readers,
+)
 from m2h_mm.tasks import Task
 from m2h_mm.tasks.view import names_of_classes
 from m2h_mm.visualization import spread
@@ -28,6 +32,7 @@ class RunComparison:
         tasks: name to task, those to draw.
         runs: name to folder.
         offsets: number of the first class in the files of each run.
+        formats: run to task to what is stated of its files, see :meth:`Task.with_format`.
 
     Raises:
         FileNotFoundError: a folder that is not there or has no task in it.
@@ -40,6 +45,7 @@ class RunComparison:
         tasks: Mapping[str, Task],
         runs: Mapping[str, Path],
         offsets: Sequence[int],
+        formats: Mapping[str, Mapping[str, Mapping]] | None = None,
     ) -> None:
         self.dataset = dataset
         self.positions = {
@@ -52,9 +58,11 @@ class RunComparison:
             if any(name in files for files in self.found.values())
         }
         self.readers = {
-            run: prediction_readers(self.tasks, {}, offset)
+            run: prediction_readers(self.tasks, (formats or {}).get(run, {}), offset)
             for run, offset in zip(runs, offsets, strict=True)
         }
+        for run, files in self.found.items():
+            look_at_predictions(self.readers[run], files, skip_bad=True)
         self.unreadable: dict[Path, str] = {}
         for run, files in self.found.items():
             ids = {frame_id for paths in files.values() for frame_id in paths}
@@ -112,7 +120,7 @@ class RunComparison:
             return 'no prediction'
         try:
             return self.readers[run][task].read_prediction(path)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             self.unreadable[path] = str(error)
             return 'file cannot be read'
 

@@ -241,16 +241,15 @@ class Task(ABC):
         return self.read(path).value
 
     def look_at_predictions(self, paths: Sequence[Path]) -> None:
-        """Look at a few prediction files, as :meth:`inspect` does at labels, before all are scored.
+        """Look at a few prediction files together, before all are scored. Here nothing.
 
         Args:
-            paths: of one folder, at least one.
+            paths: of one folder, at least one; each can be read.
 
         Raises:
-            ValueError: a file that cannot be read or is certainly wrong.
+            ValueError: taken together they are certainly wrong.
         """
-        for path in paths:
-            self.read_prediction(path)
+        return
 
     def write_prediction(self, prediction: np.ndarray, path: str | Path) -> None:
         """Write ``(H, W)`` or ``(H, W, 3)`` for :meth:`read_prediction`; ``.npy`` is exact,

@@ -91,10 +91,9 @@ class BinaryTask(Task):
         return probability
 
     def look_at_predictions(self, paths: Sequence[Path]) -> None:
-        """Also refuses files that, all of them, are nearly 0 when read as is usual for their type:
-        0 and 1 in 8 bits, 0 to 255 in 16.
+        """Refuses files that, all of them, are nearly 0 when read as is usual for their type: 0 and
+        1 in 8 bits, 0 to 255 in 16.
         """
-        super().look_at_predictions(paths)
         if self.label_format.yes is not None:
             return
         largest = [(array.dtype, int(array.max())) for array in map(self._stored, paths)]

@@ -154,6 +154,18 @@ def test_classes_may_be_counted_from_1_in_some_runs(compare, runs, tmp_path):
     assert '--class-offset: expected 1 number or one for each of the 2 runs, got 3' in said
 
 
+def test_files_of_a_run_may_be_described(compare, runs, tmp_path):
+    for frame in FRAMES:
+        cv2.imwrite(str(runs['B'] / 'semseg' / f'{frame}.png'), np.full(SIZE, 33, np.uint8))
+    options = ('--tasks', 'semseg', '--frames', 'f0')
+    compare(runs, *options, '--prediction-format', f'B:semseg.ids={list(range(30, 70))}')
+    right = cv2.imread(str(tmp_path / 'out' / 'f0.png'))
+    compare(runs, *options)
+    assert (cv2.imread(str(tmp_path / 'out' / 'f0.png')) != right).any()
+    said, _ = compare(runs, *options, '--prediction-format', 'C:semseg.first=1', status=1)
+    assert "C:semseg: expected a run of ['A', 'B']" in said
+
+
 def test_a_prediction_of_another_size_does_not_stop_the_rest(compare, runs):
     write(runs['B'], 'f1', 0.5, (6, 8))
     assert compare(runs)[1] == FRAMES

@@ -208,7 +208,7 @@ def _peek_size(path: Path) -> tuple[int, int]:
     try:
         with h5py.File(path, 'r') as file:
             return file['dataset'].shape[:2]
-    except (OSError, KeyError):
+    except Exception:  # h5py raises nearly anything on damaged files; the conversion says so
         return SIZE  # which is that of every released frame
 
 
@@ -307,9 +307,10 @@ def _read(frame: HypersimFrame, kind: str) -> np.ndarray:
         raise ValueError(f'There is no {path}. Download its scene, or leave it out with --scenes.')
     try:
         with h5py.File(path, 'r') as file:
-            stored = file['dataset'][()]
-    except (OSError, KeyError) as error:
+            found = file['dataset'].shape  # before it is read: a damaged one may claim anything
+            stored = file['dataset'][()] if found == expected else None
+    except Exception as error:
         raise ValueError(f'{path} cannot be read ({error}). Download its scene again.') from error
-    if stored.shape != expected:
-        raise ValueError(f'{path} is {stored.shape}; expected {expected}.')
+    if stored is None:
+        raise ValueError(f'{path} is {found}; expected {expected}.')
     return stored if np.issubdtype(stored.dtype, np.integer) else stored.astype(np.float32)

@@ -290,7 +290,7 @@ def _convert_frame(recipe: _Recipe, source: tuple[int, Path | None]) -> Files:
     def read(name: str) -> np.ndarray:
         try:
             return _open(recipe.archive)[name][number - 1].T
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # h5py raises nearly anything on damaged files
             raise ValueError(
                 f'{recipe.archive}: {name} of frame {number} cannot be read ({error}). The file '
                 'is damaged: get it again.'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,6 @@ import cv2
 import numpy as np
 import scipy.io
 from PIL import Image
-from scipy.io.matlab import MatReadError
 
 from m2h_mm.datasets.files import index_folder
 from m2h_mm.datasets.pascal_context import VOC_CLASSES
@@ -86,19 +84,6 @@ NYU_CLASSES = dict(
 VOID = 255
 SALIENT_ABOVE = 127
 MISSING_NORMAL = 127  # grey, which decodes to a vector of length 0.007
-# What SciPy raises for one damaged file or another, and what a look into one of another kind does.
-MAT_ERRORS = (
-    MatReadError,
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    EOFError,
-    NotImplementedError,
-    zlib.error,
-)
 
 
 @dataclass(frozen=True)
@@ -234,7 +219,7 @@ def read_picture(path: Path, mode: str | None = None) -> np.ndarray:
             if mode is None and picture.mode not in ('L', 'P'):
                 raise ValueError(f'it is {picture.mode}, not a map of numbers')
             return np.array(picture if mode is None else picture.convert(mode))
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # Pillow raises nearly anything on damaged files
         raise _unreadable(path, error) from error
 
 
@@ -264,7 +249,7 @@ def read_label_map(path: Path) -> np.ndarray:
     """Numbers of PASCAL-Context's 459 classes."""
     try:
         return scipy.io.loadmat(path, variable_names='LabelMap')['LabelMap']
-    except MAT_ERRORS as error:
+    except Exception as error:  # SciPy raises nearly anything on damaged files
         raise _unreadable(path, error) from error
 
 
@@ -285,7 +270,7 @@ def read_human_parts(path: Path, size: tuple[int, int]) -> np.ndarray:
                 if name not in PARTS:
                     raise ValueError(f'a person has a part {name!r}; known are {sorted(PARTS)}')
                 parts[mask != 0] = PARTS[name]
-    except MAT_ERRORS as error:
+    except Exception as error:  # SciPy raises nearly anything on damaged files
         raise _unreadable(path, error) from error
     return parts if parts.any() else np.full(size, VOID, np.uint8)
 
