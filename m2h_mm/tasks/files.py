@@ -13,7 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import scipy.io
-from PIL import Image
 
 from m2h_mm.system import write_atomically
 from m2h_mm.tasks.file_headers import (
@@ -168,7 +167,9 @@ def write_array(array: np.ndarray, path: str | Path) -> None:
 
 def _png(path: Path, header: Header, colours: bool) -> np.ndarray:
     if header.palette:
-        # OpenCV gives the colours of a palette only.
+        # OpenCV gives the colours of a palette only. Pillow is not on the way to --help.
+        from PIL import Image
+
         with Image.open(path, formats=['PNG']) as image:
             return np.asarray(image.convert('RGB') if colours else image)
     array = _decode(path, cv2.IMREAD_UNCHANGED)

@@ -55,8 +55,9 @@ def signs_for_nothing(
     where = valid & (stored == top)
     others = numbers[numbers < top]
     alone = not others.size or float(top) >= FAR * float(others.max())
-    is_limit = float(top) in LIMITS
-    if (is_limit and (alone or not _few(where))) or (alone and others.size and beyond[where].any()):
+    few, is_limit = _few(where), float(top) in LIMITS
+    far = alone and others.size and not few and beyond[where].any()
+    if far or (is_limit and (alone or not few)):
         remarkable = 'the largest number of a 16-bit type' if is_limit else 'far above all else'
         yield _sign(top, remarkable, where, invalid)
     where = valid & (stored == bottom)

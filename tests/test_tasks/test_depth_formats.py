@@ -108,6 +108,7 @@ def test_depth_that_points_away_is_wrong(tmp_path):
         np.where(METRES > 4, 2.5, 0),  # one wall
         np.where(METRES > 4, 2.5, np.where(METRES > 3, 30, 0)),  # a far wall behind it, flat
         np.where(METRES > 8, 12, METRES),  # a little beyond max_depth
+        np.where(METRES == METRES.max(), 90, METRES),  # a pixel beside an edge
         np.minimum(METRES, 8),  # cut off
         np.minimum(METRES, 1),
         np.where(METRES > 4, np.nan, METRES),

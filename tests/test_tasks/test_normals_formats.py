@@ -129,10 +129,12 @@ def test_a_convention_that_is_stated(tmp_path, axes):
     read = Normals().with_format(convention=axes).read(path)
     np.testing.assert_allclose(read.value, VECTORS, atol=1e-6)
     assert read.value.dtype == np.float32
-    named, spelt = (
-        Normals().with_format(convention=name).read(path).value for name in ('geonet', 'x,-y,-z')
+    named, spelt, listed = (
+        Normals().with_format(convention=name).read(path).value
+        for name in ('geonet', 'x,-y,-z', ['x', '-y', '-z'])
     )
     np.testing.assert_array_equal(named, spelt)
+    np.testing.assert_array_equal(named, listed)
 
 
 def test_conventions_one_after_the_other():
@@ -171,6 +173,7 @@ def test_predictions_that_make_no_sense_are_refused(tmp_path, value):
     [
         (dict(range=[1, 0]), r'^normals.range: .*such as \[0, 1\]; got \[1, 0\]'),
         (dict(range=255), '^normals.range: '),
+        (dict(range=[0, float('inf')]), '^normals.range: '),
         (dict(range='0..1'), '^normals.range: '),
         (dict(convention='xyz'), '^normals.convention: .*refinenet'),
         (dict(encoding='rgb'), '^normals.encoding: '),

@@ -103,5 +103,8 @@ def test_the_command_line_states_how_files_are_read(check, root):
     config = ('--config', root / 'config.py')
     said = check(*config, '--label-format', 'depth.unti=mm', status=1)
     assert 'label_formats.depth.unti' in said
+    said = check(*config, '--label-format', 'depth.unit=cm')
+    assert ['depth', 'val', '2 of 2', '50.0%', '0.025'] in rows(said)
+    assert '0 errors, 2 warnings' in said
     assert 'TASK.KEY=VALUE' in check(*config, '--label-format', 'unit=mm', status=1)
     assert 'KEY=VALUE' in check(*config, '--label-format', 'depth.unit', status=2)

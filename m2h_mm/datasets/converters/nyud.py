@@ -320,7 +320,15 @@ def _convert_frame(recipe: _Recipe, source: tuple[int, Path | None]) -> Files:
 
 
 def _read_normals(path: Path, recipe: _Recipe) -> np.ndarray:
-    normals = Normals().read(path).value
+    task = Normals()
+    label = task.read(path)
+    for doubt in task.inspect(path, label):
+        if doubt.certain:
+            raise ValueError(
+                f'{path}: {doubt.what}. Store vectors in floating point, or (n + 1) / 2 * 255 in '
+                '8 bits.'
+            )
+    normals = label.value
     if normals.shape[:2] == FULL_SIZE:
         normals = recipe.cut(normals)
     if normals.shape[:2] != CROPS[recipe.crop]:

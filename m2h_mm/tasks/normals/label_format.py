@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,11 +33,13 @@ class NormalsFormat(LabelFormat):
     def __post_init__(self) -> None:
         if self.range is not None:
             numbers = parse_numbers('range', self.range)
-            if len(numbers) != 2 or not numbers[0] < numbers[1]:
+            if len(numbers) != 2 or not -math.inf < numbers[0] < numbers[1] < math.inf:
                 raise ValueError(
                     'range: expected the numbers that stand for -1 and 1, such as [0, 1]; got '
                     f'{self.range!r}.'
                 )
+        if isinstance(self.convention, (list, tuple)):  # as a command line gives 'x,-y,-z'
+            object.__setattr__(self, 'convention', ','.join(map(str, self.convention)))
         try:
             parse_axes(self.convention)
         except ValueError as error:

@@ -148,3 +148,17 @@ def test_a_wrong_convention_is_refused_by_the_loader(tmp_path, download):
     )
     with pytest.raises(ValueError, match='channels hold'):
         load(tmp_path / 'out')
+
+
+def test_normals_in_another_encoding_are_refused(tmp_path, download):
+    half = np.float32([[[0.5, 0.5, 1]]]).repeat(425, axis=0).repeat(560, axis=1)  # (n + 1) / 2
+    (tmp_path / 'normals').mkdir()
+    np.save(tmp_path / 'normals' / '1.npy', half)
+    with pytest.raises(ValueError, match=r'1\.npy: no unit vectors .* from 0\.\.1'):
+        convert_nyud(
+            download,
+            tmp_path / 'out',
+            normals_dir=tmp_path / 'normals',
+            normals_convention='geonet',
+            num_workers=0,
+        )
