@@ -24,6 +24,7 @@ from .label_look import look_at_first_labels
 from .normals_check import require_our_normals
 from .orientation import check_exif_labels, fit_frame, warn_of_doubtful
 from .samplers import DrawIndex
+from .transforms.scaling import warn_of_resize
 
 # Headers are small: the time goes into waiting for the disk, which threads overlap.
 HEADER_THREADS = 8
@@ -195,6 +196,8 @@ class MultiTaskDataset(BaseDataset):
         who = f'{type(self).__name__} {self.split}'
         self._warn_of_names(files, cameras, data_list)
         warn_of_doubtful(data_list, who)
+        if self.test_mode:
+            warn_of_resize(self.pipeline.transforms, who)
         look_at_first_labels(data_list, self.tasks, who, self._skips)
         if self.check_normals:
             doubt = require_our_normals(data_list, self.tasks, root, skip_unreadable=self._skips)

@@ -11,6 +11,7 @@ from m2h_mm.datasets.transforms import (
     RandomFlip,
     RandomZoom,
     Resize,
+    scaling,
 )
 from m2h_mm.registry import TRANSFORMS
 from m2h_mm.tasks import build_tasks
@@ -255,3 +256,12 @@ def test_crop_of_a_smaller_frame_is_the_frame():
 def test_wrong_arguments_are_named(config, message):
     with pytest.raises(ValueError, match=message):
         TRANSFORMS.build(config)
+
+
+@pytest.mark.parametrize(('steps', 'count'), [([Resize(size=(4, 6))], 1), ([], 0)])
+def test_a_resize_of_a_test_pipeline_is_questioned(steps, count, monkeypatch):
+    """The inferencer and an exported file do not have it."""
+    said = []
+    monkeypatch.setattr(scaling, 'print_log', lambda text, *rest: said.append(text))
+    scaling.warn_of_resize(steps, 'NYUDDataset val')
+    assert len(said) == count and all('say model.data_preprocessor.size' in text for text in said)

@@ -1,5 +1,6 @@
 """From images to maps and files."""
 
+import io
 import os
 
 import numpy as np
@@ -195,3 +196,19 @@ def test_a_name_that_is_too_long_is_that_image_s_error(inferencer, tmp_path):
     failed = inferencer(images, ['depth'], out_dir=tmp_path / 'out')['failed']
     assert list(failed) == ['x' * 252] and 'make it shorter' in failed['x' * 252]
     assert {path.stem for path in (tmp_path / 'out' / 'depth').iterdir()} == set(names)
+
+
+def test_whatever_holds_an_image_is_taken(inferencer):
+    """As from a notebook; one task may be named without a list."""
+    picture, file = Image.fromarray(IMAGE), io.BytesIO()
+    picture.save(file, 'PNG')
+    expected = predict(inferencer, IMAGE)['depth']
+    for source in (picture, [picture, picture], file, file.getvalue()):
+        maps = predict(inferencer, source, tasks='depth')
+        assert list(maps) == ['depth']
+        np.testing.assert_array_equal(maps['depth'], expected)
+    for size in (224, (56.5, 70), (float('inf'), 5), 'large'):
+        with pytest.raises(ValueError, match='size: expected'):
+            inferencer(IMAGE, size=size)
+    with pytest.raises(ValueError, match=r'inputs: expected a file.*got Tensor'):
+        inferencer(torch.from_numpy(IMAGE))

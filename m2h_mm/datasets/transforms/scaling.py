@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
+
 import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
 
 from m2h_mm.geometry.resampling import resample
 from m2h_mm.registry import TRANSFORMS
@@ -132,3 +136,15 @@ class RandomFlip(BaseTransform):
             results['cam2img'][0, 2] = results['img'].shape[1] - 1 - results['cam2img'][0, 2]
         results['reframed'] = 'RandomFlip'
         return results
+
+
+def warn_of_resize(transforms: Sequence[Callable], who: str) -> None:
+    """Warn where a test pipeline resizes: a photo or an exported file is not resized by it."""
+    if any(isinstance(transform, Resize) for transform in transforms):
+        print_log(
+            f'{who}: the test pipeline has a Resize. The network then sees other pixels than of '
+            'the same image in predict, video, on the page and in an exported file. Leave it out, '
+            'and say model.data_preprocessor.size, which holds for all of them.',
+            'current',
+            logging.WARNING,
+        )
