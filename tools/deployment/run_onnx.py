@@ -13,6 +13,8 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -239,6 +241,25 @@ def require_free(files: list[Path], inputs: list[Path], overwrite: bool) -> None
             )
 
 
+@contextmanager
+def writing(name: str) -> Iterator[io.BytesIO]:
+    """What is written to it becomes a file, which is whole or not there."""
+    path, content = Path(name), io.BytesIO()
+    yield content
+    temporary = path.with_name(f'.{os.getpid()}.tmp')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(content.getbuffer())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f'{path} cannot be written: {error.strerror}. Make room, or choose another --out-dir.'
+        ) from error
+
+
 def main() -> int:
     args = parse_args()
     session = onnxruntime.InferenceSession(args.model, providers=[args.provider])
@@ -275,12 +296,13 @@ def main() -> int:
         elapsed = time.perf_counter() - start
         for (task, description), output in zip(metadata['outputs'].items(), outputs, strict=True):
             file = files[task][index]
-            file.parent.mkdir(parents=True, exist_ok=True)
             prediction = enlarge(
                 output[0][:, top:bottom, left:right], image.size, description['unit_vectors']
             )
-            np.save(f'{file}.npy', prediction)
-            draw(prediction, description).save(f'{file}.png')
+            with writing(f'{file}.npy') as content:
+                np.save(content, prediction)
+            with writing(f'{file}.png') as content:
+                draw(prediction, description).save(content, 'png')
         print(f'{path}: {batch.shape[2]}x{batch.shape[3]}, {1000 * elapsed:.0f} ms')
     return int(failed > 0)
 
