@@ -34,7 +34,7 @@ ALLOWED_SECONDS, POLL = 10, 0.02
 TOY = """
 _base_ = '{repository}/tests/data/toy_m2h.py'
 rooms = dict(data_root='{data}', num_train=20, num_val=2, size=(30, 44), num_workers=0)
-train_dataloader = dict(dataset=rooms)
+train_dataloader = dict(num_workers=1, persistent_workers=True, dataset=rooms)
 val_dataloader = dict(dataset=rooms)
 test_dataloader = dict(dataset=rooms)
 train_cfg = dict(max_iters={iters}, val_interval={iters})
@@ -216,13 +216,17 @@ def main() -> None:
     parser.add_argument(
         '--work-dir', type=Path, default='work_dirs/kill_drills', help='made anew (%(default)s)'
     )
-    folder = parser.parse_args().work_dir.resolve()
+    parser.add_argument('--only', nargs='+', metavar='PROGRAM', help='of those that are killed')
+    args = parser.parse_args()
+    folder = args.work_dir.resolve()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     table, good = Table(title='Kills of the first process'), True
     for name in ('program', 'signal', 'processes', 'the last ended after', 'left', 'result'):
         table.add_column(name)
     for drill in prepare(folder):
+        if args.only and drill.name not in args.only:
+            continue
         whole, out = folder / f'{drill.name}_whole', folder / drill.name
         if drill.result and start(drill, whole).wait():
             sys.exit(whole.with_name(f'{whole.name}.txt').read_text())

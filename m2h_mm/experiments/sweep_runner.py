@@ -17,6 +17,7 @@ import torch
 from m2h_mm.experiments.sweep import Run
 from m2h_mm.experiments.sweep_states import claim
 from m2h_mm.system import write_atomically
+from m2h_mm.system.files import append_line
 from m2h_mm.system.processes import ending_with_this
 
 PROGRAM = (sys.executable, '-m', 'm2h_mm')
@@ -131,8 +132,7 @@ class Process:
 
     def _start_next(self) -> None:
         command = self._commands.pop(0)
-        self._log.write(f'$ {shlex.join(command)}\n')
-        self._log.flush()
+        append_line(self.run.log, f'$ {shlex.join(command)}')
         # The child ends with the sweep, but for one that Slurm runs: it holds the lock as well.
         self._child = subprocess.Popen(
             command,

@@ -7,7 +7,7 @@ import os
 import socket
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,8 +50,9 @@ def acquire(folder: str | Path, wait: bool = False, inherit: bool = False) -> Bi
     if not _lock(file, folder, wait):
         file.close()
         return None
-    file.truncate(0)
-    file.write(f'process {os.getpid()} on {socket.gethostname()}'.encode())
+    with suppress(OSError):  # on a full disk nobody learns who has it
+        file.truncate(0)
+        file.write(f'process {os.getpid()} on {socket.gethostname()}'.encode())
     if not inherit:
         _own.difference_update([other for other in _own if other.closed])
         _own.add(file)

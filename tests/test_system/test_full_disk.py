@@ -6,6 +6,7 @@ import pytest
 from full_disk import full_disk
 
 from m2h_mm.system.files import append_line, replacing
+from m2h_mm.system.locks import acquire, holder
 
 
 @pytest.mark.parametrize(
@@ -48,3 +49,8 @@ def test_a_line_is_whole_or_not_there(tmp_path):
 def test_a_line_on_a_disk_without_a_byte_left():
     with pytest.raises(OSError, match='/dev/full .* No space left on device'):
         append_line('/dev/full', 'one')
+
+
+def test_a_folder_on_a_full_disk_can_be_taken(tmp_path):
+    with full_disk(), acquire(tmp_path) as lock:
+        assert lock is not None and holder(tmp_path) == 'another process'
