@@ -14,7 +14,8 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 
 from m2h_mm.engine.config import CONFIGS, ablation_names, apply_ablation, load_config, share_tasks
-from m2h_mm.engine.config_check import check_config, class_arguments
+from m2h_mm.engine.config_check import check_config
+from m2h_mm.engine.config_places import class_arguments
 from m2h_mm.experiments.complexity import fit_size
 from m2h_mm.methods.m2h.checkpoint import DEAD_KEYS, translate_m2h_key
 from m2h_mm.registry import EVALUATOR, MODELS

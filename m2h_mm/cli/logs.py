@@ -7,7 +7,6 @@ last and the best value of each. A training that was resumed is one run.
 from __future__ import annotations
 
 import argparse
-import difflib
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import add_overwrite, make_parser, run_command
+from m2h_mm.system.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from m2h_mm.experiments.training_log import Curve
@@ -85,10 +85,9 @@ def select_keys(runs: Mapping[str, Mapping[str, Curve]], asked: Sequence[str] | 
     known = list(dict.fromkeys(key for curves in runs.values() for key in curves))
     for key in asked or ():
         if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f' Did you mean {close[0]!r}?' if close else ''
             raise ValueError(
-                f'--keys: no run has logged {key!r}.{hint} There are: {", ".join(known)}.'
+                f'--keys: no run has logged {key!r}.{did_you_mean(key, known)} There are: '
+                f'{", ".join(known)}.'
             )
     groups = list(dict.fromkeys(group_of(key) for key in known))
     return list(asked or sorted(known, key=lambda key: groups.index(group_of(key))))

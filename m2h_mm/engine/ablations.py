@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+
+from m2h_mm.system.spelling import did_you_mean
 
 from .config_files import CONFIGS
 from .config_override import override
@@ -33,10 +34,9 @@ def find_ablation(name: str | Path) -> Path:
     for found in (path, CONFIGS.parent / path, ABLATIONS / f'{name}.py'):
         if found.suffix == '.py' and found.is_file():
             return found
-    close = difflib.get_close_matches(str(name), ablation_names(), n=1)
     raise FileNotFoundError(
         f'There is no ablation {name}, neither as a path nor by that name in {ABLATIONS}.'
-        + (f' Did you mean {close[0]!r}?' if close else f' There are {ablation_names()}.')
+        + (did_you_mean(name, ablation_names()) or f' There are {ablation_names()}.')
     )
 
 

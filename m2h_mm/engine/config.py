@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from .ablations import ablation_names, apply_ablation, apply_ablations, find_ablation
+from .config_check import check_arguments
 from .config_files import BASE_DATASETS, CONFIGS, dataset_names, find_config
 from .config_override import check_options, override
 from .config_variables import read_config
@@ -57,7 +58,8 @@ def load_config(
 
     Raises:
         FileNotFoundError: there is no such config or ablation.
-        ValueError: a key that nothing reads, in the file or in ``options``; an ablation that does
+        ValueError: a key that nothing reads, in the file or in ``options``, or a number that cannot
+            be, see :func:`~m2h_mm.engine.config_check.check_arguments`; an ablation that does
             not fit, or a task that the config does not have; what
             :func:`~m2h_mm.engine.shared_tasks.share_tasks` raises.
     """
@@ -67,6 +69,7 @@ def load_config(
     cfg = apply_ablations(cfg, ablations or ())
     check_options(options or {}, cfg)
     cfg.merge_from_dict(dict(options or {}))
+    check_arguments(cfg)
     if work_dir or cfg.get('work_dir') is None:
         names = [path.stem, *(Path(name).stem for name in ablations or ()), *(tasks or ())]
         cfg.work_dir = work_dir or str(Path('work_dirs') / '_'.join(names))

@@ -1,175 +1,25 @@
-"""Check of a config before training: misspelt keys, unknown types, wrong arguments."""
+"""Check of a config before its parts are built: misspelt keys, unknown types, wrong arguments."""
 
 from __future__ import annotations
 
-import difflib
-import inspect
-from collections.abc import Iterable, Iterator, Mapping
-from fnmatch import fnmatch
+from collections.abc import Iterator, Mapping
+from difflib import SequenceMatcher
 from typing import Any
 
-import torch
 from mmengine.config import Config
-from mmengine.registry import FUNCTIONS, WEIGHT_INITIALIZERS, Registry, init_default_scope
-from mmengine.runner import Runner
+from mmengine.logging import print_log
+from mmengine.registry import init_default_scope
 from torch import nn
-from torch.utils.data import DataLoader
 
 from m2h_mm import registry
 from m2h_mm.models.building import build_without_weights
+from m2h_mm.system.spelling import did_you_mean
 
-# What a config may have at its top beside the arguments of mmengine's Runner: what the runner reads
-# of the config itself, what `build_runner` reads, and what a sharded training needs.
-TOP_LEVEL = {
-    'auto_scale_lr',
-    'custom_imports',
-    'find_unused_parameters',
-    'model_wrapper_cfg',
-    'runner_type',
-    'strategy',
-    'sync_bn',
-    'tasks',
-}
-# Where a class of which registry stands; the first pattern that fits counts.
-PLACES: tuple[tuple[str, Registry], ...] = (
-    ('model_wrapper_cfg', registry.MODEL_WRAPPERS),
-    ('tasks.*', registry.TASKS),
-    ('*.tasks.*', registry.TASKS),
-    ('model*init_cfg*', WEIGHT_INITIALIZERS),
-    ('model*', registry.MODELS),
-    ('data_preprocessor', registry.MODELS),
-    ('*_dataloader.dataset*pipeline*', registry.TRANSFORMS),
-    ('*_dataloader.dataset*', registry.DATASETS),
-    ('*_dataloader.*sampler', registry.DATA_SAMPLERS),
-    ('*_dataloader.*', FUNCTIONS),
-    ('*_evaluator.metrics*', registry.METRICS),
-    ('*_evaluator', registry.EVALUATOR),
-    ('*_evaluator.*', registry.METRICS),
-    ('*_cfg', registry.LOOPS),
-    ('optim_wrapper.optimizer', registry.OPTIMIZERS),
-    ('optim_wrapper', registry.OPTIM_WRAPPERS),
-    ('param_scheduler*', registry.PARAM_SCHEDULERS),
-    ('*_hooks*', registry.HOOKS),
-    ('visualizer.vis_backends*', registry.VISBACKENDS),
-    ('visualizer', registry.VISUALIZERS),
-    ('log_processor', registry.LOG_PROCESSORS),
-)
-# What mmengine takes out of a config before it builds the rest; and the arguments of dicts that
-# have no type.
-EXTRA: tuple[tuple[str, set[str]], ...] = (
-    ('*_hooks*', {'priority'}),
-    ('optim_wrapper', {'paramwise_cfg', 'constructor'}),
-    ('param_scheduler*', {'convert_to_iter_based'}),
-    ('*_cfg', {'by_epoch'}),
-    ('env_cfg', {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'}),
-    ('auto_scale_lr', {'enable', 'base_batch_size'}),
-    ('randomness', set(inspect.signature(Runner.set_randomness).parameters) - {'self'}),
-    (
-        '*_dataloader',
-        {
-            *inspect.signature(DataLoader).parameters,
-            'num_batch_per_epoch',
-            'disable_subprocess_warning',
-        },
-    ),
-)
-# Arguments of mmengine's DefaultOptimWrapperConstructor, which takes any.
-PARAMWISE = {
-    'custom_keys',
-    'lr_mult',
-    'decay_mult',
-    'bias_lr_mult',
-    'bias_decay_mult',
-    'norm_decay_mult',
-    'flat_decay_mult',
-    'dwconv_decay_mult',
-    'dcn_offset_lr_mult',
-    'bypass_duplicate',
-}
-# Dicts without a type that take any key: names of parameters, options of other libraries.
-OPEN = ('env_cfg.*', 'optim_wrapper.paramwise_cfg*', 'model_wrapper_cfg', 'strategy*', '*.metainfo')
-# Those of EXTRA that are dicts without a type.
-UNTYPED = ('env_cfg', 'auto_scale_lr', 'randomness', '*_dataloader')
+from .config_places import arguments, find_class, kind_of, registered, runner_keys, untyped_keys
+from .config_values import check_argument_types, check_numbers
 
-
-def runner_keys() -> set[str]:
-    """The keys at the top of a config that are read; all others are variables of its file."""
-    return (set(inspect.signature(Runner).parameters) | TOP_LEVEL) - {'cfg'}
-
-
-def check_overrides(overrides: Mapping, base: Mapping) -> None:
-    """Refuse keys that ``base`` does not have and that no class in their place takes.
-
-    What is below ``_delete_=True`` replaces its counterpart, and a new dict with a ``type`` is a
-    part of its own: both are left to :func:`check_config`. Names of tasks are left to the model.
-
-    Args:
-        overrides: nested, ``_delete_`` as in a config with a ``_base_``.
-        base: the config that they are for.
-
-    Raises:
-        ValueError: with the key and the closest one that exists; also for a variable of the config
-            file, which has been used when the file was read, so that changing it has no effect.
-    """
-    unread = [key for key in overrides if key in base and key not in runner_keys()]
-    if unread:
-        raise ValueError(
-            f'{unread[0]}: this is a variable of the config file, already put where it is used; '
-            'another value here has no effect. Override the places that use it (see m2h-mm '
-            'print-config).'
-        )
-    tasks = set(base.get('tasks') or base.get('model', {}).get('tasks') or ())
-    _check_overrides(overrides, base, '', tasks)
-
-
-def _check_overrides(overrides: Mapping, base: Any, path: str, tasks: set[str]) -> None:
-    for key, value in overrides.items():
-        here = f'{path}.{key}'.lstrip('.')
-        if key == '_delete_':
-            continue
-        if isinstance(base, (list, tuple)):
-            if not key.isdigit() or int(key) >= len(base):
-                raise ValueError(
-                    f'{here}: {path} is a list of {len(base)}; expected a position '
-                    f'0..{len(base) - 1}, got {key!r}. To replace the list, give a list.'
-                )
-            old = base[int(key)]
-        elif key in base:
-            old = base[key]
-        else:
-            kind = overrides.get('type', base.get('type'))
-            _check_new_key(key, value, here, path, kind, set(base), tasks)
-            continue
-        if (
-            isinstance(value, Mapping)
-            and isinstance(old, (Mapping, list, tuple))
-            and not value.get('_delete_')
-        ):
-            _check_overrides(value, old, here, tasks)
-
-
-def _check_new_key(
-    key: str, value: Any, here: str, path: str, kind: Any, siblings: set[str], tasks: set[str]
-) -> None:
-    if key == 'type' or key in tasks or path.split('.')[-1] == 'tasks':
-        return
-    if any(fnmatch(path, pattern) for pattern in OPEN):
-        return
-    # The class of a task, and of its metric, is registered under the task's name.
-    if kind is None and path.split('.')[-2:-1] in (['tasks'], ['metrics']):
-        kind = path.split('.')[-1]
-    known, closed = (runner_keys(), True) if not path else _arguments(kind, path)
-    if (
-        key in known
-        or not closed
-        or (kind is None and path and isinstance(value, Mapping) and 'type' in value)
-    ):
-        return
-    raise ValueError(
-        f'{here}: there is no such key in the base config'
-        + (f', and {kind} has no argument {key!r}' if kind else '')
-        + f'.{_did_you_mean(key, known | siblings)}'
-    )
+# Of names with two letters swapped, or one missing.
+TOO_SIMILAR = 0.75
 
 
 def check_config(cfg: Config) -> None:
@@ -183,7 +33,7 @@ def check_config(cfg: Config) -> None:
             refuse.
     """
     check_arguments(cfg)
-    build_without_weights(cfg.model)
+    warn_of_unused_names(cfg, build_without_weights(cfg.model))
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for step in (cfg.get(key) or {}).get('dataset', {}).get('pipeline', ()):
             registry.TRANSFORMS.build(dict(step, _scope_=registry.SCOPE))
@@ -193,141 +43,132 @@ def check_config(cfg: Config) -> None:
 
 
 def check_arguments(cfg: Config) -> None:
-    """Compare the config of every part with the signature of its class; nothing is built.
+    """Compare all parts of a config with the signatures of their classes, and numbers with what
+    they can be; nothing is built.
 
-    The parts of a model check themselves when the model is built. What is no dict, such as a hook
-    that was built already, is left alone.
+    What is no dict, such as a hook that was built already, is left alone, and so are parts within
+    parts of a model that are not of this project.
 
     Raises:
         ValueError: with the key, and what was expected.
     """
     init_default_scope(cfg.get('default_scope', registry.SCOPE))
-    settings = cfg._cfg_dict
-    for path, part in _typed(settings, ''):
-        _check_arguments(path, part)
-    preprocessor = (cfg.get('model') or {}).get('data_preprocessor')
-    if isinstance(preprocessor, Mapping) and 'type' in preprocessor:
-        _check_arguments('model.data_preprocessor', preprocessor)
-    for name, args in (cfg.get('tasks') or {}).items():
-        if registry.TASKS.get(args.get('type', name)):  # else the model says what is known
-            _check_arguments(f'tasks.{name}', {'type': name, **args})
-    for pattern, names in EXTRA:
-        # The dicts without a type at the top of a config.
-        for key in settings:
-            part = settings[key]
-            if pattern in UNTYPED and fnmatch(key, pattern) and isinstance(part, Mapping):
-                _refuse_unknown(key, key, part, names)
+    settings = {key: cfg._cfg_dict[key] for key in cfg if key in runner_keys()}
+    check_numbers(settings)
+    # First what others are given a copy of.
+    for key in sorted(settings, key=lambda key: key != 'tasks'):
+        for path, part in _parts(settings[key], key):
+            _check_part(path, part, settings)
+    _check_hooks(settings.get('default_hooks') or {})
+
+
+def warn_of_unused_names(cfg: Config, model: nn.Module) -> None:
+    """Say which ``custom_keys`` of the optimizer are in the name of no parameter of ``model``."""
     wrapper = cfg.get('optim_wrapper')
-    if isinstance(wrapper, Mapping) and 'constructor' not in wrapper:
-        key = 'optim_wrapper.paramwise_cfg'
-        _refuse_unknown(key, key, wrapper.get('paramwise_cfg') or {}, PARAMWISE)
-    hooks = cfg.get('default_hooks') or {}
+    if not isinstance(wrapper, Mapping) or 'constructor' in wrapper:
+        return
+    names = [f'.{name}' for name, _ in model.named_parameters()]
+    for key in (wrapper.get('paramwise_cfg') or {}).get('custom_keys') or ():
+        if not any(key in name for name in names):
+            words = {word for name in names for word in name.split('.') if word}
+            print_log(
+                f'optim_wrapper.paramwise_cfg.custom_keys.{key}: no parameter of the model has '
+                f'this in its name, so it has no effect.{did_you_mean(key, words)}',
+                logger='current',
+                level='WARNING',
+            )
+
+
+def refuse_unknown(path: str, owner: Any, part: Mapping, known: set[str]) -> None:
+    """Raise a ValueError for the first key of ``part``, which stands at ``path``, that is not
+    known.
+    """
+    for key in part:
+        if key not in known | {'type', '_scope_', '_delete_'}:
+            raise ValueError(
+                f'{path}.{key}: {owner} has no argument {key!r}; it takes {sorted(known)}.'
+                f'{did_you_mean(key, known | {"type", "_delete_"})}'
+            )
+
+
+def _parts(value: Any, path: str) -> Iterator[tuple[str, Mapping]]:
+    """Path and content of every dict of a config, from the top down."""
+    if isinstance(value, Mapping):
+        yield path, value
+        inside_model = path.startswith('model.') and path != 'model.tasks'
+        if inside_model and not _is_ours(value, path):
+            return
+        for key, item in value.items():
+            yield from _parts(item, f'{path}.{key}')
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _parts(item, f'{path}.{index}')
+
+
+def _is_ours(part: Mapping, path: str) -> bool:
+    """Whether a part of a model, or a dict of them, belongs to this project, which registers all
+    that its parts are made of.
+    """
+    kind = part.get('type')
+    if not isinstance(kind, str):
+        return 'type' not in part
+    return kind in registered(registry.MODELS) and find_class(kind, path).__module__.startswith(
+        f'{registry.SCOPE}.'
+    )
+
+
+def _check_part(path: str, part: Mapping, settings: Mapping) -> None:
+    kind = kind_of(path, part)
+    if kind is None:
+        known = untyped_keys(path)
+        parent = path.rpartition('.')[0]
+        if parent == 'optim_wrapper.paramwise_cfg.custom_keys':
+            optimizer = settings['optim_wrapper'].get('optimizer') or {}
+            known = {'lr_mult', 'decay_mult'}
+            known |= arguments(optimizer.get('type'), 'optim_wrapper.optimizer')[0]
+        if path.startswith('optim_wrapper') and 'constructor' in settings['optim_wrapper']:
+            return  # which reads them its own way
+        if known is not None:
+            refuse_unknown(path, path, part, known)
+        return
+    container = path.rpartition('.')[0].rpartition('.')[2]
+    if 'type' not in part and container in ('tasks', 'metrics'):
+        if kind not in registered(registry.TASKS):
+            raise ValueError(
+                f"{path}: unknown task {kind!r}, and the dict has no 'type'."
+                f'{did_you_mean(kind, registered(registry.TASKS))} A task of your own is '
+                'registered in a file named by custom_imports.'
+            )
+        if container == 'metrics' and kind not in registered(registry.METRICS):
+            return  # it has the metric of the task that it derives from
+    elif path.startswith('model.') and (
+        path.rpartition('.')[2].endswith('_cfg') or '.' in str(kind)
+    ):
+        return  # layers, initialisations and parts of other packages, checked when they are built
+    known, closed = arguments(kind, path)
+    if closed:
+        refuse_unknown(path, kind, part, known)
+    cls = find_class(kind, path)
+    if cls is not None:
+        check_argument_types(path, cls, part)
+
+
+def _check_hooks(hooks: Mapping) -> None:
     for name, hook in hooks.items():
         if isinstance(hook, Mapping) and 'type' not in hook:
             raise ValueError(
                 f"default_hooks.{name}: expected a dict with a 'type', got {dict(hook)}."
-                + _did_you_mean(name, set(hooks) - {name})
+                + did_you_mean(name, set(hooks) - {name})
             )
-
-
-def _typed(value: Any, path: str) -> Iterator[tuple[str, Mapping]]:
-    """Path and config of all that is built from a class, except below ``model``, whose parts check
-    themselves.
-    """
-    if isinstance(value, Mapping):
-        if isinstance(value.get('type'), str):
-            yield path, value
-        if path != 'model':
-            keys = value if path else [key for key in value if key in runner_keys()]
-            for key in keys:
-                yield from _typed(value[key], f'{path}.{key}'.lstrip('.'))
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _typed(item, f'{path}.{index}')
-
-
-def _check_arguments(path: str, part: Mapping) -> None:
-    known, closed = _arguments(part['type'], path)
-    if closed:
-        _refuse_unknown(path, part['type'], part, known)
-
-
-def _refuse_unknown(path: str, owner: Any, part: Mapping, known: set[str]) -> None:
-    unknown = [key for key in part if key not in known | {'type', '_scope_'}]
-    if unknown:
-        raise ValueError(
-            f'{path}.{unknown[0]}: {owner} has no argument {unknown[0]!r}; it takes '
-            f'{sorted(known)}.{_did_you_mean(unknown[0], known)}'
-        )
-
-
-def _arguments(kind: Any, path: str) -> tuple[set[str], bool]:
-    """Arguments that ``kind``, which stands at ``path``, takes; and whether these are all.
-
-    Raises:
-        ValueError: ``kind`` is not registered.
-    """
-    extra = set().union(*(names for pattern, names in EXTRA if fnmatch(path, pattern)))
-    if kind is None:
-        return extra, True
-    cls = kind
-    if isinstance(kind, str):
-        place = next((place for pattern, place in PLACES if fnmatch(path, pattern)), None)
-        if place is None:
-            return extra, False
-        cls = place.get(kind)
-        if cls is None:
-            raise ValueError(
-                f'{path}.type: {kind!r} is not '
-                f'registered.{_did_you_mean(kind, _registered(place))} A class of your own is '
-                'registered in a file named by custom_imports.'
-            )
-    names, closed = class_arguments(cls)
-    return names | extra, closed
-
-
-def class_arguments(cls: Any) -> tuple[set[str], bool]:
-    """Names of the arguments of a class, through ``**kwargs`` those of its parents, or of a
-    function; and whether these are all: not if no parent takes the ``**kwargs``, which then serve
-    another purpose.
-    """
-    if not inspect.isclass(cls):
-        parameters = inspect.signature(cls).parameters.values()
-        return _named(parameters), not any(
-            parameter.kind is parameter.VAR_KEYWORD for parameter in parameters
-        )
-    names: set[str] = set()
-    closed = True
-    for parent in cls.__mro__:
-        if parent in (nn.Module, object):
-            break
-        if '__init__' in vars(parent):
-            parameters = list(inspect.signature(parent.__init__).parameters.values())[1:]
-            names |= _named(parameters)
-            closed = not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
-            # An optimizer that wraps another one takes that one's arguments.
-            if closed or issubclass(cls, torch.optim.Optimizer):
-                break
-    return names, closed
-
-
-def _named(parameters: Iterable[inspect.Parameter]) -> set[str]:
-    return {
-        parameter.name
-        for parameter in parameters
-        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-    }
-
-
-def _registered(place: Registry) -> set[str]:
-    names = set()
-    level: Registry | None = place
-    while level is not None:
-        names |= set(level.module_dict)
-        level = level.parent
-    return names
-
-
-def _did_you_mean(key: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(key, sorted(known), n=1)
-    return f' Did you mean {close[0]!r}?' if close else ''
+        for other in hooks:
+            if (
+                other < name
+                and isinstance(hook, Mapping)
+                and isinstance(hooks[other], Mapping)
+                and hook['type'] == hooks[other].get('type')
+                and SequenceMatcher(None, name, other).ratio() >= TOO_SIMILAR
+            ):
+                raise ValueError(
+                    f'default_hooks: {other} and {name} are two {hook["type"]}. Is one of the '
+                    'names misspelt? A second hook on purpose needs a name that is less similar.'
+                )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from m2h_mm.system.spelling import did_you_mean
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 _CHECKOUT = _PACKAGE.parent
 # In a checkout the configs stand beside the package. In an installed one they are in it, in the
@@ -35,12 +37,16 @@ def find_config(name: str | Path) -> Path:
     shipped = CONFIGS.parent / path
     if path.parts[:1] == ('configs',) and shipped.is_file():
         return shipped
-    if len(path.parts) == 1:
-        for found in sorted(CONFIGS.glob(f'*/{path.stem}.py')):
-            if found.parent.name not in _OTHER_FOLDERS:
-                return found
+    configs = {
+        found.stem: found
+        for found in CONFIGS.glob('*/*.py')
+        if found.parent.name not in _OTHER_FOLDERS
+    }
+    if len(path.parts) == 1 and path.stem in configs:
+        return configs[path.stem]
     raise FileNotFoundError(
         f'There is no config {name}, neither as a path nor by that name in {CONFIGS}.'
+        + did_you_mean(path.stem, configs)
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import difflib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
-from .config_check import runner_keys
+from .config_places import runner_keys
 
 # Two letters swapped, or one missing. Names of variables, such as train_pipeline, are further away.
 TOO_SIMILAR = 0.85
@@ -27,7 +29,7 @@ def read_config(path: str | Path) -> Config:
     Raises:
         ValueError: with the key, and what to write instead.
     """
-    path, cfg, known = Path(path), Config.fromfile(path), runner_keys()
+    path, cfg, known = Path(path), Config.fromfile(path), runner_keys() | {'_base_'}
     for key in cfg:
         close = difflib.get_close_matches(key, known, n=1, cutoff=TOO_SIMILAR)
         if key not in known and close:
@@ -36,12 +38,17 @@ def read_config(path: str | Path) -> Config:
                 f'{close[0]!r}? A variable of your own needs a name that is less similar.'
             )
     if path.suffix == '.py':  # others have no variables
-        _refuse_unused_variables(path, known)
+        _refuse_unused_variables(path, cfg, known)
     return cfg
 
 
-def _refuse_unused_variables(path: Path, known: set[str]) -> None:
-    """Refuse a value for an inherited variable that neither its own file nor one above it uses."""
+def _refuse_unused_variables(path: Path, cfg: Config, known: set[str]) -> None:
+    """Refuse variables that neither their own file nor one that inherits from it uses, if they are
+    values for an inherited one, or have the name of a key, such as ``lr``, or nearly so.
+
+    A file without a ``_base_`` may hold any, as those that mmengine writes into work dirs do.
+    """
+    places = dict(reversed([*_keys(cfg._cfg_dict, known)]))  # of several the first
     derived = ''  # text of the files that inherit from this one
     for file in _chain(path):
         if file.suffix != '.py':
@@ -51,14 +58,35 @@ def _refuse_unused_variables(path: Path, known: set[str]) -> None:
         inherited = set().union(
             *(Config.fromfile(base, import_custom_modules=False) for base in _bases(file))
         )
-        for key in assigned & inherited - known - used:
-            if f'_base_.{key}' not in derived:
+        for key in assigned - known - used if _bases(file) else ():
+            if f'_base_.{key}' in derived:
+                continue
+            close = difflib.get_close_matches(key, places, n=1, cutoff=TOO_SIMILAR)
+            if key not in inherited and close:
+                raise ValueError(
+                    f'{file}: {key}: nothing uses this variable, so it has no effect. Did you mean '
+                    f'{places[close[0]]}? A variable of your own needs a name that is less similar.'
+                )
+            if key in inherited:
                 raise ValueError(
                     f'{file}: {key}: this is a variable of the _base_, already put where it is '
                     'used there; another value here has no effect. Override the places that use '
                     'it (see m2h-mm print-config).'
                 )
         derived += text
+
+
+def _keys(value: Any, known: set[str], path: str = '') -> Iterator[tuple[str, str]]:
+    """Every key of a config that is read, and where it stands."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if path or key in known:
+                here = f'{path}.{key}'.lstrip('.')
+                yield from _keys(item, known, here)
+                yield str(key), here
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _keys(item, known, f'{path}.{index}')
 
 
 def _chain(path: Path) -> list[Path]:

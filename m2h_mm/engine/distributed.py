@@ -28,7 +28,7 @@ from torch import nn
 from m2h_mm.registry import MODEL_WRAPPERS, RUNNERS
 from m2h_mm.system.processes import end_with_launcher
 
-from .config_check import check_arguments
+from .config_check import check_arguments, warn_of_unused_names
 from .hooks import BroadcastNormStatisticsHook
 from .shared_preprocessing import share_preprocessing
 from .shared_tasks import share_tasks
@@ -86,6 +86,7 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
 
 def _build(cfg: Config) -> Runner | FlexibleRunner:
     runner = RUNNERS.build(cfg)
+    warn_of_unused_names(cfg, runner.model)
     for handler in runner.logger.handlers:
         # Names of frames may hold what is not UTF-8: it is written by its number.
         if isinstance(getattr(handler, 'stream', None), io.TextIOWrapper):

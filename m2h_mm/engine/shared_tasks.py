@@ -12,7 +12,7 @@ from mmengine.registry import Registry
 from m2h_mm.registry import DATASETS, EVALUATOR, MODELS
 from m2h_mm.tasks import build_tasks
 
-from .config_check import class_arguments
+from .config_places import class_arguments
 
 DATALOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')

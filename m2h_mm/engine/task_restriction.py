@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +10,10 @@ from mmengine.config import Config
 
 from m2h_mm.evaluation.metrics import task_of
 from m2h_mm.registry import MODELS
+from m2h_mm.system.spelling import did_you_mean
 from m2h_mm.tasks import Task, build_tasks
 
-from .config_check import class_arguments
+from .config_places import class_arguments
 from .shared_tasks import DATALOADERS, EVALUATORS, share_tasks
 
 # Entries of the model that have one value per task.
@@ -50,8 +50,7 @@ def restrict_tasks(cfg: Config, tasks: Sequence[str]) -> Config:
     names = list(cfg.get('tasks') or ())
     unknown = [name for name in tasks if name not in names]
     if unknown or not tasks:
-        close = difflib.get_close_matches(unknown[0], names, n=1) if unknown else []
-        hint = f' Did you mean {close[0]!r}?' if close else ''
+        hint = did_you_mean(unknown[0], names) if unknown else ''
         raise ValueError(
             f'tasks: expected some of those of the config, {names}, got {list(tasks)}.{hint}'
         )

@@ -12,8 +12,9 @@ from mmengine.config import Config
 
 from m2h_mm.engine.ablations import ablation_names, apply_ablation
 from m2h_mm.engine.config import override, restrict_tasks, share_preprocessing, share_tasks
-from m2h_mm.engine.config_check import check_config, runner_keys
+from m2h_mm.engine.config_check import check_config
 from m2h_mm.engine.config_files import CONFIGS, SWEEPS, find_config
+from m2h_mm.engine.config_places import runner_keys
 from m2h_mm.engine.config_variables import read_config
 from m2h_mm.experiments.schedule import shorten_schedule
 from m2h_mm.experiments.sweep_spec import SINGLE_TASK, check_spec

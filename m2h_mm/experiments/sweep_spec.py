@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from m2h_mm.system.spelling import did_you_mean
 
 SPEC_KEYS = ('base', 'variants', 'single_task', 'seeds', 'max_iters', 'options')
 # Name of the single-task models among the variants, in folders and in tables.
@@ -20,10 +21,9 @@ def check_spec(spec: Mapping, path: Path) -> None:
     """
     for key in spec:
         if key not in SPEC_KEYS:
-            close = difflib.get_close_matches(key, SPEC_KEYS, n=1)
             raise ValueError(
                 f'{path}: unknown key {key!r}; a spec has {list(SPEC_KEYS)}.'
-                + (f' Did you mean {close[0]!r}?' if close else '')
+                + did_you_mean(key, SPEC_KEYS)
             )
     variants = spec.get('variants')
     if not isinstance(variants, dict) or not variants:

@@ -11,6 +11,7 @@ from torch import nn
 
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
+from m2h_mm.system.spelling import did_you_mean
 
 # What PyTorch raises where the value of a tensor without any is asked for.
 NOT_ON_META = (NotImplementedError, RuntimeError)
@@ -58,7 +59,8 @@ def build_part(
     cls = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
     if cls is None:
         raise ValueError(
-            f'{key}.type: {cfg["type"]!r} is not registered. A module of your own is registered '
+            f'{key}.type: {cfg["type"]!r} is not registered.'
+            f'{did_you_mean(cfg["type"], MODELS.module_dict)} A module of your own is registered '
             'with @MODELS.register_module() in a file named by custom_imports.'
         )
     module = MODELS.build(_fill_in(key, cfg, cls, source, given))
@@ -89,8 +91,9 @@ def _fill_in(
     unknown = [name for name in cfg if name not in parameters and name not in ('type', '_scope_')]
     if unknown and not open_ended:
         raise ValueError(
-            f'{key}: {cfg["type"]} has no argument(s) {unknown}; it takes {list(parameters)}. If '
-            f'they come from the parent config, put _delete_=True into {key} to start afresh.'
+            f'{key}: {cfg["type"]} has no argument(s) {unknown}; it takes {list(parameters)}.'
+            f'{did_you_mean(unknown[0], {*parameters, "type"})} If they come from the parent '
+            f'config, put _delete_=True into {key} to start afresh.'
         )
     filled = dict(cfg)
     for name, value in given.items():
@@ -151,8 +154,9 @@ def require_tasks(
     missing = [name for name in tasks if complete and name not in named]
     if unknown or missing:
         what = f'unknown task(s) {unknown}' if unknown else f'nothing for task(s) {missing}'
+        hint = did_you_mean(unknown[0], tasks) if unknown else ''
         raise ValueError(
-            f'{key}: {what}; model.tasks are {list(tasks)}. Add to or remove from {key} or '
+            f'{key}: {what}; model.tasks are {list(tasks)}.{hint} Add to or remove from {key} or '
             'model.tasks.'
         )
 

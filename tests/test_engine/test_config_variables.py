@@ -23,7 +23,11 @@ def written(tmp_path):
 
 @pytest.mark.parametrize(
     ('text', 'meant'),
-    [('train_cgf = dict(max_iters=3)', 'train_cfg'), ('optim_wraper = dict()', 'optim_wrapper')],
+    [
+        ('train_cgf = dict(max_iters=3)', 'train_cfg'),
+        ('optim_wraper = dict()', 'optim_wrapper'),
+        ("_bas_ = 'x.py'", '_base_'),
+    ],
 )
 def test_a_misspelt_key_at_the_top_is_refused(text, meant, written):
     with pytest.raises(ValueError, match=f"mine.py: {text.split()[0]}: .*Did you mean '{meant}'"):
@@ -35,6 +39,27 @@ def test_a_variable_of_the_base_cannot_be_changed_from_outside(written):
         load_config(written('max_iters = 3'))
     with pytest.raises(ValueError, match=r'--cfg-options max_iters: .* no effect'):
         load_config(TINY, {'max_iters': 3})
+
+
+@pytest.mark.parametrize(
+    ('text', 'meant'),
+    [
+        ('seed = 5', 'randomness.seed'),
+        ('batch_sise = 5', 'batch_size'),
+        ('max_itres = 5', 'max_iters'),
+    ],
+)
+def test_a_variable_that_nothing_uses_and_that_is_called_like_a_key_is_refused(
+    text, meant, written
+):
+    with pytest.raises(ValueError, match=rf'mine.py: \w+: nothing uses this .* mean .*{meant}'):
+        load_config(written(text))
+
+
+def test_a_config_that_was_written_with_all_its_variables_can_be_read(tmp_path):
+    """As mmengine writes it into the work dir."""
+    load_config(TINY).dump(tmp_path / 'dumped.py')
+    assert load_config(tmp_path / 'dumped.py').max_iters == load_config(TINY).max_iters
 
 
 def test_variables_that_are_used_are_fine(written):
