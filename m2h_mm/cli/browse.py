@@ -51,6 +51,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def browse(args: argparse.Namespace) -> None:
     from rich.progress import track
 
+    from m2h_mm.datasets.read_folders import read_folders
     from m2h_mm.engine.config import load_config
     from m2h_mm.system.outputs import require_free
     from m2h_mm.tasks import build_tasks
@@ -76,9 +77,8 @@ def browse(args: argparse.Namespace) -> None:
         index: out_dir / f'{info.get("frame_id", f"{index:06d}")}.png'
         for index, info in infos.items()
     }
-    images = [info['img_path'] for info in infos.values() if 'img_path' in info]
-    labels = [path for info in infos.values() for path in info.get('label_paths', {}).values()]
-    require_free(paths.values(), [args.config, *images, *labels], args.overwrite)
+    folders = read_folders(dataset, list(infos.values()))
+    require_free(paths.values(), [args.config, *folders], args.overwrite)
     for index, path in track(paths.items(), description='Drawing'):
         packed = dataset[index]
         sample = packed['data_samples']

@@ -135,7 +135,7 @@ def compare(args: argparse.Namespace) -> None:
     else:
         chosen = comparison.spread_frames(args.num_frames)
     pictures = {frame_id: out_dir / f'{frame_id}.png' for frame_id in chosen}
-    require_free(pictures.values(), comparison.files(), args.overwrite)
+    require_free(pictures.values(), comparison.read(), args.overwrite)
     for frame_id, path in track(pictures.items(), description='Drawing'):
         save_picture(comparison.draw(frame_id, args.panel_size), path)
     for message in list(comparison.unreadable.values())[:NAMED]:

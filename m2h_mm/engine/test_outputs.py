@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.runner import Runner
 
+from m2h_mm.datasets.read_folders import read_folders
 from m2h_mm.system.outputs import require_free
 
 
@@ -17,8 +18,8 @@ def require_free_outputs(runner: Runner, suffixes: Mapping[Path, str], overwrite
     One process looks for all: another one could meet what the first has written already.
 
     Args:
-        runner: with the data set that is to be tested. Its images are never replaced, and nothing
-            is written into the folders of its labels, where it would be taken for one.
+        runner: with the data set that is to be tested. Nothing is written into the folders of its
+            images and labels, where it would be taken for one.
         suffixes: folder to the ending of the files, ``<folder>/<frame id><suffix>``.
         overwrite: whether other files may be replaced.
 
@@ -45,10 +46,7 @@ def _require_free(runner: Runner, suffixes: Mapping[Path, str], overwrite: bool)
         require_free(there, overwrite=overwrite)
         return
     frames = [dataset.get_data_info(index) for index in range(len(dataset))]
-    labels = [label for frame in frames for label in frame.get('label_paths', {}).values()]
-    read = {Path(label).parent for label in labels}
-    read |= {Path(frame['img_path']) for frame in frames if frame.get('img_path')}
     # A list may name a frame twice.
     ids = dict.fromkeys(frame['frame_id'] for frame in frames if 'frame_id' in frame)
     files = [folder / f'{name}{suffix}' for name in ids for folder, suffix in suffixes.items()]
-    require_free(files, read, overwrite)
+    require_free(files, read_folders(dataset, frames), overwrite)

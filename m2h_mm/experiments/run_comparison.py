@@ -10,6 +10,7 @@ import numpy as np
 from rich.progress import track
 
 from m2h_mm.datasets import MultiTaskDataset
+from m2h_mm.datasets.read_folders import read_folders
 from m2h_mm.evaluation.prediction_files import (
     index_predictions,
     look_at_predictions,
@@ -74,19 +75,16 @@ class RunComparison:
                     f'{list(files)}; {got}.'
                 )
 
-    def files(self) -> list[str | Path]:
-        """All that may be read: images, labels and predictions."""
+    def read(self) -> list[Path]:
+        """The folders of images and labels, and the files of predictions."""
         infos = [self.dataset.get_data_info(index) for index in self.positions.values()]
-        labels = [
-            path for info in infos for path in (info['img_path'], *info['label_paths'].values())
-        ]
         predictions = [
             path
             for tasks in self.found.values()
-            for paths in tasks.values()
-            for path in paths.values()
+            for files in tasks.values()
+            for path in files.values()
         ]
-        return labels + predictions
+        return [*read_folders(self.dataset, infos), *predictions]
 
     def common_frames(self, task: str | None = None) -> list[str]:
         """Frames, in the order of the split, that every run has a prediction of (for ``task``).

@@ -14,9 +14,17 @@ from mmengine.config import Config
 from mmengine.infer import BaseInferencer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from m2h_mm.datasets.files import LABEL_SUFFIXES
 from m2h_mm.inference.images import list_images, list_sources
 from m2h_mm.inference.loading import load_model
-from m2h_mm.inference.names import map_path, name_inputs, picture_path, root_of, without_results
+from m2h_mm.inference.names import (
+    map_path,
+    name_inputs,
+    path_of,
+    picture_path,
+    root_of,
+    without_results,
+)
 from m2h_mm.inference.prediction import Prediction, as_map
 from m2h_mm.models.building import require_tasks
 from m2h_mm.models.optimize import optimize
@@ -24,7 +32,7 @@ from m2h_mm.models.pipeline import TEST, ImagePipeline, Size, check_size
 from m2h_mm.registry import INFERENCERS
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.structures.image_file import read_image
-from m2h_mm.system.outputs import require_free
+from m2h_mm.system.outputs import require_alone, require_free
 from m2h_mm.visualization import MultiTaskVisualizer, save_picture
 
 DTYPES = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
@@ -215,9 +223,10 @@ class M2HInferencer(BaseInferencer):
     ) -> None:
         wanted = [task for name, task in self.tasks.items() if tasks is None or name in tasks]
         names = [name for name, _ in images]
-        files = [picture_path(name, out_dir) for name in names]
-        files += [map_path(name, task, out_dir) for name in names for task in wanted]
-        sources = [source for _, source in images if isinstance(source, (str, Path))]
+        maps = [map_path(name, task, out_dir) for name in names for task in wanted]
+        require_alone(maps, LABEL_SUFFIXES)  # a folder of labels, which maps would be mixed with
+        files = [*maps, *(picture_path(name, out_dir) for name in names)]
+        sources = filter(None, (path_of(source) for _, source in images))
         require_free(files, [*sources, *self._read], over)
 
     def stream(

@@ -43,6 +43,13 @@ def name_inputs(sources: Sequence[Any], root: str | Path | None = None) -> list[
     return _numbered(names if len(set(names)) == len(names) else full)
 
 
+def path_of(source: Any) -> str | Path | None:
+    """The file of a source, which open files and images of PIL know too; else None."""
+    if not isinstance(source, (str, Path)):
+        source = getattr(source, 'filename', None) or getattr(source, 'name', None)
+    return source if isinstance(source, (str, Path)) else None
+
+
 def root_of(source: str | Path) -> Path | None:
     """The folder below which the files of an input of the command line are named: that folder
     itself, or of a glob the part before its first wildcard; None for a file.

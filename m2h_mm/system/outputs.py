@@ -66,6 +66,23 @@ def require_free(
         _require_writable(folder)
 
 
+def require_alone(outputs: Iterable[PathLike], suffixes: Iterable[str]) -> None:
+    """Raise if beside an output there is a file of the same name and another of the suffixes: which
+    of the two is meant, nobody could say who reads the folder.
+
+    Raises:
+        ValueError: there is one.
+    """
+    for output in map(Path, outputs):
+        stem = str(output).removesuffix(output.suffix)
+        for other in (Path(f'{stem}{suffix}') for suffix in suffixes):
+            if other.suffix != output.suffix and other.exists():
+                raise ValueError(
+                    f'{output} would stand beside {other}, as if both were the same map. Choose '
+                    'another folder.'
+                )
+
+
 def _require_distinct(outputs: Iterable[Path]) -> None:
     seen: dict[str, Path] = {}
     for output in outputs:

@@ -156,10 +156,14 @@ def test_results_replace_nothing(inferencer, tiny, tmp_path, monkeypatch):
     (tmp_path / 'depth' / 'a.npy').write_text('of an earlier run')
     with pytest.raises(FileExistsError, match=r'a\.npy is there already'):
         inferencer(photo, out_dir=tmp_path, tasks=['depth'])
+    (tmp_path / 'normals').mkdir()
+    (tmp_path / 'normals' / 'a.png').write_text('a label')
+    with pytest.raises(ValueError, match=r'a\.npy would stand beside .*a\.png'):
+        inferencer(photo, out_dir=tmp_path, tasks=['normals'], overwrite=True)
     with pytest.raises(AssertionError, match='begun'):
         inferencer(photo, out_dir=tmp_path, tasks=['edge'])
     with pytest.raises(AssertionError, match='begun'):
-        inferencer(photo, out_dir=tmp_path, overwrite=True)
+        inferencer(photo, out_dir=tmp_path, tasks=['depth'], overwrite=True)
     assert photo.read_bytes() == before
 
 

@@ -1,9 +1,12 @@
 """What each input is called."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from PIL import Image
 
-from m2h_mm.inference.names import name_inputs, root_of, without_results
+from m2h_mm.inference.names import name_inputs, path_of, root_of, without_results
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,15 @@ def test_files_of_a_folder_or_a_glob_are_named_below_it(tmp_path):
     assert root_of(tmp_path / 'a') == root_of(tmp_path / 'a' / '*' / 'b.png') == tmp_path / 'a'
     assert root_of(tmp_path / 'a' / '*.png') == tmp_path / 'a'
     assert root_of(tmp_path / 'a' / 'b.png') is None
+
+
+def test_the_file_behind_an_input(tmp_path):
+    path = tmp_path / 'a.png'
+    Image.new('L', (2, 2)).save(path)
+    with Image.open(path) as image, open(path, 'rb') as file:
+        assert path_of(path) == path
+        assert [Path(path_of(source)) for source in (image, file, str(path))] == [path] * 3
+    assert path_of(np.zeros((2, 2))) is path_of(b'') is path_of(Image.new('L', (2, 2))) is None
 
 
 def test_results_of_an_earlier_run_are_no_images(tmp_path, capsys):

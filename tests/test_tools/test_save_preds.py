@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from mmengine.structures import PixelData
 from torch.utils.data import Dataset
 
+from m2h_mm.datasets.read_folders import read_folders
 from m2h_mm.engine.hooks import SavePredictionsHook
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.tasks import build_tasks
@@ -131,7 +132,7 @@ class NamedFrames(Frames):
 
     def __init__(self, root) -> None:
         super().__init__()
-        self.root = root
+        self.root = self.data_root = root
 
     def get_data_info(self, index: int) -> dict:
         paths = {
@@ -146,6 +147,9 @@ def test_predictions_never_come_among_the_labels(test_with, tmp_path, overwrite)
     (root / 'edge' / 'room').mkdir(parents=True)
     (root / 'edge' / 'room' / '1.png').write_text('a label')
     (tmp_path / 'preds').symlink_to(root)
+    folders = read_folders(None, [NamedFrames(root).get_data_info(0)])
+    assert folders == {root, root / 'depth' / 'room', root / 'edge' / 'room'}
+    assert root not in read_folders(NamedFrames(root), [NamedFrames(root).get_data_info(0)])
     with pytest.raises(ValueError, match='edge/room lies in .*, which is read'):
         test_with(NamedFrames(root), suffix='.npy', overwrite=overwrite)
     assert saved(root) == {'edge/room/1.png'}
