@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+SMALLEST, LARGEST = 1e-9, 1e4  # of what 1 in a file stands for, metres or pixels
+
 
 def equals_any(stored: np.ndarray, numbers: Sequence[float]) -> np.ndarray:
     """``(H, W)`` or ``(H, W, 3)`` bool, where a file holds one of some numbers."""
@@ -17,6 +19,11 @@ def equals_any(stored: np.ndarray, numbers: Sequence[float]) -> np.ndarray:
         for number in numbers:
             found |= stored == number
     return found
+
+
+def magnitude(stored: np.ndarray) -> float:
+    """The largest absolute value of finite numbers."""
+    return max(float(stored.max(initial=0)), -float(stored.min(initial=0)))
 
 
 def to_float32(stored: np.ndarray) -> np.ndarray:
@@ -35,7 +42,7 @@ def parse_scale(key: str, value: Any, names: dict[str, tuple[float, float]]) -> 
         names: name to factor and divisor.
 
     Raises:
-        ValueError: anything else, or a number that is not above 0.
+        ValueError: anything else, or no plausible number.
     """
     if isinstance(value, str) and value in names:
         return names[value]
@@ -44,11 +51,12 @@ def parse_scale(key: str, value: Any, names: dict[str, tuple[float, float]]) -> 
         scale = float(above), float(below or 1)
     except (TypeError, ValueError):
         scale = (math.nan, 1.0)
-    if not all(0 < part < math.inf for part in scale) or isinstance(value, bool):
+    plausible = all(0 < part < math.inf for part in scale) and SMALLEST <= scale[0] / scale[1]
+    if not plausible or scale[0] / scale[1] > LARGEST or isinstance(value, bool):
         raise ValueError(
             f'{key}: expected what 1 in a file stands for: '
-            f'{"".join(f"{name!r}, " for name in names)}a number above 0, or a fraction such as '
-            f"'1/256'; got {value!r}."
+            f'{"".join(f"{name!r}, " for name in names)}a number from {SMALLEST:g} to {LARGEST:g}, '
+            f"or a fraction such as '1/256'; got {value!r}."
         )
     return scale
 

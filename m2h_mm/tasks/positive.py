@@ -9,7 +9,7 @@ import numpy as np
 
 from m2h_mm.structures import Label
 from m2h_mm.tasks.files import read_array, require_dims
-from m2h_mm.tasks.numbers import equals_any, parse_numbers
+from m2h_mm.tasks.numbers import equals_any, magnitude, parse_numbers
 
 from .base import Task
 
@@ -43,7 +43,8 @@ class PositiveTask(Task):
         return self._label(require_dims(read_array(path), 2, path, self.name), path)
 
     def _label(self, stored: np.ndarray, path: str | Path) -> Label:
-        values = self.to_units(stored, path)
+        with np.errstate(over='ignore'):
+            values = self.to_units(stored, path)
         valid = (values > 0) & (values < LARGEST)
         if invalid := parse_numbers('invalid', self.label_format.invalid):
             valid &= ~equals_any(stored, invalid)
@@ -61,10 +62,11 @@ class PositiveTask(Task):
                 f'File {path} of task {self.name!r}: expected finite numbers '
                 f'({self.error_unit}), got NaN or infinity.'
             )
-        farthest = np.abs(self.to_units(stored, path)).max(initial=0)
+        with np.errstate(over='ignore'):
+            farthest = np.abs(self.to_units(stored, path)).max(initial=0)
         if farthest >= LARGEST:
             raise ValueError(
                 f'File {path} of task {self.name!r}: expected numbers below {LARGEST:g} '
-                f'{self.error_unit}, got {np.abs(stored).max():g}, which is no prediction.'
+                f'{self.error_unit}, got {magnitude(stored):g}, which is no prediction.'
             )
         return self._label(stored, path).value

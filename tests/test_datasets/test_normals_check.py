@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from m2h_mm.datasets import MultiTaskDataset, NYUDDataset, RoomsDataset, multitask_dataset
+from m2h_mm.datasets.inspection import inspect_dataset
 from m2h_mm.datasets.normals_check import require_our_normals
 
 LOAD = [dict(type='LoadMultiTaskImage'), dict(type='LoadMultiTaskLabels')]
@@ -112,3 +113,42 @@ def test_rooms_agree_with_themselves_and_do_not_spend_the_time(tmp_path, monkeyp
         multitask_dataset, 'require_our_normals', lambda *_: pytest.fail('it was checked')
     )
     assert len(RoomsDataset(**options)) == 2
+
+
+def test_a_convention_that_is_stated_is_read_and_checked(rooms, tmp_path):
+    shutil.copytree(rooms, tmp_path / 'frames')
+    root = tmp_path / 'frames'
+    for path in map(str, (root / 'normals').iterdir()):
+        stored = cv2.imread(path)[..., ::-1][..., (0, 2, 1)]
+        cv2.imwrite(path, np.where([True, False, True], stored, 255 - stored)[..., ::-1])
+
+    def build(convention):
+        return NYUDDataset(
+            root,
+            tasks=('depth', 'normals'),
+            pipeline=LOAD,
+            label_formats=dict(normals=dict(convention=convention)),
+        )
+
+    read = build('refinenet')[0]['gt_normals'].value
+    ours = NYUDDataset(rooms, tasks=('depth', 'normals'), pipeline=LOAD)[0]['gt_normals'].value
+    np.testing.assert_allclose(read, ours, atol=0.02)
+    with pytest.raises(ValueError, match=r"convention='x,-z,y'"):
+        build('ladicky')
+
+
+def test_normals_of_another_place_are_a_warning(rooms, tmp_path, monkeypatch):
+    shutil.copytree(rooms, tmp_path / 'frames')
+    root, rng = tmp_path / 'frames', np.random.default_rng(0)
+    for path in (root / 'normals').iterdir():
+        vectors = rng.normal(size=(240, 320, 3))
+        vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+        cv2.imwrite(str(path), np.rint((vectors + 1) * 127.5).astype(np.uint8))
+    said = []
+    monkeypatch.setattr(multitask_dataset, 'print_log', lambda text, *rest: said.append(text))
+    dataset = NYUDDataset(root, tasks=('depth', 'normals'))
+    (doubt,) = [text for text in said if 'not those of the depth in any convention' in text]
+    assert 'axes of the world' in doubt
+    report = inspect_dataset(dataset, ['train'])
+    kinds = [finding.kind for finding in report.findings]
+    assert 'normals of train unlike the depth' in kinds and not report.is_fatal

@@ -176,6 +176,7 @@ def test_predictions_that_make_no_sense_are_refused(tmp_path, task, value):
         (dict(unit=0), r'^depth.unit: .*got 0\.'),
         (dict(unit='1/0'), '^depth.unit: '),
         (dict(unit=True), '^depth.unit: '),
+        (dict(unit=1e30), '^depth.unit: .*from 1e-09 to 10000'),
         (dict(unit=[1]), '^depth.unit: '),
         (dict(invalid='x'), "^depth.invalid: expected a number or a list of numbers, got 'x'"),
         (dict(units='m'), "^depth.units: .*'unit'"),

@@ -17,7 +17,7 @@ from m2h_mm.structures.orientation import turned_axes
 from m2h_mm.tasks.base import Task
 from m2h_mm.tasks.doubt import Doubt
 from m2h_mm.tasks.files import read_array, require_dims
-from m2h_mm.tasks.numbers import equals_any, parse_numbers
+from m2h_mm.tasks.numbers import equals_any, magnitude, parse_numbers
 
 from .encoding import decode_range, default_range, doubts_of_encoding, fitting_range
 from .label_format import NormalsFormat
@@ -67,10 +67,10 @@ class Normals(Task):
             length[~valid] = 1
             planes /= length
         normals = cv2.merge(list(planes))
+        normals[~valid] = 0
         axes = parse_axes(self.label_format.convention)
         if axes != OURS:
             normals = to_ours(normals, axes)
-        normals[~valid] = 0
         return Label(normals, valid)
 
     def _range(self, stored: np.ndarray, path: str | Path) -> Sequence[float]:
@@ -94,7 +94,7 @@ class Normals(Task):
         stored = require_dims(read_array(path), 3, path, self.name)
         label = self._label(stored, path)
         largest = max(map(abs, self._range(stored, path)))
-        if not (np.isfinite(stored).all() and np.abs(stored).max(initial=0) <= LARGEST * largest):
+        if not (np.isfinite(stored).all() and magnitude(stored) <= LARGEST * largest):
             raise ValueError(
                 f'File {path} of task {self.name!r}: expected unit vectors, got NaN, infinity or '
                 f'numbers above {LARGEST * largest:g}.'
