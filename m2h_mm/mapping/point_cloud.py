@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from m2h_mm.geometry.pinhole import backproject, check_camera, normals_from_depth
+from m2h_mm.structures.image_file import FORMATS, image_size
 from m2h_mm.system import write_atomically
 
 DEFAULT_FOV = 60.0
@@ -178,12 +179,10 @@ def camera_of_file(path: str | Path) -> tuple[float, float, float, float] | None
     The equivalent is taken as the standard says, by the diagonal of the picture.
     """
     try:
-        with Image.open(path) as image:
+        height, width = image_size(path)
+        with Image.open(path, formats=FORMATS) as image:
             exif = image.getexif()
             focal = exif.get_ifd(_EXIF).get(_FOCAL_LENGTH_35MM) or exif.get(_FOCAL_LENGTH_35MM)
-            width, height = image.size
-            if exif.get(0x0112, 1) >= 5:  # turned by 90 degrees
-                width, height = height, width
         pixels = float(focal or 0) * math.hypot(width, height) / _FILM_DIAGONAL
         camera = (pixels, pixels, (width - 1) / 2, (height - 1) / 2)
         check_camera(*camera, (height, width))

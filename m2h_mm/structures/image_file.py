@@ -96,11 +96,11 @@ def image_header(path: str | Path) -> ImageHeader:
                 if image.format not in _ENDS:
                     _to_rgb(image)
                 elif _ENDS[image.format] not in tail:
-                    image.load()
+                    read_image(path)
                 orientation = _orientation(image, tail)
                 return ImageHeader((image.height, image.width), orientation)
         except Exception as error:  # decoders raise nearly anything on damaged files
-            raise ValueError(_complaint(f'Image {path}', error)) from error
+            raise ValueError(_complaint(f'Image {path}', error.__cause__ or error)) from error
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -162,7 +162,12 @@ def _complaint(name: str, error: Exception) -> str:
 
 def _is_plain(image: Image.Image) -> bool:
     """Whether OpenCV's pixels are Pillow's."""
-    return image.format in _ENDS and image.mode in ('L', 'RGB') and 'transparency' not in image.info
+    return (
+        image.format in _ENDS
+        and image.mode in ('L', 'RGB')
+        and 'transparency' not in image.info
+        and not (image.format == 'PNG' and image.is_animated)
+    )
 
 
 def _decode_plain(data: bytes) -> np.ndarray | None:

@@ -121,12 +121,13 @@ def test_the_camera_from_the_field_of_view():
         point_cloud(np.ones((2, 2)), (0, 1, 0, 0), np.zeros((2, 2, 3), np.uint8))
 
 
+@pytest.mark.parametrize('suffix', ['jpg', 'tif'])
 @pytest.mark.parametrize(('turned', 'centre'), [(1, (319.5, 239.5)), (6, (239.5, 319.5))])
-def test_the_camera_from_a_photo(tmp_path, turned, centre):
+def test_the_camera_from_a_photo(tmp_path, turned, centre, suffix):
     exif = Image.Exif()
     exif[0x0112] = turned
-    exif.get_ifd(0x8769)[0xA405] = 28
-    path = tmp_path / 'photo.jpg'
+    exif.get_ifd(0x8769)[0xA405] = exif[0xA405] = 28  # of TIFF, Pillow writes the latter alone
+    path = tmp_path / f'photo.{suffix}'
     Image.new('RGB', (640, 480)).save(path, exif=exif)
     fx, fy, cx, cy = camera_of_file(path)
     # 28 mm on a film of 36x24 mm: 43.27 mm across the diagonal, as are the 800 pixels.
