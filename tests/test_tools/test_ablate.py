@@ -134,6 +134,15 @@ def bench(two_tasks, tmp_path, run, monkeypatch) -> Bench:
     return bench
 
 
+@pytest.mark.parametrize('name', ['table.csv', 'wmca/seed0/results.json'])
+def test_files_of_others_stay(bench, name):
+    theirs = bench.folder / 'out' / name
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text('theirs')
+    assert f'{name} is there already' in bench.run('--table-only', status=1)
+    assert theirs.read_text() == 'theirs'
+
+
 def test_a_killed_sweep_goes_on_and_loses_no_finished_run(bench):
     (bench.control / 'hold').write_text('none/seed0')
     process = bench.start()

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,8 @@ def two(folder) -> list[dict]:
         folder,
         ('train.py', folder / 'two.py', '--work-dir', folder / 'two'),
         ('test.py', folder / 'two.py', folder / 'two', '--work-dir', folder / 'test')
-        + ('--out', folder / 'report.json', '--compare-constant'),
+        + ('--out', folder / 'report.json', '--compare-constant')
+        + ('--save-preds', folder / 'preds', '--show-dir', folder / 'preds' / 'pictures'),
         ('train.py', folder / 'sharded_half.py', *sharded_in, '--no-validate'),
         ('train.py', folder / 'sharded.py', *sharded_in, '--resume'),
     )
@@ -162,6 +164,8 @@ def test_two_processes_measure_what_one_does_though_their_frames_are_uneven(
     folder, two, monkeypatch
 ):
     measured = json.loads((folder / 'report.json').read_text())
+    written = Counter(path.parent.name for path in (folder / 'preds').rglob('*.*'))
+    assert len(written) == 5 and set(written.values()) == {measured['num_frames']}
     monkeypatch.syspath_prepend(Path(__file__).parent)
     cfg = load_config(str(folder / 'two.py'), dict(custom_hooks=[]), str(folder / 'one_test'))
     runner = build_runner(cfg)
