@@ -63,9 +63,15 @@ def check_arguments(cfg: Config) -> None:
 
 
 def warn_of_unused_names(cfg: Config, model: nn.Module) -> None:
-    """Say which ``custom_keys`` of the optimizer are in the name of no parameter of ``model``."""
+    """Say which ``custom_keys`` of the optimizer are in the name of no parameter of ``model``, if
+    it is built already.
+    """
     wrapper = cfg.get('optim_wrapper')
-    if not isinstance(wrapper, Mapping) or 'constructor' in wrapper:
+    if (
+        not isinstance(model, nn.Module)
+        or not isinstance(wrapper, Mapping)
+        or 'constructor' in wrapper
+    ):
         return
     names = [f'.{name}' for name, _ in model.named_parameters()]
     for key in (wrapper.get('paramwise_cfg') or {}).get('custom_keys') or ():

@@ -66,6 +66,21 @@ NUMBERS: tuple[tuple[str, tuple[str, Test]], ...] = (
     ('param_scheduler*.step_size', whole(1)),
     ('param_scheduler*.eta_min', number(0)),
     ('log_processor.window_size', whole(1)),
+    ('*_hooks*.num_frames', whole(0)),
+    ('*_hooks*.max_s*s', whole(0)),
+    ('*_hooks*.max_gib', number(0, more=True)),
+    ('model*.*channels', whole(1)),
+    ('model*.*channels.*', whole(1)),
+    ('model*.num_heads', whole(1)),
+    ('model*.num_heads.*', whole(1)),
+    ('model*.embed_dims', whole(1)),
+    ('model*.window_size', whole(1)),
+    ('model*.pooling', whole(1)),
+    ('model*.loss_weight', number(0)),
+    ('tasks.*.num_classes', whole(1)),
+    ('*.tasks.*.num_classes', whole(1)),
+    ('*dataset.num_train', whole(0)),
+    ('*dataset.num_val', whole(0)),
     ('auto_scale_lr.base_batch_size', whole(1)),
     ('randomness.seed', whole(0)),
     ('randomness.d*', TRUTH),
@@ -93,9 +108,10 @@ def check_numbers(settings: Mapping) -> None:
         for pattern, (expected, fits) in NUMBERS:
             if value is not None and fnmatch(path, pattern) and not fits(value):
                 raise ValueError(f'{path}: expected {expected}, got {value!r}.')
-        if fnmatch(path, '*_hooks*.interval') and not (value == -1 or whole(1)[1](value)):
+        is_limit = fnmatch(path, '*_hooks*.interval') or fnmatch(path, '*_hooks*.max_keep_ckpts')
+        if is_limit and not (value == -1 or whole(1)[1](value)):
             raise ValueError(
-                f'{path}: expected a whole number of 1 or more, or -1 for never, got {value!r}.'
+                f'{path}: expected a whole number of 1 or more, or -1 for none, got {value!r}.'
             )
 
 

@@ -145,3 +145,18 @@ def test_training_recipe_gives_one_size():
         depth, normals = sample.gt_depth.data[0].numpy(), sample.gt_normals.data.numpy()
         truth = normals[:, depth > 0].mean(axis=1)
         assert plane_normal(depth, sample.cam2img) @ truth > np.cos(np.deg2rad(1))
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'),
+    [
+        ('prob', 1.5),
+        ('brightness', -1),
+        ('hue', float('nan')),
+        ('contrast', (1.5, 0.5)),
+        ('saturation', (1.0,)),
+    ],
+)
+def test_distortions_that_cannot_be_are_refused_by_their_name(name, value):
+    with pytest.raises(ValueError, match=f'PhotometricDistortion.{name}: expected '):
+        PhotometricDistortion(**{name: value})

@@ -3,6 +3,7 @@
 from copy import deepcopy
 
 import pytest
+from torch import nn
 
 from m2h_mm.engine.config import CONFIGS, find_config, load_config
 from m2h_mm.engine.config_check import check_arguments, warn_of_unused_names
@@ -45,6 +46,15 @@ def changed(cfg, key, value):
         ('param_scheduler.0.end', 0),
         ('default_hooks.logger.interval', 0),
         ('default_hooks.checkpoint.interval', 0),
+        ('default_hooks.checkpoint.max_keep_ckpts', 0),
+        ('default_hooks.visualization.num_frames', -1),
+        ('model.neck.out_channels', -1),
+        ('model.neck.mid_channels', (32, 0, 64, 64)),
+        ('model.decoder.interaction.num_heads', 0),
+        ('model.decoder.interaction.window_size', 2.5),
+        ('model.losses.depth.1.loss_weight', -1),
+        ('tasks.semseg.num_classes', 0),
+        ('train_dataloader.dataset.num_train', -1),
         ('randomness.seed', -1),
         ('randomness.seed', 'five'),
         ('randomness.deterministic', 'no'),
@@ -125,12 +135,12 @@ def test_a_misspelt_name_of_a_task_or_a_hook_is_found(tiny_config):
         MODELS.build(dict(tiny_config.model, backbone=dict(type='DINOv3')))
 
 
-def test_a_name_of_parameters_that_there_are_not_is_said(tiny_config, caplog, monkeypatch):
+def test_a_name_of_parameters_that_there_are_not_is_said(tiny_config, monkeypatch):
     said = []
     monkeypatch.setattr(
         'm2h_mm.engine.config_check.print_log', lambda message, **_: said.append(message)
     )
-    model = type('Model', (), dict(named_parameters=lambda self: [('backbone.cls_token', None)]))()
+    model = nn.ModuleDict(dict(backbone=nn.Linear(1, 1)))
     keys = {'backbone': dict(lr_mult=0.1), 'backbon.': dict(lr_mult=0.1)}
     warn_of_unused_names(
         changed(tiny_config, 'optim_wrapper.paramwise_cfg', dict(custom_keys=keys)), model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -28,7 +30,7 @@ class PhotometricDistortion(BaseTransform):
         prob: probability of each.
 
     Raises:
-        ValueError: an image that is not 8-bit.
+        ValueError: numbers that cannot be; an image that is not 8-bit.
     """
 
     def __init__(
@@ -39,6 +41,21 @@ class PhotometricDistortion(BaseTransform):
         hue: int = 18,
         prob: float = 0.5,
     ) -> None:
+        for name, value, most in (
+            ('brightness', brightness, 255),
+            ('hue', hue, HUES),
+            ('prob', prob, 1),
+        ):
+            if not 0 <= value <= most:
+                raise ValueError(
+                    f'PhotometricDistortion.{name}: expected a number of 0..{most}, got {value!r}.'
+                )
+        for name, factors in (('contrast', contrast), ('saturation', saturation)):
+            if len(factors) != 2 or not 0 <= factors[0] <= factors[1] < math.inf:
+                raise ValueError(
+                    f'PhotometricDistortion.{name}: expected the smallest and the largest factor, '
+                    f'got {factors!r}.'
+                )
         self.brightness = brightness
         self.contrast = tuple(contrast)
         self.saturation = tuple(saturation)
