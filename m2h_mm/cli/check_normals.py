@@ -73,7 +73,7 @@ def check_normals(args: argparse.Namespace) -> int:
 
     dataset = build_dataset(args)
     frames = [dataset.get_data_info(index) for index in range(len(dataset))]
-    rewritten = plan_rewriting(frames, args.rewrite, args.overwrite) if args.rewrite else {}
+    rewritten = plan_rewriting(dataset, frames, args) if args.rewrite else {}
     agreement = measure_agreement(frames, dataset.tasks, args.num_frames)
     if agreement is None or agreement.vectors < MIN_VECTORS:
         raise ValueError(
@@ -137,21 +137,24 @@ def print_table(agreement: Agreement, num_frames: int) -> None:
     Console().print(table)
 
 
-def plan_rewriting(frames: Sequence[dict], folder: Path, overwrite: bool) -> dict[Path, Path]:
+def plan_rewriting(
+    dataset: BaseDataset, frames: Sequence[dict], args: argparse.Namespace
+) -> dict[Path, Path]:
     """The file of a frame's normals to the one that they are written to.
 
     Raises:
         FileExistsError, ValueError: see :func:`~m2h_mm.system.outputs.require_free`.
     """
     from m2h_mm.datasets.normals_check import NORMALS
+    from m2h_mm.datasets.read_folders import read_folders
     from m2h_mm.system.outputs import require_free
 
     files = {
-        Path(frame['label_paths'][NORMALS]): folder / f'{frame["frame_id"]}.png'
+        Path(frame['label_paths'][NORMALS]): args.rewrite / f'{frame["frame_id"]}.png'
         for frame in frames
         if NORMALS in frame['label_paths']
     }
-    require_free(files.values(), {path.parent for path in files}, overwrite)
+    require_free(files.values(), read_folders(dataset, frames), args.overwrite)
     return files
 
 

@@ -131,8 +131,19 @@ def test(args: argparse.Namespace) -> None:
 
 
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
-    """Write the command line's flags into the config."""
+    """Write the command line's flags into the config.
+
+    Raises:
+        ValueError: pictures are to be drawn among the predictions.
+    """
     cfg.launcher = args.launcher
+    if args.show_dir and args.save_preds:
+        folders = {Path(args.save_preds, name).resolve() for name in cfg.get('tasks') or ()}
+        if Path(args.show_dir).resolve() in folders:
+            raise ValueError(
+                f'--show-dir: {args.show_dir} is the folder of the predictions of a task, among '
+                'which pictures would be taken for some. Choose another folder.'
+            )
     if args.show_dir:
         cfg.default_hooks.visualization.show_dir = args.show_dir
         cfg.default_hooks.visualization.overwrite = args.overwrite

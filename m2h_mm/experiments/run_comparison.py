@@ -75,16 +75,12 @@ class RunComparison:
                     f'{list(files)}; {got}.'
                 )
 
-    def read(self) -> list[Path]:
-        """The folders of images and labels, and the files of predictions."""
+    def read(self) -> set[Path]:
+        """The folders of images, labels and predictions."""
         infos = [self.dataset.get_data_info(index) for index in self.positions.values()]
-        predictions = [
-            path
-            for tasks in self.found.values()
-            for files in tasks.values()
-            for path in files.values()
-        ]
-        return [*read_folders(self.dataset, infos), *predictions]
+        maps = [files for tasks in self.found.values() for files in tasks.values()]
+        predictions = {path.parent for files in maps for path in files.values()}
+        return predictions | read_folders(self.dataset, infos)
 
     def common_frames(self, task: str | None = None) -> list[str]:
         """Frames, in the order of the split, that every run has a prediction of (for ``task``).

@@ -11,8 +11,14 @@ OPTIONS = ('--out', '--out-dir', '--save-preds', '--rewrite', '--picture')
 def test_every_command_that_writes_can_be_told_to_replace(run):
     for command in COMMANDS.keys() - {'convert-data'}:
         words = set(run(command, '--help').replace('[', ' ').replace(']', ' ').split())
-        writes = bool(words & set(OPTIONS)) or command == 'ablate'
-        assert ('--overwrite' in words) == writes, command
+        assert '--overwrite' in words or not words & {*OPTIONS}, command
+
+
+def test_no_picture_comes_among_the_predictions(run, tiny, tmp_path):
+    folders = ('--save-preds', tmp_path / 'p', '--show-dir', tmp_path / 'p' / 'x' / '..' / 'depth')
+    said = run('test', *tiny, '--work-dir', tmp_path / 'work', *folders, status=1)
+    assert '--show-dir: ' in said and 'among which pictures would be taken for some' in said
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
