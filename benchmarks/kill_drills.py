@@ -47,7 +47,7 @@ variants = dict(
     wmca=dict(),
     none=dict(model=dict(decoder=dict(interaction=dict(_delete_=True, type='NoInteraction')))))
 seeds = [0]
-max_iters = 30
+max_iters = 20
 """
 
 
@@ -85,7 +85,7 @@ def runs(folder: Path) -> dict[str, object]:
     """Scores of the runs of a sweep, and what their last checkpoints hold."""
     found = {}
     for results in sorted(folder.glob('*/*/results.json')):
-        last = read_checkpoint(results.parent / 'training' / 'iter_30.pth')
+        last = read_checkpoint(results.parent / 'training' / 'iter_20.pth')
         scores = json.loads(results.read_text())['metrics']
         name = str(results.parent.relative_to(folder))
         found[name] = dict(scores=scores, **{key: last[key] for key in RESULT if key in last})

@@ -131,6 +131,7 @@ def bench(two_tasks, tmp_path, run, monkeypatch) -> Bench:
     (tmp_path / 'toy.py').write_text(two_tasks)
     bench = Bench(tmp_path, run)
     monkeypatch.setattr(sweep_runner, 'PROGRAM', (*BARE_PYTHON, str(bench.program)))
+    monkeypatch.setattr(sweep_runner, 'POLL_SECONDS', 0.02)
     return bench
 
 
@@ -196,7 +197,7 @@ def test_a_run_that_outlives_its_sweep_is_not_started_twice(bench):
     (bench.control / 'hold').write_text('wmca/seed7')
     process = bench.start('--only', 'wmca')
     bench.wait_for(bench.folder / 'out' / 'wmca' / 'seed7' / 'training' / 'starts.txt', process)
-    process.kill()  # alone: its training goes on
+    process.kill()  # alone: this training goes on, as one does that Slurm runs
     process.wait()
     said = bench.run('--only', 'wmca', status=1)
     assert 'left to another process' in said and 'wmca/seed7 (running)' in said

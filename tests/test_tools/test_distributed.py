@@ -130,17 +130,19 @@ def mean_losses(processes: list[dict]) -> list[dict[str, float]]:
 def assert_moved_alike(start: dict, end: dict, other: dict) -> None:
     """Every parameter has been moved by the same vector.
 
-    Two orders of adding up a gradient in float32 differ by some 1e-6 of its terms, which six steps
-    of SGD do not amplify. A gradient that is added up instead of averaged, or is that of half of
-    the frames, differs by half. The bound lies between: 1e-3 of the move, and for a parameter that
-    hardly moves, as its gradients cancel, 1e-4 of the longest move.
+    Two orders of adding up a gradient in float32 differ by some 1e-6 of its terms, of which six
+    steps of SGD make up to 5e-4 of a parameter's move (found with kernels for SSE4, AVX2 and
+    AVX-512, with one thread and with two). A gradient that is added up instead of averaged, or is
+    that of half of the frames, differs by half of it. The bound lies in the middle of the two, by
+    their logarithms: 1e-2 of the move, and for a parameter that hardly moves, as its gradients
+    cancel, 1e-3 of the longest move.
     """
     moves = {name: end[name] - value for name, value in start.items()}
     longest = max(move.norm() for move in moves.values())
     assert longest > 0
     for name, move in moves.items():
         difference = (other[name] - end[name]).norm()
-        assert difference <= 1e-3 * move.norm() + 1e-4 * longest, name
+        assert difference <= 1e-2 * move.norm() + 1e-3 * longest, name
 
 
 def test_two_processes_train_as_one_with_twice_the_batch(folder, two):
@@ -154,6 +156,9 @@ def test_two_processes_train_as_one_with_twice_the_batch(folder, two):
         losses['w_depth'] for losses in two[1]['losses']
     ]
     assert_moved_alike(one['start'], one['parameters'], two[0]['parameters'])
+    added_up = {name: end + end - one['start'][name] for name, end in one['parameters'].items()}
+    with pytest.raises(AssertionError):
+        assert_moved_alike(one['start'], one['parameters'], added_up)
     assert all(
         torch.equal(value, two[1]['parameters'][name])
         for name, value in two[0]['parameters'].items()
