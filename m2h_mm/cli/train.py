@@ -30,7 +30,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--work-dir', help='where logs, checkpoints and pictures go (work_dirs/<config name>)'
     )
-    parser.add_argument(
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='start afresh where another training has left checkpoints, and delete them',
+    )
+    start.add_argument(
         '--resume',
         nargs='?',
         const='auto',
@@ -62,6 +68,7 @@ def train(args: argparse.Namespace) -> None:
     from m2h_mm.engine import build_runner, leave_processes, refuse_replaced_switches
     from m2h_mm.engine.config import load_config
     from m2h_mm.engine.config_copy import spare_file
+    from m2h_mm.engine.work_dir import work_dir_of_one_training
 
     options = args.cfg_options
     if args.amp:  # with the options, some of which only this wrapper takes
@@ -69,7 +76,8 @@ def train(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, options, args.work_dir, args.tasks, args.ablation)
     apply_flags(cfg, args)
     refuse_replaced_switches(cfg)
-    build_runner(spare_file(cfg)).train()
+    with work_dir_of_one_training(cfg, args.overwrite):
+        build_runner(spare_file(cfg)).train()
     leave_processes()
 
 

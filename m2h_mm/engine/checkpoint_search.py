@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
+from m2h_mm.engine.training_state import RUN, find_malformed
 from m2h_mm.structures.checkpoint_file import read_checkpoint
 
 POINTER = 'last_checkpoint'
-# What Runner.resume() reads.
-RESUMED = ('meta', 'state_dict', 'message_hub')
 
 
 def find_checkpoint(work_dir: str | Path) -> tuple[Path | None, dict[Path, str]]:
@@ -42,6 +42,8 @@ def find_problem(path: str | Path) -> str | None:
     """
     if Path(path).is_dir():
         return None
+    if not Path(path).is_file():  # a pipe would be waited for
+        return 'it is no file, or there is none'
     try:
         # torch.load() finds a file that was cut off, but no wrong bytes in it.
         with ZipFile(path) as archive:
@@ -53,15 +55,22 @@ def find_problem(path: str | Path) -> str | None:
         return 'it is cut off, or no checkpoint'
     except Exception as error:  # of damaged archives, nearly anything
         return str(error) or repr(error)
-    missing = [key for key in RESUMED if not isinstance(content, Mapping) or key not in content]
-    if missing:
-        return f'it is no checkpoint of a training: it has no {", ".join(missing)}'
-    return None
+    return find_malformed(content)
 
 
 def describe_skipped(skipped: Mapping[Path, str]) -> str:
     """One line for each file that :func:`find_checkpoint` skipped."""
     return '\n'.join(f'  {path}: {problem}' for path, problem in skipped.items())
+
+
+def run_of(path: Path) -> Any:
+    """What names the training that has written a checkpoint; None for one of before there were such
+    names; for a file that cannot be read, nothing that any training is named by.
+    """
+    try:
+        return read_checkpoint(path, mmap=True)['message_hub']['runtime_info'].get(RUN)
+    except Exception:  # of a file of anybody, anything
+        return object()
 
 
 def _newest_first(work_dir: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from m2h_mm.structures.checkpoint_file import TRAINING_STATE, read_checkpoint
 from m2h_mm.structures.weights import find_weights, require_dense
 
+_SHOWN = 4
 # How the keys of the authors' own checkpoints begin, the method, and the tool that converts them.
 OFFICIAL_LAYOUTS = (
     ('mlt_head.', 'M2H', 'm2h'),
@@ -71,6 +72,48 @@ def fitting_weights(
     require_dense(weights.state, source)
     weights.report(source)
     return weights.state
+
+
+def initial_weights(
+    own: Mapping[str, Tensor], content: Any, source: str | Path, left_out: Sequence[str] = ()
+) -> dict[str, Tensor]:
+    """The weights that a new training begins with. A checkpoint need not have all: mmengine then
+    warns, by name.
+
+    Args:
+        own: the model's ``state_dict()``.
+        content: of the checkpoint.
+        source: the file, for messages.
+        left_out: how the names of those begin that are not taken.
+
+    Raises:
+        ValueError: the checkpoint has none, is of a method's authors, or has some of other shapes.
+    """
+    state = fitting_weights(own, content, source)
+    refuse_official(state, source)
+    state = {key: value for key, value in state.items() if not key.startswith(tuple(left_out))}
+    if not any(key in own for key in state):
+        raise ValueError(f'load_from: {source} fits no weight of the model. {_way_out(own, state)}')
+    # The state of a weighting begins anew: its shape may be that of other tasks.
+    state = {
+        key: value
+        for key, value in state.items()
+        if not key.startswith(TRAINING_STATE) or _fits(own, key, value)
+    }
+    shapes = [
+        f'{key} {tuple(value.shape)} for {tuple(own[key].shape)}'
+        for key, value in state.items()
+        if key in own and own[key].shape != value.shape
+    ]
+    if shapes:
+        names = list(dict.fromkeys(text.split(' ')[0].rpartition('.')[0] + '.' for text in shapes))
+        raise ValueError(
+            f'load_from: {source} has {len(shapes)} weights of another shape: '
+            f'{", ".join(shapes[:_SHOWN])}{", ..." if len(shapes) > _SHOWN else ""}. Use the '
+            'config that it was trained with, or leave them as they are initialised: '
+            f'default_hooks.checkpoint.left_out={names[:_SHOWN]}.'
+        )
+    return state
 
 
 def compare_weights(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:

@@ -11,12 +11,17 @@ from m2h_mm.engine.checkpoint_search import find_checkpoint, find_problem
 from m2h_mm.engine.checkpoints import read_checkpoint
 
 
+def content(size=5000, **more):
+    """Of a checkpoint, without an optimizer."""
+    hub = dict(log_scalars={}, runtime_info={}, resumed_keys={})
+    meta = dict(iter=1, epoch=0)
+    return dict(meta=meta, state_dict=dict(weight=torch.randn(size)), message_hub=hub, **more)
+
+
 def save(path, seconds):
     """A checkpoint that was written so many seconds after a fixed time."""
     path.parent.mkdir(exist_ok=True)
-    torch.save(
-        dict(meta=dict(iter=1), state_dict=dict(weight=torch.randn(5000)), message_hub={}), path
-    )
+    torch.save(content(), path)
     os.utime(path, (10**9 + seconds,) * 2)
     return path
 
@@ -73,11 +78,11 @@ def test_damaged_ones_are_skipped_with_the_reason(work_dir, change, reason):
 def test_no_damage_is_a_crash(work_dir):
     """Wrong bytes anywhere, in names and sizes of the archive too."""
     path = work_dir / 'iter_6.pth'
-    torch.save(dict(meta=dict(iter=1), state_dict=dict(weight=torch.ones(3)), message_hub={}), path)
-    content, rng = path.read_bytes(), np.random.default_rng(0)
+    torch.save(content(3), path)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
     found = 0
     for _ in range(300):
-        damaged = bytearray(content)
+        damaged = bytearray(whole)
         damaged[rng.integers(len(damaged))] = rng.integers(256)
         path.write_bytes(damaged)
         found += find_problem(path) is not None

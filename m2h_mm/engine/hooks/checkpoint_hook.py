@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -16,20 +18,15 @@ from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import IterBasedTrainLoop, Runner
 
-from m2h_mm.engine.checkpoint_search import (
-    POINTER,
-    describe_skipped,
-    find_checkpoint,
-    find_problem,
-)
+from m2h_mm.engine.checkpoint_search import POINTER, run_of
+from m2h_mm.engine.checkpoints import initial_weights, unwrap
 from m2h_mm.engine.mmengine_patches import is_installed
 from m2h_mm.engine.model_description import META_KEY, describe_model
+from m2h_mm.engine.resume import refuse_other, resumed_checkpoint
+from m2h_mm.engine.resume_check import OPTIMIZER, optimizer_names
+from m2h_mm.engine.training_state import OUTDATED, RUN, VALIDATED
 from m2h_mm.registry import HOOKS
 from m2h_mm.system import remove_temporaries, write_atomically
-
-# Kept in the checkpoints: files that are to be removed once this one is whole; the last iteration
-# with a validation.
-OUTDATED, VALIDATED = 'outdated_ckpts', 'validated_iter'
 
 
 class PatientBackend(LocalBackend):
@@ -62,23 +59,31 @@ class CheckpointHook(MMEngineCheckpointHook):
       trainings).
     - Every checkpoint describes its model, so that it can be used without its config: see
       :class:`~m2h_mm.engine.model_description.ModelDescription`.
-    - Only files in the folder of the checkpoints are ever removed, whatever paths a checkpoint
+    - What a resumed training cannot go on from, of another model, optimizer or form, is refused
+      before anything of it is used, with all that differs.
+    - Only checkpoints that this training has written are ever removed, whatever paths a checkpoint
       holds.
+    - Weights for ``load_from`` may have any wrapper and prefix; one of another shape is refused,
+      unless ``left_out`` names it.
     - What is written is tensors and plain values, the logged curves too: any program reads it by
       ``torch.load(weights_only=True)``.
 
     Args:
-        as of mmengine's.
+        left_out (Sequence[str]): how the names of those weights begin that ``load_from`` does not
+            fill, such as ``('heads.semseg.',)`` for another number of classes. Default: none.
+        others: as of mmengine's.
 
     Raises:
         OSError: a checkpoint could not be written. The one before is there.
         ValueError: an argument that does not exist; a ``save_best`` that no metric yields; resuming
-            from a damaged file, or from a work dir that holds damaged files only.
+            from a damaged file, from a work dir that holds damaged files only, or from another
+            training's; weights of ``load_from`` that do not fit.
         RuntimeError: :func:`m2h_mm.engine.install` was not called.
     """
 
-    def __init__(self, *args, **kwargs) -> None:
+    def __init__(self, *args, left_out: Sequence[str] = (), **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        self.left_out = tuple(left_out)
         # mmengine keeps what it does not know for Runner.save_checkpoint, which would refuse it at
         # the first checkpoint, after hours.
         unknown = sorted(set(self.args) - set(inspect.signature(Runner.save_checkpoint).parameters))
@@ -89,6 +94,9 @@ class CheckpointHook(MMEngineCheckpointHook):
         # The last checkpoint's iteration, and whether it knows of a validation there.
         self._saved: tuple[int, bool] | None = None
         self._description: dict | None = None
+        # What names this training, and those that it has gone on from.
+        self._runs: set[str | None] = set()
+        self._written: set[Path] = set()
 
     def before_run(self, runner: Runner) -> None:
         if not is_installed():
@@ -103,7 +111,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         decided: list = [None]
         if is_main_process():
             try:
-                decided = [_resumed_checkpoint(runner)]
+                decided = [resumed_checkpoint(runner, _describe(runner))]
             except ValueError as error:
                 decided = [error]
         broadcast_object_list(decided)
@@ -114,6 +122,7 @@ class CheckpointHook(MMEngineCheckpointHook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if self._description is not None:
             checkpoint['meta'][META_KEY] = self._description
+        checkpoint['meta'][OPTIMIZER] = optimizer_names(runner.optim_wrapper)
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {
             name: _curve_to_plain(curve) for name, curve in hub['log_scalars'].items()
@@ -121,6 +130,15 @@ class CheckpointHook(MMEngineCheckpointHook):
         hub['runtime_info'] = _plain_numbers(hub['runtime_info'])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if not runner._resume:
+            if isinstance(runner, Runner):
+                own = unwrap(runner.model).state_dict()
+                checkpoint['state_dict'] = initial_weights(
+                    own, checkpoint, runner._load_from, self.left_out
+                )
+            return
+        if '://' in str(runner._load_from):  # else this has been done
+            refuse_other(runner, checkpoint, runner._load_from, _describe(runner))
         curves = checkpoint.get('message_hub', {}).get('log_scalars', {})
         for name, curve in curves.items():  # of a plain mmengine, they are curves already
             if isinstance(curve, Mapping):
@@ -131,6 +149,9 @@ class CheckpointHook(MMEngineCheckpointHook):
         # Now, not at the first checkpoint: a config that cannot be described is a mistake to hear
         # of at once.
         self._description = _describe(runner)
+        loaded = runner.message_hub.runtime_info.get(RUN) if runner._resume else None
+        self._runs = {loaded, loaded or uuid4().hex}
+        runner.message_hub.update_info(RUN, max(self._runs, key=bool))
         self.file_backend = PatientBackend(self._outdated)
         if is_main_process():
             # Those that a killed process had no time to remove.
@@ -174,6 +195,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         name = self.filename_tmpl.format(step)
         self.last_ckpt = str(Path(self.out_dir, name))
+        self._written.add(Path(self.last_ckpt))
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         runner.message_hub.update_info(OUTDATED, list(self._outdated))
         runner.save_checkpoint(
@@ -210,12 +232,18 @@ class CheckpointHook(MMEngineCheckpointHook):
         for path in map(Path, paths):
             # A work dir that was copied still names the files of the one it comes from, and a
             # stranger's names any.
-            if path.parent.resolve() != Path(self.out_dir).resolve():
+            if not os.path.lexists(path) or not self._is_own(path):
                 continue
             if path.is_dir():  # written by several processes, a file each
                 shutil.rmtree(path)
             else:
-                path.unlink(missing_ok=True)
+                path.unlink()
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether it is a checkpoint that this training has written."""
+        if path.is_symlink() or path.parent.resolve() != Path(self.out_dir).resolve():
+            return False
+        return path in self._written or (path.is_file() and run_of(path) in self._runs)
 
 
 def _curve_to_plain(curve: HistoryBuffer) -> dict[str, Any]:
@@ -244,33 +272,3 @@ def _describe(runner: Runner) -> dict | None:
         return None
     metainfo = getattr(runner.train_dataloader.dataset, 'metainfo', {})
     return describe_model(runner.cfg, metainfo.get('classes')).to_plain()
-
-
-def _resumed_checkpoint(runner: Runner) -> str | None:
-    """The checkpoint that the training goes on from; None for a fresh start, in a work dir without
-    any.
-    """
-    if runner._load_from is not None:
-        problem = find_problem(runner._load_from)
-        if problem is None:
-            return runner._load_from
-        newest, _ = find_checkpoint(Path(runner._load_from).parent)
-        way_out = (
-            f'The newest valid one beside it is {newest}'
-            if newest
-            else 'There is no valid one beside it'
-        )
-        raise ValueError(
-            f'--resume: from {runner._load_from} no training can go on: {problem}. {way_out}.'
-        )
-    newest, skipped = find_checkpoint(runner.work_dir)
-    if skipped and newest is None:
-        raise ValueError(
-            '--resume: no training can go on from any checkpoint in '
-            f'{runner.work_dir}.\n'
-            f'{describe_skipped(skipped)}\nMove them elsewhere, or choose another --work-dir, '
-            'to start afresh.'
-        )
-    if skipped:
-        runner.logger.warning(f'Skipped, though newer than {newest}:\n{describe_skipped(skipped)}')
-    return None if newest is None else str(newest)

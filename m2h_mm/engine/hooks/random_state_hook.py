@@ -7,9 +7,8 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from m2h_mm.engine.snapshot import random_state, restore_random_state
+from m2h_mm.engine.training_state import RANDOM_STATE
 from m2h_mm.registry import HOOKS
-
-KEY = 'random_state'
 
 
 @HOOKS.register_module()
@@ -27,11 +26,11 @@ class RandomStateHook(Hook):
         self._before_validation: dict[str, Tensor] = {}
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        checkpoint[KEY] = random_state() if self._resumed is None else self._resumed
+        checkpoint[RANDOM_STATE] = random_state() if self._resumed is None else self._resumed
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if runner._resume and not runner._randomness_cfg.get('diff_rank_seed'):
-            self._resumed = checkpoint.get(KEY)
+            self._resumed = checkpoint.get(RANDOM_STATE)
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
