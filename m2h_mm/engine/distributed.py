@@ -32,6 +32,7 @@ from .config_check import check_arguments, warn_of_unused_names
 from .hooks import BroadcastNormStatisticsHook
 from .shared_preprocessing import share_preprocessing
 from .shared_tasks import share_tasks
+from .workers import leave_out_workers
 
 # Those that mmengine adds to every training, unless they are None.
 HOOKS_OF_MMENGINE = (
@@ -68,6 +69,7 @@ def build_runner(cfg: Config) -> Runner | FlexibleRunner:
     """
     cfg = share_preprocessing(share_tasks(deepcopy(cfg)))
     leave_out_hooks(cfg)
+    leave_out_workers(cfg)
     # Here, and not where mmengine builds each part: some it would build after hours of training.
     check_arguments(cfg)
     join_processes(cfg.get('launcher', 'none'), **cfg.get('env_cfg', {}).get('dist_cfg', {}))

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import torch
 
 from m2h_mm.experiments.sweep import Run
+from m2h_mm.experiments.sweep_recovery import is_finished, is_trained, recover
 from m2h_mm.experiments.sweep_states import claim
 from m2h_mm.system import write_atomically
 from m2h_mm.system.files import append_line
@@ -64,7 +65,7 @@ class Launcher:
             '--out',
             run.results,
         )
-        return [test] if _is_trained(run) else [train, test]
+        return [test] if is_trained(run) else [train, test]
 
     def environment(self, slot: int) -> dict[str, str]:
         """Of the processes of the ``slot``-th of the runs at the same time: their share of the
@@ -85,13 +86,6 @@ class Launcher:
             cores = len(os.sched_getaffinity(0))
             environment.setdefault('OMP_NUM_THREADS', str(max(1, cores // self.max_parallel)))
         return environment
-
-
-def _is_trained(run: Run) -> bool:
-    """mmengine names a checkpoint in this file once it is whole."""
-    pointer = run.training / 'last_checkpoint'
-    last = run.cfg.train_cfg.get('max_iters', run.cfg.train_cfg.get('max_epochs'))
-    return pointer.is_file() and Path(pointer.read_text().strip()).stem.split('_')[-1] == str(last)
 
 
 class Process:
@@ -166,12 +160,14 @@ def run_all(
                 run = waiting.pop(0)
                 where = f'[{total - len(waiting)}/{total}] {run.name}'
                 lock = claim(run)
-                if run.results.is_file():
+                if is_finished(run):
                     say(f'{where}: finished before')
                 elif lock is None:
                     say(f'{where}: left to another process, which works on it')
                     left.append(run)
                 else:
+                    for found in recover(run):
+                        say(f'{where}: {found}')
                     process = Process(run, lock, launcher, free.pop(0))
                     say(f'{_clock()} {where}: started, log {run.log}')
                     active.append(process)
@@ -185,7 +181,7 @@ def run_all(
                 active.remove(process)
                 free.append(process.slot)
                 run, took = process.run, _duration(time.monotonic() - process.started)
-                if status == 0 and run.results.is_file():
+                if status == 0 and is_finished(run):
                     say(f'{_clock()} {run.name}: finished after {took}')
                 else:
                     say(

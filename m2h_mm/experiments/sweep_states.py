@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 from mmengine.config import Config
 
 from m2h_mm.experiments.sweep import Run
+from m2h_mm.experiments.sweep_recovery import is_finished
 from m2h_mm.system.locks import acquire
 
 FINISHED = 'finished'
@@ -27,7 +28,11 @@ def differences(run: Run) -> list[str]:
     """
     if not run.config.is_file():
         return []
-    old, new = _flatten(Config.fromfile(run.config)._cfg_dict), _flatten(run.cfg._cfg_dict)
+    try:
+        old = _flatten(Config.fromfile(run.config)._cfg_dict)
+    except Exception as error:  # Python that was cut off raises anything
+        return [f'{run.config} cannot be read ({error!r})']
+    new = _flatten(run.cfg._cfg_dict)
 
     def show(values: Mapping, key: str) -> str:
         return repr(values[key]) if key in values else '(none)'
@@ -59,7 +64,7 @@ def state(run: Run) -> str:
         return NEW
     if differences(run):
         return CHANGED
-    if run.results.is_file():
+    if is_finished(run):
         return FINISHED
     lock = claim(run)
     if lock is None:

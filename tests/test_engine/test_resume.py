@@ -207,7 +207,7 @@ def test_only_what_this_training_wrote_is_removed(tmp_path, written):
     """A checkpoint may name anything in its folder, and others' checkpoints."""
     folder = tmp_path / 'work'
     (folder / 'notes').mkdir(parents=True)
-    (folder / 'mine.pth').touch()
+    torch.save(written['adamw'], folder / 'mine.pth')  # a copy that somebody keeps
     torch.save(written['sgd'], folder / 'iter_1.pth')
     (folder / 'iter_3.pth').symlink_to(tmp_path / 'elsewhere')
     (tmp_path / 'elsewhere').touch()

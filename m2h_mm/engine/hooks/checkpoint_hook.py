@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -241,7 +242,12 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def _is_own(self, path: Path) -> bool:
         """Whether it is a checkpoint that this training has written."""
-        if path.is_symlink() or path.parent.resolve() != Path(self.out_dir).resolve():
+        name = re.escape(self.filename_tmpl).replace(r'\{\}', r'\d+')
+        if (
+            path.is_symlink()
+            or path.parent.resolve() != Path(self.out_dir).resolve()
+            or not re.fullmatch(rf'(best_.+_)?{name}', path.name)
+        ):
             return False
         return path in self._written or (path.is_file() and run_of(path) in self._runs)
 
