@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from dataclasses import fields
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ from m2h_mm.system import write_atomically
 CHECKSUM_BYTES = 4
 # Of the files. One of another format is computed anew, like one that is damaged.
 FORMAT = 2
+# How many times its own size an image may be away from the next one of its batch.
+MOST_APART = 64
 
 
 class Entry(NamedTuple):
@@ -89,7 +92,7 @@ class FeatureCache:
         file.
         """
         paths = self._paths(images)
-        entries = [self._read(path) for path in paths]
+        entries = self._without_odd([self._read(path) for path in paths])
         missing = [index for index, entry in enumerate(entries) if entry is None]
         self.images += len(images)
         self.found += len(images) - len(missing)
@@ -157,10 +160,35 @@ class FeatureCache:
                 logging.WARNING,
             )
             return None
-        found = torch.load(io.BytesIO(payload), weights_only=True)
-        if found.get('format') != FORMAT:  # written by another version of this package
+        try:
+            found = torch.load(io.BytesIO(payload), map_location='cpu', weights_only=True)
+            if found.get('format') != FORMAT:  # written by another version of this package
+                return None
+            entry = Entry(found['features'], found['steps'])
+            usable = _is_usable(entry)
+        except Exception:  # of a file that something else has written, nearly anything
+            usable = False
+        if not usable:
+            print_log(
+                f'FeatureCacheHook: {path} holds no features and is computed anew.',
+                'current',
+                logging.WARNING,
+            )
             return None
-        return Entry(found['features'], found['steps'])
+        return entry
+
+    def _without_odd(self, entries: list[Entry | None]) -> list[Entry | None]:
+        """None in place of all where their shapes differ, which those of one batch never do."""
+        layouts = [_layout(entry) for entry in entries if entry is not None]
+        if all(layout == layouts[0] for layout in layouts):
+            return entries
+        print_log(
+            f'FeatureCacheHook: files in {self.folder / self.fingerprint} hold features of other '
+            'shapes than their neighbours; they are computed anew.',
+            'current',
+            logging.WARNING,
+        )
+        return [None] * len(entries)
 
     def _write(self, path: Path, entry: Entry) -> None:
         if self.full:
@@ -186,6 +214,26 @@ class FeatureCache:
             'current',
             logging.WARNING,
         )
+
+
+def _is_usable(entry: Entry) -> bool:
+    tensors: list[Tensor] = []
+    map_tensors(tensors.append, entry.features)
+    names = {item.name for item in fields(Features)}
+    return (
+        bool(tensors)
+        and entry.features.keys() == names
+        and len(entry.steps) == len(tensors)
+        # Memory is laid out by them: a wrong one would ask for all there is.
+        and all(
+            type(step) is int and 0 <= step <= MOST_APART * tensor.numel()
+            for step, tensor in zip(entry.steps, tensors, strict=True)
+        )
+    )
+
+
+def _layout(entry: Entry) -> Any:
+    return map_tensors(lambda tensor: (tensor.shape, tensor.dtype), entry.features)
 
 
 def _bytes_of(tensor: Tensor) -> bytes:

@@ -15,6 +15,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
+from m2h_mm.engine.training_state import is_count, is_random_state, is_state
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.system import write_atomically
 
@@ -114,11 +115,7 @@ def replay(
     Raises:
         ValueError: the file is something else, or belongs to another model.
     """
-    if not {'steps', 'losses', 'state_dict'} <= snapshot.keys():
-        raise ValueError(
-            f'Expected a snapshot of a training step, got a file with {sorted(snapshot)[:5]}. '
-            'Those of NonFiniteGuardHook are named nonfinite_iter_<n>.pt.'
-        )
+    require_snapshot(snapshot)
     try:
         model.load_state_dict(snapshot['state_dict'])
     except RuntimeError as error:
@@ -126,6 +123,70 @@ def replay(
             f"The snapshot does not fit the config's model: {error}. Use the config that the "
             'training wrote into its work dir.'
         ) from error
+    try:
+        return _replay(model, snapshot, context)
+    except Exception as error:  # whatever values of somebody else's snapshot lead to
+        raise ValueError(
+            f'The step of the snapshot cannot be taken again: {error!r}. Use the config that the '
+            'training wrote into its work dir.'
+        ) from error
+
+
+def require_snapshot(snapshot: Any) -> None:
+    """Refuse what :class:`NonFiniteGuardHook` has not written.
+
+    Raises:
+        ValueError: it is something else, or a part of it has another form.
+    """
+    wanted = {'iteration', 'steps', 'losses', 'state_dict'}
+    if not isinstance(snapshot, Mapping) or not wanted <= snapshot.keys():
+        found = sorted(map(str, snapshot))[:5] if isinstance(snapshot, Mapping) else type(snapshot)
+        raise ValueError(
+            f'Expected a snapshot of a training step, got a file with {found}. '
+            'Those of NonFiniteGuardHook are named nonfinite_iter_<n>.pt.'
+        )
+    steps, losses = snapshot['steps'], snapshot['losses']
+    whole = (
+        is_count(snapshot['iteration'])
+        and is_state(snapshot['state_dict'])
+        and isinstance(steps, list)
+        and isinstance(losses, list)
+        and 0 < len(steps) == len(losses)
+        and all(isinstance(each, Mapping) for each in losses)
+        and all(isinstance(value, float) for each in losses for value in each.values())
+        and all(map(_is_step, steps))
+    )
+    if not whole:
+        raise ValueError(
+            'The snapshot is damaged: its iteration, steps, losses and state_dict are not of the '
+            'form that NonFiniteGuardHook writes.'
+        )
+
+
+def _is_step(step: Any) -> bool:
+    if not isinstance(step, Mapping) or not isinstance(step.get('batch'), Mapping):
+        return False
+    inputs, samples = (step['batch'].get(key) for key in ('inputs', 'data_samples'))
+    return (
+        is_random_state(step.get('random_state'))
+        and is_state(step.get('weighting'))
+        and isinstance(inputs, list)
+        and isinstance(samples, list)
+        and 0 < len(inputs) == len(samples)
+        and all(isinstance(image, Tensor) for image in inputs)
+        and all(
+            isinstance(sample, Mapping)
+            and isinstance(sample.get('metainfo'), Mapping)
+            and isinstance(sample.get('fields'), Mapping)
+            and all(map(is_state, sample['fields'].values()))
+            for sample in samples
+        )
+    )
+
+
+def _replay(
+    model: BaseModel, snapshot: Mapping[str, Any], context: Callable[[], AbstractContextManager]
+) -> Replay:
     model.train().zero_grad()
     found = Replay([], [], None, [])
     for step in snapshot['steps']:

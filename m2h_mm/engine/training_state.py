@@ -60,6 +60,21 @@ def is_state(state: Any) -> bool:
     )
 
 
+def is_random_state(states: Any) -> bool:
+    """Whether it can be given to torch's generators, see
+    :func:`~m2h_mm.engine.snapshot.random_state`.
+    """
+    if not is_state(states) or 'cpu' not in states:
+        return False
+    sizes = dict(cpu=torch.get_rng_state().numel())
+    if torch.cuda.is_available():
+        sizes['cuda'] = torch.cuda.get_rng_state().numel()
+    return all(
+        state.dtype == torch.uint8 and state.ndim == 1 and len(state) == sizes.get(name, len(state))
+        for name, state in states.items()
+    )
+
+
 def optimizers(content: Mapping[str, Any]) -> dict[str, Any]:
     """The state of each optimizer by its name; one alone has none."""
     state = content.get('optimizer')
@@ -168,17 +183,12 @@ def _schedulers(content: Mapping) -> str | None:
 
 def _random_state(content: Mapping) -> str | None:
     states = content.get(RANDOM_STATE)
-    if states is None:
+    if states is None or is_random_state(states):
         return None
     if not is_state(states) or 'cpu' not in states:
         return 'tensors cpu and cuda'
     size = torch.get_rng_state().numel()
-    for name, state in states.items():
-        if state.dtype != torch.uint8 or state.ndim != 1:
-            return f'{name} to be a row of bytes'
-    if states['cpu'].numel() != size:
-        return f'cpu to have {size} bytes, got {states["cpu"].numel()}'
-    return None
+    return f'rows of bytes, {size} of the CPU'
 
 
 def _show(value: Any) -> str:

@@ -12,12 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from mmengine.evaluator import Evaluator
 
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.system import write_atomically
+from m2h_mm.tasks.pooled_metric import PooledMetric
 
 LOADERS = 2
 DAMAGED = (UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError)
@@ -148,15 +150,31 @@ class ResumableScoring:
             return
         try:
             state = torch.load(self.state_path, map_location='cpu', weights_only=True)
+            done, metrics = state['done'], self.evaluator.metrics
+            fits = (
+                type(done) is int
+                and 0 < done <= self.size
+                and len(state['metrics']) == len(metrics)
+                and all(map(_can_go_on, metrics, state['metrics'], [done] * len(metrics)))
+            )
             digest = hashlib.sha256(self._settings)
-            for position in range(min(int(state['done']), self.size)):
+            for position in range(done if fits else 0):
                 digest.update(self.stamp(position).encode())
-            fits = state['digest'] == digest.hexdigest()
-        except DAMAGED:
+            fits = fits and state['digest'] == digest.hexdigest()
+        except Exception:  # of a file that something else has written, nearly anything
             fits = False
         if not fits:
             self.restarted = True
             return
         for metric, sums in zip(self.evaluator.metrics, state['metrics'], strict=True):
             metric.load_state(sums)
-        self.done, self._digest = int(state['done']), digest
+        self.done, self._digest = done, digest
+
+
+def _can_go_on(metric: PooledMetric, state: Any, done: int) -> bool:
+    """Whether a metric's own sums after ``done`` frames have this form."""
+    shapes = {name: value.shape for name, value in metric.statistics_of_nothing().items()}
+    return state['seen'] == done and all(
+        sums is None or {name: value.shape for name, value in sums.items()} == shapes
+        for sums in (state['sum'], state['last'])
+    )

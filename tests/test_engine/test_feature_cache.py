@@ -1,5 +1,8 @@
 """The cache of a frozen backbone's features: same numbers, less work, never a wrong entry."""
 
+import io
+import zlib
+
 import pytest
 import torch
 from torch import nn
@@ -111,6 +114,32 @@ def test_a_backbone_that_yields_a_list(make_cache, images):
     expected, found = first.forward(images), second.forward(images)
     assert second.found == 3 and found.cls_tokens is None
     assert len(found.maps) == 2 and torch.equal(found.maps[1], expected.maps[1])
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda content: content.update(steps=[10**15] * 4),
+        lambda content: content.update(steps=['x'] * 4),
+        lambda content: content.update(features=[torch.ones(1)]),
+        lambda content: content['features'].update(maps=(torch.ones(1, 1, 1), torch.ones(1, 1, 1))),
+        lambda content: content['features'].update(more=None),
+        lambda content: content['features'].update(maps=3),
+        lambda content: content.clear(),
+    ],
+)
+def test_a_file_that_something_else_wrote_is_computed_anew(make_cache, images, change):
+    first = make_cache()
+    expected = first.forward(images)
+    path = next(first.folder.rglob('*.pt'))
+    content = torch.load(io.BytesIO(path.read_bytes()[4:]), weights_only=True)
+    change(content)
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    path.write_bytes(zlib.crc32(buffer.getvalue()).to_bytes(4, 'little') + buffer.getvalue())
+    second, third = make_cache(), make_cache()
+    assert_equal(second.forward(images), expected, rtol=1e-6, atol=1e-6)
+    assert second.found < 3 and third.forward(images) and third.found == 3
 
 
 class FindsTasks(Backbone):

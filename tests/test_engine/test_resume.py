@@ -84,8 +84,8 @@ INFO = ('message_hub', 'runtime_info')
         (put('optimizer', 'state', 0, value=3), 'a dict for the state of each parameter'),
         (put('param_schedulers', value=3), 'its param_schedulers'),
         (put('random_state', value=5), 'its random state'),
-        (put('random_state', 'cpu', value=torch.zeros(3, dtype=torch.uint8)), 'got 3'),
-        (put('random_state', 'cpu', value=torch.zeros(5056)), 'a row of bytes'),
+        (put('random_state', 'cpu', value=torch.zeros(3, dtype=torch.uint8)), 'bytes, 5056 of'),
+        (put('random_state', 'cpu', value=torch.zeros(5056)), 'rows of bytes'),
     ],
 )
 def test_what_no_training_writes_is_named(written, change, reason):

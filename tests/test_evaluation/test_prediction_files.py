@@ -286,6 +286,28 @@ def test_other_settings_or_changed_or_damaged_files_start_afresh(tmp_path, whole
     assert run.scoring.run() == whole
 
 
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(done=-1),
+        dict(done=10**9),
+        dict(done='4'),
+        dict(done=4.0),
+        dict(metrics=[]),
+        dict(metrics=[3, 4]),
+        dict(metrics=[dict(sum=dict(matrix=torch.zeros(1)), last=None, seen=4)] * 2),
+        dict(digest=None),
+    ],
+)
+def test_a_state_that_something_else_wrote_starts_afresh(tmp_path, whole, change):
+    path = tmp_path / 'state'
+    with pytest.raises(ValueError):
+        Run(path, 4).scoring.run()
+    torch.save({**torch.load(path, weights_only=True), **change}, path)
+    run = Run(path)
+    assert run.scoring.done == 0 and run.scoring.restarted and run.scoring.run() == whole
+
+
 def test_a_kill_loses_no_more_than_what_came_after_the_last_save(tmp_path, whole, monkeypatch):
     path = tmp_path / 'state'
     run = Run(path, save_seconds=0)
