@@ -134,6 +134,7 @@ def read(path: Path) -> Mapping:
 
     Raises:
         FileNotFoundError: there is no such file.
+        ValueError: it is no such file, or damaged.
     """
     import numpy as np
     import torch
@@ -144,8 +145,13 @@ def read(path: Path) -> Mapping:
         return read_checkpoint(path)
     if not path.is_file():
         raise FileNotFoundError(f'There is no archive {path}.')
-    with np.load(path, allow_pickle=False) as archive:
-        return {key: torch.from_numpy(archive[key]) for key in archive.files}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: torch.from_numpy(archive[key]) for key in archive.files}
+    except Exception as error:  # on damaged files, nearly anything
+        raise ValueError(
+            f'{path} is no archive of NumPy arrays (.npz), or damaged ({error!r}).'
+        ) from error
 
 
 def _list(keys: Sequence[str], what: str) -> None:

@@ -16,7 +16,7 @@ from m2h_mm.engine.checkpoint_search import POINTER, run_of
 from m2h_mm.engine.distributed import join_processes
 from m2h_mm.system.locks import exclusive
 
-_CHECKPOINT = re.compile(r'((iter|epoch)_\d+|best_.+)\.pth')
+_CHECKPOINT = re.compile(r'(best_.+_)?(iter|epoch)_\d+\.pth')
 _SHOWN = 3
 
 
