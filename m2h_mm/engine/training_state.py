@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from m2h_mm.structures.checkpoint_file import TRAINING_STATE
+
 # What Runner.resume() reads.
 RESUMED = ('meta', 'state_dict', 'message_hub')
 # Kept in the message hub: files that are to be removed once the checkpoint is whole; the last
@@ -101,7 +103,16 @@ def _weights(content: Mapping) -> str | None:
     for key in ('state_dict', 'ema_state_dict'):
         if key in content and not is_state(content[key]):
             return f'{key} to be a dict of tensors, got {_show(content[key])}'
+    for name, value in content['state_dict'].items():
+        if name.startswith(TRAINING_STATE) and not _can_weight(value):
+            return f'{name} to hold finite numbers, and counts from 0'
     return None
+
+
+def _can_weight(state: Tensor) -> bool:
+    if state.is_floating_point():
+        return bool(state.isfinite().all())
+    return not state.is_complex() and bool((state >= 0).all())
 
 
 def _message_hub(content: Mapping) -> str | None:

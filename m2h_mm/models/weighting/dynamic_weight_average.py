@@ -78,7 +78,8 @@ class DynamicWeightAverage(Weighting):
 
     def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if self.training:
-            if self._iteration == self.interval:
+            # Beyond it where a training goes on with a shorter interval.
+            if self._iteration >= self.interval:
                 self._close_epoch()
             self._observe(losses)
         return super().forward(losses)
