@@ -20,7 +20,7 @@ LOCK = '.lock'
 # What file systems answer that know no locks, mostly network drives.
 _UNKNOWN = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 # Those of this process that a forked child, such as a worker of a data loader, must not keep.
-_own: set[BinaryIO] = set()
+_own: list[BinaryIO] = []
 
 
 def acquire(folder: str | Path, wait: bool = False, inherit: bool = False) -> BinaryIO | None:
@@ -54,8 +54,7 @@ def acquire(folder: str | Path, wait: bool = False, inherit: bool = False) -> Bi
         file.truncate(0)
         file.write(f'process {os.getpid()} on {socket.gethostname()}'.encode())
     if not inherit:
-        _own.difference_update([other for other in _own if other.closed])
-        _own.add(file)
+        _keep_from_children(file)
     return file
 
 
@@ -109,11 +108,12 @@ def _warn(folder: Path, reason: str) -> None:
     )
 
 
+def _keep_from_children(file: BinaryIO) -> None:
+    if not _own and hasattr(os, 'register_at_fork'):
+        os.register_at_fork(after_in_child=_close_own)
+    _own.append(file)
+
+
 def _close_own() -> None:
     for file in _own:
         file.close()
-    _own.clear()
-
-
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_close_own)
