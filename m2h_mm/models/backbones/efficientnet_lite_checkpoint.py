@@ -12,13 +12,14 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from m2h_mm.structures.checkpoint_file import read_checkpoint
+from m2h_mm.structures.weights import find_weights
 
 if TYPE_CHECKING:
     from .efficientnet_lite import EfficientNetLite
 
 CONFIG_KEY = 'model.backbone.init_cfg.checkpoint'
 IMAGENET = 'imagenet'
-OWN_PREFIX = 'backbone.'
+PUBLISHED = '_blocks.'
 # Parts of the published block and stem, in terms of ours.
 _PARTS = {
     '_expand_conv': 'expand.conv',
@@ -59,8 +60,8 @@ def load_weights(backbone: EfficientNetLite, checkpoint: str, lengths: Sequence[
 
     Args:
         backbone: the network.
-        checkpoint: ``'imagenet'``, or the path of a published file or of a checkpoint of this
-            project.
+        checkpoint: ``'imagenet'``, or the path of a published file or of any checkpoint with this
+            backbone in it, such as one of this project.
         lengths: blocks in each of the seven stages of the whole network.
 
     Raises:
@@ -69,17 +70,17 @@ def load_weights(backbone: EfficientNetLite, checkpoint: str, lengths: Sequence[
         ValueError: it cannot be read, or is of another network.
     """
     path = imagenet_file(backbone.arch) if checkpoint == IMAGENET else Path(checkpoint).expanduser()
-    content = read_checkpoint(path)
-    state = content.get('state_dict', content) if isinstance(content, Mapping) else {}
-    if any(name.startswith('_blocks.') for name in state):
-        state = our_keys(state, lengths)
-    elif any(name.startswith(OWN_PREFIX) for name in state):
-        state = {
-            name.removeprefix(OWN_PREFIX): value
-            for name, value in state.items()
-            if name.startswith(OWN_PREFIX)
-        }
     wanted = backbone.state_dict()
+    weights = find_weights(
+        read_checkpoint(path),
+        lambda name: name in wanted or name.startswith(PUBLISHED),
+        f'{CONFIG_KEY}: {path}',
+        least=len(wanted) // 2,
+    )
+    weights.report(path)
+    state = weights.state
+    if any(name.startswith(PUBLISHED) for name in state):
+        state = our_keys(state, lengths)
     # What a backbone without the last stages leaves out is no sign of another network.
     built = ('stem.', *(f'stages.{index}.' for index in range(len(backbone.stages))))
     held = {name: value for name, value in state.items() if name.startswith(built)}
