@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from m2h_mm.engine.config import load_config, restrict_tasks
 from m2h_mm.experiments import sweep_runner
@@ -23,7 +24,7 @@ from m2h_mm.experiments.sweep import load_sweep
 from .conftest import REPOSITORY, TOY
 
 PROGRAM = """
-import json, re, sys, time
+import json, re, shutil, sys, time
 from pathlib import Path
 command, *arguments = sys.argv[1:]
 if command == 'test':
@@ -43,6 +44,7 @@ if (control / 'fail').exists() and (control / 'fail').read_text() in str(work_di
 while (control / 'hold').exists() and (control / 'hold').read_text() in str(work_dir):
     time.sleep(0.05)
 last = re.search(r'max_iters=(\\d+)', Path(arguments[0]).read_text())[1]
+shutil.copy(control / 'whole.pth', work_dir / f'iter_{last}.pth')
 (work_dir / 'last_checkpoint').write_text(f'{work_dir}/iter_{last}.pth')
 """
 SPEC = """
@@ -81,6 +83,9 @@ class Bench:
         self.control.mkdir(exist_ok=True)
         self.program = self.control / 'program.py'
         self.program.write_text(PROGRAM)
+        hub = dict(log_scalars={}, runtime_info={}, resumed_keys={})
+        content = dict(meta=dict(iter=6, epoch=0), state_dict={}, message_hub=hub)
+        torch.save(content, self.control / 'whole.pth')
         self._run = run
         self.write(SPEC)
 
