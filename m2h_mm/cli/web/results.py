@@ -21,6 +21,7 @@ from m2h_mm.mapping.depth_mesh import triangulate, write_glb
 from m2h_mm.mapping.point_cloud import DEFAULT_FOV, camera_of_file, camera_of_view, point_cloud
 from m2h_mm.models.pipeline import MAX_INPUT_PIXELS, Size, limit_area
 from m2h_mm.structures.image_file import read_image
+from m2h_mm.system.files import replacing
 from m2h_mm.tasks.view import build_view
 from m2h_mm.visualization import save_picture
 from m2h_mm.visualization.drawing import WHITE, fit_scale, outlined, rescale, stack, text_block
@@ -277,7 +278,7 @@ def _write_space(
 
 def _pack(folder: Path, archive: Path) -> Path:
     """Zip all files below a folder, without compression, which takes seconds and gains little."""
-    with zipfile.ZipFile(archive, 'w') as file:
+    with replacing(archive) as temporary, zipfile.ZipFile(temporary, 'w') as file:
         for path in sorted(folder.rglob('*')):
             if path.is_file():
                 file.write(path, path.relative_to(folder))
