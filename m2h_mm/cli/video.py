@@ -107,7 +107,10 @@ def predict_video(args: argparse.Namespace) -> int:
 def describe(video: VideoReader, writer: VideoWriter) -> None:
     """What the new video does not have of the old one."""
     if video.broken:
-        print(f'{video.broken} frames could not be decoded and were passed over.')
+        print(
+            f'{video.broken} frames that the header counts are not shown: they are damaged, cut off, '
+            'or were trimmed away.'
+        )
     if not video.timed:
         print(f'The file has no usable time stamps: taken as {video.fps:g} frames/s.')
     if writer.dropped:

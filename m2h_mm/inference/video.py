@@ -38,7 +38,8 @@ class VideoReader:
         times: of a file, the time at which each frame appears, seconds from the first one on.
         end: of a file, when the last frame ends.
         timed: of a file, whether its time stamps could be used; if not, frames are evenly spaced.
-        broken: frames that cannot be decoded.
+        broken: frames that the header counts and that are not there: damaged, cut off, or trimmed
+            away by an editor, which leaves them in the file.
 
     Raises:
         FileNotFoundError: there is no such file.
