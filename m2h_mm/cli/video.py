@@ -108,8 +108,8 @@ def describe(video: VideoReader, writer: VideoWriter) -> None:
     """What the new video does not have of the old one."""
     if video.broken:
         print(
-            f'{video.broken} frames that the header counts are not shown: they are damaged, cut off, '
-            'or were trimmed away.'
+            f'{video.broken} frames that the header counts are not shown: they are damaged, cut '
+            'off, or were trimmed away.'
         )
     if not video.timed:
         print(f'The file has no usable time stamps: taken as {video.fps:g} frames/s.')
