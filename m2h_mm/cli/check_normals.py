@@ -69,7 +69,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def check_normals(args: argparse.Namespace) -> int:
     """Status 1 if another convention fits best and nothing is rewritten."""
     from m2h_mm.datasets.normals_check import NORMALS, measure_agreement
-    from m2h_mm.geometry.normal_convention import MIN_VECTORS, OURS
+    from m2h_mm.geometry.normal_convention import MIN_VECTORS, OURS, compose, parse_axes
 
     dataset = build_dataset(args)
     frames = [dataset.get_data_info(index) for index in range(len(dataset))]
@@ -81,9 +81,17 @@ def check_normals(args: argparse.Namespace) -> int:
             f'and a camera; expected {MIN_VECTORS} or more. Name another --split, or more '
             '--num-frames.'
         )
-    print_table(agreement, args.num_frames)
+    task = dataset.tasks[NORMALS]
+    stated = parse_axes(task.label_format.convention)
+    print_table(agreement, stated, args.num_frames)
+    if agreement.is_of_something_else:
+        raise ValueError(
+            f'No convention fits: {agreement.best} is {agreement.medians[agreement.best]:.0f} '
+            'degrees off. Are the normals in axes of the world instead of the camera, in another '
+            f'encoding ({task.to_state("range")}), or is the camera wrong?'
+        )
     if args.rewrite:
-        rewrite(dataset.tasks[NORMALS], agreement.best, rewritten)
+        rewrite(task, agreement.best, rewritten)
         print(f'{len(rewritten)} files, from {agreement.best} to {OURS}: {args.rewrite.resolve()}')
         return 0
     if agreement.best == OURS:
@@ -93,9 +101,11 @@ def check_normals(args: argparse.Namespace) -> int:
         if agreement.is_clearly_other
         else 'Not clearly, these frames hardly tell them apart, but'
     )
+    axes = compose(stated, agreement.best)
     print(
-        f'{clearly} not {OURS}: the channels hold {agreement.best}. --rewrite DIR writes the '
-        f'normals as {OURS}.'
+        f'{clearly} not {OURS}: the channels hold {axes}. '
+        f'{task.to_state("convention", axes)} reads them so; --rewrite DIR writes the normals as '
+        f'{OURS}.'
     )
     return 1
 
@@ -113,12 +123,12 @@ def build_dataset(args: argparse.Namespace) -> BaseDataset:
     return DATASETS.build(dict(cfg, tasks=(DEPTH, NORMALS), pipeline=[], check_normals=False))
 
 
-def print_table(agreement: Agreement, num_frames: int) -> None:
-    """The conventions that fit best, and ours."""
+def print_table(agreement: Agreement, stated: str, num_frames: int) -> None:
+    """The conventions that fit best, and in bold the one in which the files were read."""
     from rich.console import Console
     from rich.table import Table
 
-    from m2h_mm.geometry.normal_convention import CONVENTIONS, OURS
+    from m2h_mm.geometry.normal_convention import CONVENTIONS, OURS, compose
 
     names = {axes: name for name, axes in CONVENTIONS.items()}
     table = Table(
@@ -131,8 +141,9 @@ def print_table(agreement: Agreement, num_frames: int) -> None:
     table.add_column('median angle', justify='right')
     shown = list(agreement.medians.items())
     for axes, angle in shown[:ROWS] + [item for item in shown[ROWS:] if item[0] == OURS]:
+        held = compose(stated, axes)
         table.add_row(
-            axes, names.get(axes, ''), f'{angle:.1f}°', style='bold' if axes == OURS else None
+            held, names.get(held, ''), f'{angle:.1f}°', style='bold' if axes == OURS else None
         )
     Console().print(table)
 
