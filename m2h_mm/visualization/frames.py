@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import mmcv
 import numpy as np
 import torch
@@ -29,8 +31,9 @@ def frame_image(sample: MultiTaskDataSample, inputs: torch.Tensor) -> np.ndarray
             size, or where there is no image file to read.
     """
     size = tuple(sample.get('ori_shape', inputs.shape[-2:]))[:2]
-    path = str(sample.get('img_path', ''))
-    if tuple(inputs.shape[-2:]) != size and path.lower().endswith(IMAGE_SUFFIXES):
+    path = Path(sample.get('img_path', ''))
+    is_image = path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+    if tuple(inputs.shape[-2:]) != size and is_image:
         image = read_image(path)
     else:
         image = input_image(inputs)
