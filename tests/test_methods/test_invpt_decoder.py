@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from fidelity import TOLERANCES
 from small_invpt import TASKS, build, random_features, small
 from torch import nn
 from torch.nn import functional as F
@@ -115,7 +116,7 @@ def test_every_stage_is_the_official_one(official, vectors, dtype):
     }
     for name, actual in seen.items():
         expected = vectors[f'output/{name}'].to(dtype)
-        assert_close(actual, expected, rtol=1e-5, atol=1e-5, msg=lambda m, n=name: f'{n}: {m}')
+        assert_close(actual, expected, msg=lambda m, n=name: f'{n}: {m}', **TOLERANCES[dtype])
 
 
 @pytest.mark.parametrize('size', [(4, 8), (3, 5), (1, 1), (6, 7)])

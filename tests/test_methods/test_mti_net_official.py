@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fidelity import TOLERANCES
 from small_mti_net import CHANNELS, MODEL_ORDER, OFFICIAL_ORDER, build
 from torch import nn
 from torch.nn import functional as F
@@ -48,8 +49,7 @@ def check(vectors: dict[str, torch.Tensor], name: str, actual: torch.Tensor) -> 
     assert_close(
         actual,
         vectors[f'output/{name}'].to(actual.dtype),
-        rtol=1e-5,
-        atol=1e-5,
+        **TOLERANCES[actual.dtype],
         msg=lambda message: f'{name}: {message}',
     )
 
