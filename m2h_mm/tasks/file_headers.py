@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.io
+
+from .mat_file import find_array
 
 # A map of this many bytes, at four per number, has 268 million numbers: more than any label. What
 # claims more is damaged or made to fill the memory.
 LARGEST = 2**30
+# Bytes that one byte expands to at most: deflate, in .png and .mat, reaches 1032. In a JPEG every
+# block of 64 pixels takes a bit, which is 512.
+DENSEST = 1033
 TAIL = 4096  # bytes in which the end of a picture is looked for: writers may append a few
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 PALETTE = 3
+_PNG = b'\x89PNG\r\n\x1a\n'
 _NPY_HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-_MAT_HEADER = 136  # bytes: 128 of the file, 8 of the first variable, which tell its length
-_MAT_NUMBERS = 'double single int8 uint8 int16 uint16 int32 uint32 int64 uint64 logical'.split()
 _SIZELESS_JPEG = (0xD8, 0x01, *range(0xD0, 0xD8))
 _JPEG_SIZES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
@@ -97,6 +100,31 @@ def require_size(shape: tuple[int, ...], itemsize: int = 4) -> None:
         raise ValueError(f'its shape is {shape}: there is no pixel')
 
 
+def require_room(path: Path, least: float) -> None:
+    """Raise a ValueError where a compressed file is too small for what its header announces.
+
+    Args:
+        path: the file.
+        least: bytes that the numbers take at least, uncompressed.
+    """
+    size = os.path.getsize(path)
+    if least > DENSEST * size:
+        raise ValueError(f'it is damaged: {size} bytes cannot hold the {least:.0f} it announces')
+
+
+def require_whole_png(data: bytes) -> None:
+    """Raise a ValueError unless the chunks of a PNG lie in the file up to the last one: decoders
+    reserve as much memory as a damaged length says.
+    """
+    position = len(_PNG)
+    while position + 12 <= len(data):
+        length, name = struct.unpack_from('>I4s', data, position)
+        position += 12 + length
+        if name == b'IEND' and position <= len(data):
+            return
+    raise ValueError('it is cut off, or damaged in a chunk')
+
+
 def require_numbers(dtype: np.dtype) -> None:
     """Raise a ValueError unless numbers of ``dtype`` are real, or True and False."""
     if dtype.names is not None:
@@ -152,6 +180,7 @@ def _png(path: Path) -> Header:
         if channels is None:
             raise ValueError(f'it is damaged: colour type {kind}')
         require_size((height, width, channels))
+        require_room(path, height * (width * channels * bits / 8))
         _require_end(file, b'IEND')
     return Header((height, width, channels), bits, kind == PALETTE)
 
@@ -174,6 +203,7 @@ def _jpg(path: Path) -> Header:
                 break
             file.seek(length - 2, os.SEEK_CUR)
         require_size((height, width, 3))
+        require_room(path, height * width)
         _require_end(file, b'\xff\xd9')
     return Header((height, width, 3), 8)
 
@@ -186,26 +216,15 @@ def _require_end(file, end: bytes) -> None:
 
 
 def _mat(path: Path) -> Header:
-    variables = [item for item in scipy.io.whosmat(path) if not item[0].startswith('__')]
-    if len(variables) != 1:
-        raise ValueError(f'expected one variable, found {sorted(item[0] for item in variables)}')
-    ((name, shape, kind),) = variables
-    if kind not in _MAT_NUMBERS:
-        raise ValueError(f'its variable {name!r} holds no numbers but is of the kind {kind}')
+    shape = find_array(path).shape
     require_size(shape)
-    with open(path, 'rb') as file:
-        header = file.read(_MAT_HEADER)
-    if header[126:128] in (b'IM', b'MI'):  # from version 5 on
-        order = '<' if header[126:128] == b'IM' else '>'
-        (length,) = struct.unpack(f'{order}I', header[132:_MAT_HEADER])
-        if os.path.getsize(path) < _MAT_HEADER + length:
-            raise ValueError('it is cut off')
+    require_room(path, math.prod(shape))
     return Header(shape)
 
 
 _READERS = {
     '.npy': (_npy, b'\x93NUMPY'),
-    '.png': (_png, b'\x89PNG\r\n\x1a\n'),
+    '.png': (_png, _PNG),
     '.jpg': (_jpg, b'\xff\xd8'),
     '.mat': (_mat, b''),
 }

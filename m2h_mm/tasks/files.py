@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import io
-import math
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
-import scipy.io
 
 from m2h_mm.system import write_atomically
 from m2h_mm.tasks.file_headers import (
@@ -20,17 +16,14 @@ from m2h_mm.tasks.file_headers import (
     map_shape,
     read_header,
     require_numbers,
-    require_size,
+    require_whole_png,
 )
+from m2h_mm.tasks.mat_file import read_mat
 
 _WAY_OUT = (
     'Expected one map of real numbers, (H, W) or (H, W, 3), as an intact .png, .npy, .mat or .jpg: '
     'write the file again, or delete it to go on without it.'
 )
-_MAT_TEXT = 128  # bytes before the first variable
-_MAT_COMPRESSED = 15  # type of a variable
-_MAT_LARGEST_NUMBER = 16  # bytes
-_MAT_OTHER = 2**16  # bytes of names and the like
 
 
 def read_array(path: str | Path, colours: bool = False) -> np.ndarray:
@@ -59,12 +52,13 @@ def read_array(path: str | Path, colours: bool = False) -> np.ndarray:
         if suffix == '.npy':
             array = np.load(path, allow_pickle=False)
         elif suffix == '.mat':
-            array = _only_variable(path, header)
+            array = read_mat(path)
         elif suffix == '.png':
             array = _png(path, header, colours)
         else:
             # As stored: a turned photo's labels are told by their size.
-            array = _decode(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)[..., ::-1]
+            flag = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+            array = _decode(path.read_bytes(), flag)[..., ::-1]
         require_numbers(array.dtype)
         array = array.reshape(map_shape(array.shape))
     return array.astype(array.dtype.newbyteorder('='), copy=False)
@@ -90,8 +84,8 @@ def _named_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # of the system; without a name it is of a decoder that was led astray
         cause = str(error).rstrip('.') or type(error).__name__
         raise ValueError(f'File {path} cannot be read: {cause}. {_WAY_OUT}') from error
 
@@ -166,13 +160,15 @@ def write_array(array: np.ndarray, path: str | Path) -> None:
 
 
 def _png(path: Path, header: Header, colours: bool) -> np.ndarray:
+    data = path.read_bytes()
+    require_whole_png(data)
     if header.palette:
         # OpenCV gives the colours of a palette only. Pillow is not on the way to --help.
         from PIL import Image
 
-        with Image.open(path, formats=['PNG']) as image:
+        with Image.open(io.BytesIO(data), formats=['PNG']) as image:
             return np.asarray(image.convert('RGB') if colours else image)
-    array = _decode(path, cv2.IMREAD_UNCHANGED)
+    array = _decode(data, cv2.IMREAD_UNCHANGED)
     if array.ndim == 3 and array.shape[2] == 4:
         if (array[..., 3] != np.iinfo(array.dtype).max).any():
             raise ValueError(
@@ -187,43 +183,8 @@ def _png(path: Path, header: Header, colours: bool) -> np.ndarray:
     return array[..., ::-1] if array.ndim == 3 else array
 
 
-def _decode(path: Path, flag: int) -> np.ndarray:
-    array = cv2.imdecode(np.fromfile(path, np.uint8), flag)
+def _decode(data: bytes, flag: int) -> np.ndarray:
+    array = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     if array is None:
         raise ValueError('the picture is damaged')
     return array
-
-
-def _only_variable(path: Path, header: Header) -> np.ndarray:
-    content = scipy.io.loadmat(_inflated(path, math.prod(header.shape)))
-    variables = [value for name, value in content.items() if not name.startswith('__')]
-    (array,) = variables
-    if not isinstance(array, np.ndarray):
-        raise ValueError('it holds a sparse matrix')
-    require_numbers(array.dtype)
-    require_size(array.shape, array.dtype.itemsize)
-    return array
-
-
-def _inflated(path: Path, numbers: int) -> io.BytesIO:
-    """A ``.mat`` with its compressed variables expanded, as far as ``numbers`` may need: SciPy
-    would expand whatever is there and fill the memory.
-    """
-    data = path.read_bytes()
-    if data[126:128] not in (b'IM', b'MI'):  # version 4, which does not compress
-        return io.BytesIO(data)
-    order = '<' if data[126:128] == b'IM' else '>'
-    parts, position = [data[:_MAT_TEXT]], _MAT_TEXT
-    room = _MAT_LARGEST_NUMBER * numbers + _MAT_OTHER
-    while position + 8 <= len(data):
-        kind, length = struct.unpack_from(f'{order}II', data, position)
-        element = data[position : position + 8 + length]
-        if kind == _MAT_COMPRESSED:
-            inflater = zlib.decompressobj()
-            element = inflater.decompress(element[8:], room)
-            if inflater.unconsumed_tail:
-                raise ValueError(f'it expands to more than its {numbers} numbers')
-        parts.append(element)
-        room -= min(len(element), room - 1)
-        position += 8 + length
-    return io.BytesIO(b''.join(parts))

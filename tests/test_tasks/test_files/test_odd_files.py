@@ -91,6 +91,7 @@ CASES = {
     'noise.mat': (b'noise' * 100, 'cannot be read'),
     'huge.png': (png_bytes(30000, 30000, 1, 0, b'\0'), 'no map has'),
     'wide.png': (png_bytes(2**30, 1, 1, 0, b'\0'), 'no map has'),
+    'large.png': (png_bytes(9000, 9000, 8, 0, b'\0'), 'cannot hold the 81000000'),
     'cut.png': (PNG[:-100], 'cut off'),
     'jpeg.png': (picture('JPEG'), 'it is a JPEG picture, not a .png'),
     'gif.png': (picture('GIF'), 'GIF'),
@@ -108,6 +109,7 @@ DECODED = {
     'complex.mat': (mat_bytes(a=np.ones((2, 2), complex)), 'complex numbers'),
     'bomb.mat': (mat_bomb(), 'expands to more'),
     'damaged.png': (DAMAGED, 'damaged'),
+    'chunk.png': (PNG[:33] + b'\x7f' + PNG[34:], 'damaged in a chunk'),
     'transparent.png': (picture('PNG', 'RGBA', (1, 1, 1, 9)), 'transparent'),
 }
 
