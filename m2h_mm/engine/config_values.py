@@ -39,6 +39,8 @@ def number(low: float, more: bool = False) -> tuple[str, Test]:
     )
 
 
+# NumPy takes no larger one.
+SEED = ('a whole number of 0..4294967295', lambda value: whole(0)[1](value) and value < 2**32)
 TRUTH = ('True or False', lambda value: value in (True, False))
 # The numbers that mmengine and torch read. Those of this project's classes they check themselves.
 # None always stands for the default.
@@ -82,7 +84,7 @@ NUMBERS: tuple[tuple[str, tuple[str, Test]], ...] = (
     ('*dataset.num_train', whole(0)),
     ('*dataset.num_val', whole(0)),
     ('auto_scale_lr.base_batch_size', whole(1)),
-    ('randomness.seed', whole(0)),
+    ('randomness.seed', SEED),
     ('randomness.d*', TRUTH),
     ('env_cfg.cudnn_benchmark', TRUTH),
     ('*_dataloader.drop_last', TRUTH),
