@@ -15,7 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from m2h_mm.cli.command import add_cfg_options, add_overwrite, make_parser, run_command
+from m2h_mm.cli.command import (
+    add_cfg_options,
+    add_overwrite,
+    make_parser,
+    run_command,
+    whole_number,
+)
 from m2h_mm.cli.model_arguments import parse_pixels
 
 MIB = 2**20
@@ -45,7 +51,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         'the stride of each model (what each config trains on)',
     )
     parser.add_argument(
-        '--batch-sizes', nargs='+', type=int, default=[1], metavar='N', help='images per call (1)'
+        '--batch-sizes',
+        nargs='+',
+        type=whole_number(1),
+        default=[1],
+        metavar='N',
+        help='images per call (1)',
     )
     parser.add_argument(
         '--dtype',
@@ -64,10 +75,18 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--compile', action='store_true', help='with torch.compile, anew for every size'
     )
     parser.add_argument(
-        '--repeats', type=int, default=20, metavar='N', help='timed calls per cell (%(default)s)'
+        '--repeats',
+        type=whole_number(1),
+        default=20,
+        metavar='N',
+        help='timed calls per cell (%(default)s)',
     )
     parser.add_argument(
-        '--warmup', type=int, default=3, metavar='N', help='calls before them (%(default)s)'
+        '--warmup',
+        type=whole_number(0),
+        default=3,
+        metavar='N',
+        help='calls before them (%(default)s)',
     )
     parser.add_argument(
         '--tasks', nargs='+', metavar='TASK', help='ask the models for these tasks only'

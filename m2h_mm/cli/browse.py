@@ -43,6 +43,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     add_overwrite(parser)
     add_cfg_options(parser)
     args = parser.parse_args(argv)
+    if args.no_augment and args.split == 'val':
+        parser.error('--no-augment has no effect on --split val, which is never augmented')
     if args.num < 1:
         parser.error(f'--num: expected 1 or more frames, got {args.num}')
     return args

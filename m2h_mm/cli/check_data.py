@@ -17,6 +17,7 @@ from m2h_mm.cli.command import (
     make_parser,
     run_command,
     state_label_formats,
+    whole_number,
 )
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--limit',
-        type=int,
+        type=whole_number(0),
         default=5,
         metavar='N',
         help='name N files of each finding at most; 0 names all (%(default)s)',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -100,6 +101,42 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         help='change one thing or several in the config, by the names of files in '
         'configs/ablations, such as interaction_none, or by paths of your own',
     )
+
+
+def whole_number(low: int) -> Callable[[str], int]:
+    """The ``type`` of an argument that is a whole number of ``low`` or more."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if number < low:
+            raise argparse.ArgumentTypeError(
+                f'expected a whole number of {low} or more, got {text!r}'
+            )
+        return number
+
+    return parse
+
+
+def real_number(low: float, high: float) -> Callable[[str], float]:
+    """The ``type`` of an argument that is a number above ``low`` and up to ``high``."""
+
+    def parse(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not low < number <= high:
+            raise argparse.ArgumentTypeError(
+                f'expected a number above {low:g}'
+                + (f' and up to {high:g}' if high < math.inf else '')
+                + f', got {text!r}'
+            )
+        return number
+
+    return parse
 
 
 def _assignment(text: str) -> str:

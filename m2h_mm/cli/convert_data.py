@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from m2h_mm.cli.command import make_parser, run_command
+from m2h_mm.cli.command import make_parser, run_command, whole_number
 
 # As in the converters and in m2h_mm.geometry.normal_convention, whose import takes longer than
 # --help may. A test compares them.
@@ -45,7 +45,7 @@ def _add(
     )
     parser.add_argument(
         '--num-workers',
-        type=int,
+        type=whole_number(0),
         metavar='N',
         help='processes; 0 works in this one (one per available core)',
     )
@@ -170,7 +170,7 @@ def add_cityscapes(datasets) -> None:
     )
     parser.add_argument(
         '--size',
-        type=int,
+        type=whole_number(1),
         nargs=2,
         default=(512, 1024),
         metavar=('H', 'W'),

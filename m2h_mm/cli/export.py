@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2h_mm.cli.command import add_overwrite, make_parser, run_command
+from m2h_mm.cli.command import add_overwrite, make_parser, run_command, whole_number
 from m2h_mm.cli.model_arguments import add_checkpoint_arguments
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--size',
         nargs=2,
-        type=int,
+        type=whole_number(1),
         metavar=('HEIGHT', 'WIDTH'),
         help='of the images, in pixels: the file resizes them to what the network sees (what it '
         'was trained on)',
@@ -57,7 +57,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', metavar='FILE', help='(beside the checkpoint)')
     add_overwrite(parser)
     parser.add_argument(
-        '--repeats', type=int, default=10, metavar='N', help='timed calls of each (%(default)s)'
+        '--repeats',
+        type=whole_number(1),
+        default=10,
+        metavar='N',
+        help='timed calls of each (%(default)s)',
     )
     return parser.parse_args(argv)
 

@@ -12,7 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from m2h_mm.cli.command import add_cfg_options, add_overwrite, make_parser, run_command
+from m2h_mm.cli.command import (
+    add_cfg_options,
+    add_overwrite,
+    make_parser,
+    run_command,
+    whole_number,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +32,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--size',
         nargs=2,
-        type=int,
+        type=whole_number(1),
         metavar=('H', 'W'),
         help='height and width of the image in pixels, rounded up to multiples of the '
         "model's stride (what the config trains on)",

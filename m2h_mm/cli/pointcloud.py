@@ -9,9 +9,10 @@ view if that is wrong.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 
-from m2h_mm.cli.command import add_overwrite, make_parser, run_command
+from m2h_mm.cli.command import add_overwrite, make_parser, real_number, run_command
 from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
 
 USED = ('depth', 'normals', 'edge', 'semseg')
@@ -37,7 +38,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--max-edge',
-        type=float,
+        type=real_number(0, 1),
         default=0.5,
         metavar='P',
         help='leave out pixels that are an edge with a higher probability; 1 keeps all '
@@ -45,7 +46,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--max-depth',
-        type=float,
+        type=real_number(0, math.inf),
         default=float('inf'),
         metavar='METRES',
         help='leave out what is farther',

@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from m2h_mm.cli.command import add_overwrite, make_parser, run_command
+from m2h_mm.cli.command import add_overwrite, make_parser, run_command, whole_number
 from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
 
 
@@ -28,7 +28,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         '--out-dir', default='results', metavar='DIR', help='for pictures and maps (%(default)s)'
     )
     parser.add_argument(
-        '--batch-size', type=int, default=1, metavar='N', help='images at a time (%(default)s)'
+        '--batch-size',
+        type=whole_number(1),
+        default=1,
+        metavar='N',
+        help='images at a time (%(default)s)',
     )
     add_overwrite(parser)
     return parser.parse_args(argv)

@@ -9,12 +9,13 @@ where its rate changes; sound is left out. Ctrl-C ends a camera's recording.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from m2h_mm.cli.command import add_overwrite, make_parser, run_command
+from m2h_mm.cli.command import add_overwrite, make_parser, real_number, run_command, whole_number
 from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
 
 if TYPE_CHECKING:
@@ -35,11 +36,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--out', required=True, metavar='MP4', help='the video to write')
     parser.add_argument('--no-image', action='store_true', help='leave out the frame itself')
     parser.add_argument(
-        '--max-depth', type=float, metavar='METRES', help="end of the colour scale (the model's)"
+        '--max-depth',
+        type=real_number(0, math.inf),
+        metavar='METRES',
+        help="end of the colour scale (the model's)",
     )
     parser.add_argument(
         '--panel-width',
-        type=int,
+        type=whole_number(16),
         default=480,
         metavar='N',
         help='of each map, pixels (%(default)s)',
@@ -47,7 +51,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--compile', action='store_true', help='compile the network: a slow start, then faster'
     )
-    parser.add_argument('--max-frames', type=int, metavar='N', help='stop after so many')
+    parser.add_argument(
+        '--max-frames', type=whole_number(1), metavar='N', help='stop after so many'
+    )
     add_overwrite(parser)
     return parser.parse_args(argv)
 

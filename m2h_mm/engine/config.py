@@ -35,6 +35,9 @@ __all__ = [
     'share_tasks',
 ]
 
+# What the commands that score and check labelled data read of a config.
+READ_OF_DATA = ('test_dataloader', 'test_evaluator', 'tasks', 'custom_imports', 'default_scope')
+
 
 def load_config(
     path: str | Path,
@@ -113,8 +116,15 @@ def read_dataset_config(
         data_root, split: take the place of the config's unless None.
 
     Raises:
-        ValueError: the config has no ``test_dataloader.dataset``.
+        ValueError: the config has no ``test_dataloader.dataset``; an option of a part that is not
+            read here.
     """
+    unread = [key for key in options if key.partition('.')[0] not in READ_OF_DATA]
+    if unread:
+        raise ValueError(
+            f'--cfg-options {unread[0]}: it has no effect here. Of a config only '
+            f'{", ".join(READ_OF_DATA)} are read: labels are those of test_dataloader.dataset.'
+        )
     cfg = load_dataset_config(name, options) if name else load_config(path, options)
     if 'dataset' not in (cfg.get('test_dataloader') or {}):
         raise ValueError(

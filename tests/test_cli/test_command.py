@@ -48,3 +48,35 @@ def test_tasks_keep_their_order():
     assert select_tasks(tasks, None) == tasks
     with pytest.raises(ValueError, match=r"--tasks: the data set has \['semseg'.*got \['detph'\]"):
         select_tasks(tasks, ['edge', 'detph'])
+
+
+@pytest.mark.parametrize(
+    ('command', 'arguments', 'message'),
+    [
+        ('export', ['x.pth', '--size', '0', '14'], '--size: expected a whole number of 1 or more'),
+        ('export', ['x.pth', '--repeats', '-1'], '--repeats: expected a whole number'),
+        ('flops', ['x.py', '--size', '14', '2.5'], "of 1 or more, got '2.5'"),
+        ('predict', ['x.png', 'x.pth', '--batch-size', '0'], '--batch-size: expected'),
+        ('video', ['0', 'x.pth', '--out', 'x.mp4', '--panel-width', '0'], 'of 16 or more'),
+        ('video', ['0', 'x.pth', '--out', 'x.mp4', '--max-depth', 'nan'], 'a number above 0, got'),
+        ('pointcloud', ['x.png', 'x.pth', '--max-edge', '1.5'], 'above 0 and up to 1, got'),
+        ('browse', ['x.py', '--split', 'val', '--no-augment'], 'has no effect'),
+    ],
+)
+def test_numbers_that_cannot_be_and_what_has_no_effect_are_refused(
+    run, command, arguments, message
+):
+    assert message in run(command, *arguments, status=2)
+
+
+def test_options_of_parts_that_are_not_read_are_refused(run):
+    said = run(
+        'check-data',
+        '.',
+        '--config',
+        'm2h_tiny_rooms',
+        '--cfg-options',
+        'val_dataloader.dataset.data_root=x',
+        status=1,
+    )
+    assert '--cfg-options val_dataloader.dataset.data_root: it has no effect here' in said
