@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,3 +28,10 @@ class Doubt:
         if not self.advice:
             return self.what
         return f'{self.what}{"" if self.what.endswith("?") else "."} {self.advice}'
+
+
+def shared_doubts(found: Sequence[Iterable[Doubt]]) -> list[Doubt]:
+    """The doubts of the first of several files that all of them raise."""
+    files = [[doubt for doubt in doubts if doubt.pixels.any()] for doubts in found]
+    others = [{doubt.what for doubt in doubts} for doubts in files[1:]]
+    return [doubt for doubt in files[0] if all(doubt.what in whats for whats in others)]

@@ -242,3 +242,21 @@ def test_an_offset_needs_a_unit():
         Disparity().with_format(offset=1)
     with pytest.raises(ValueError, match='^disparity.offset: '):
         Disparity().with_format(unit='1/256', offset=[1, 2])
+
+
+def test_predictions_in_another_unit_are_a_warning(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr('m2h_mm.tasks.depth.task.print_log', lambda text, *rest: said.append(text))
+    (tmp_path / 'other').mkdir()
+    metres, millimetres = save(tmp_path, METRES), save(tmp_path / 'other', METRES * 1000)
+    reader = Depth().for_predictions()
+    reader.look_at_predictions([millimetres, metres])
+    assert not said
+    reader.look_at_predictions([millimetres, millimetres])
+    (text,) = said
+    assert f'such as {millimetres}: mostly beyond' in text
+    assert '--prediction-format depth.unit=mm' in text
+    Depth().for_predictions(unit='mm').look_at_predictions([millimetres])
+    assert len(said) == 1
+    with pytest.raises(ValueError, match='nothing but negative numbers'):
+        reader.look_at_predictions([save(tmp_path, -METRES)])

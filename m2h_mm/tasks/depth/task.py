@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from mmengine.logging import print_log
 from torch import Tensor
 
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
-from m2h_mm.tasks.doubt import Doubt
+from m2h_mm.tasks.doubt import Doubt, shared_doubts
 from m2h_mm.tasks.files import read_array
 from m2h_mm.tasks.numbers import parse_scale, to_float32
 from m2h_mm.tasks.positive import PositiveTask
@@ -81,16 +83,29 @@ class Depth(PositiveTask):
 
     def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
         stored = read_array(path)
+        invalid = self.to_state('invalid', '{}').replace("'", '')
+        beyond = label.value > self.max_depth
+        yield from signs_for_nothing(stored, label.valid, beyond, invalid)
+        yield from self._doubts_of_numbers(stored, label)
+        yield from super().inspect(path, label)
+
+    def look_at_predictions(self, paths: Sequence[Path]) -> None:
+        """Warns of what looks wrong about all of them, such as another unit."""
+        found = [self._doubts_of_numbers(read_array(path), self.read(path)) for path in paths]
+        for doubt in shared_doubts(found):
+            text = f'Predictions of task {self.name!r}, such as {paths[0]}: {doubt}'
+            if doubt.certain:
+                raise ValueError(text)
+            print_log(text, 'current', logging.WARNING)
+
+    def _doubts_of_numbers(self, stored: np.ndarray, label: Label) -> Iterator[Doubt]:
+        """What the numbers of a file tell, of labels and predictions alike."""
         yield from negative_numbers(
             stored, 'Write depth as positive numbers, 0 where there is none.'
         )
-        beyond = label.valid & (label.value > self.max_depth)
-        invalid = self.to_state('invalid', '{}').replace("'", '')
-        yield from signs_for_nothing(stored, label.valid, beyond, invalid)
         if self.label_format.unit is None:
             yield from signs_of_scaling(stored, label.valid, self.to_state('unit', 'mm'))
-        yield from self._doubts_of_unit(stored, label, beyond)
-        yield from super().inspect(path, label)
+        yield from self._doubts_of_unit(stored, label, label.value > self.max_depth)
 
     def _doubts_of_unit(
         self, stored: np.ndarray, label: Label, beyond: np.ndarray
