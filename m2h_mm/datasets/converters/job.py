@@ -172,7 +172,7 @@ def _goes_on(out_dir: Path, settings: dict) -> bool:
     settings = json.loads(json.dumps(settings))
     if not marker.is_file():
         labels = {task.folder for task in build_tasks(tuple(TASKS.module_dict)).values()}
-        names = (IMAGES, *sorted(labels), 'gt_sets', 'cameras.json')
+        names = (IMAGES, *sorted(labels - {IMAGES}), 'gt_sets', 'cameras.json')
         theirs = [name for name in names if (out_dir / name).exists()]
         if theirs:
             raise ValueError(
