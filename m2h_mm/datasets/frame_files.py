@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -50,13 +51,14 @@ def find_files(root: str | Path, tasks: Mapping[str, Task]) -> FrameFiles:
     return found
 
 
-def doubtful_names(
+def look_at_names(
     files: FrameFiles, cameras: Mapping[str, Sequence[float]], frame_ids: Sequence[str]
-) -> Iterator[str]:
-    """Sentences on ids that may be written otherwise than was meant.
+) -> Iterator[tuple[int, str]]:
+    """Sentences on ids that may be written otherwise than was meant, each with its level of
+    logging.
 
     Partial labels are normal, and so are labels of frames that have no image. Where both are met,
-    the names of one folder may not be those of the other.
+    the names of one folder may not be those of the other: a warning.
 
     Args:
         files: of the data set.
@@ -66,16 +68,20 @@ def doubtful_names(
     twice = [frame_id for frame_id, count in Counter(frame_ids).items() if count > 1]
     if twice:
         yield (
-            f'{len(twice)} frames are listed more than once, such as {twice[0]!r}: they count as '
-            'often as they are listed.'
+            logging.WARNING,
+            f'frames that are listed more than once, and count as often: {len(twice)}, such as '
+            f'{twice[0]!r}.',
         )
     for what, found in (*files.labels.items(), ('camera', cameras)):
-        lacking = [frame_id for frame_id in frame_ids if frame_id not in found]
         strays = sorted(found.keys() - files.images.keys())
-        if lacking and strays:
-            which = 'cameras.json has cameras' if what == 'camera' else f'there are {what} labels'
-            yield (
-                f'{len(lacking)} frames have no {what}, such as {lacking[0]!r}, and {which} of '
-                f'{len(strays)} frames without an image, such as {strays[0]!r}. Are they the same, '
-                'by other names?'
+        if not strays:
+            continue
+        which = 'cameras in cameras.json' if what == 'camera' else f'{what} labels'
+        said = f'{which} of frames without an image: {len(strays)}, such as {strays[0]!r}.'
+        lacking = [frame_id for frame_id in frame_ids if frame_id not in found]
+        if lacking:
+            said += (
+                f' Frames without a {what}: {len(lacking)}, such as {lacking[0]!r}. Are they the '
+                'same, by other names?'
             )
+        yield logging.WARNING if lacking else logging.INFO, said

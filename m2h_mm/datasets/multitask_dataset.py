@@ -18,7 +18,7 @@ from m2h_mm.tasks.semseg import class_table
 
 from .cameras import question_cameras, read_cameras
 from .files import LABEL_SUFFIXES, read_split, require_images
-from .frame_files import FrameFiles, doubtful_names, find_files
+from .frame_files import FrameFiles, find_files, look_at_names
 from .label_formats import state_formats
 from .label_look import look_at_first_labels
 from .normals_check import require_our_normals
@@ -194,7 +194,7 @@ class MultiTaskDataset(BaseDataset):
         with ThreadPoolExecutor(HEADER_THREADS) as pool:
             data_list = list(pool.map(look_up, frame_ids))
         who = f'{type(self).__name__} {self.split}'
-        self._warn_of_names(files, cameras, data_list)
+        self._tell_of_names(files, cameras, data_list)
         warn_of_doubtful(data_list, who)
         if self.test_mode:
             warn_of_resize(self.pipeline.transforms, who)
@@ -269,26 +269,23 @@ class MultiTaskDataset(BaseDataset):
                 logging.WARNING,
             )
 
-    def _warn_of_names(
+    def _tell_of_names(
         self, files: FrameFiles, cameras: Mapping[str, Sequence[float]], data_list: list[dict]
     ) -> None:
         """Say what was left out of the folders, and what is doubtful in names and cameras."""
         who = f'{type(self).__name__} {self.split}'
-        for line in files.left_out:
-            print_log(f'{who}: {line}', 'current')
         sizes = {data['frame_id']: data['ori_shape'] for data in data_list if 'error' not in data}
         upright = {data['frame_id']: data['camera'] for data in data_list}
         cameras_of_file = {frame_id: upright[frame_id] for frame_id in sizes.keys() & cameras}
         doubts = list(question_cameras(files.root, cameras_of_file, sizes).items())
-        lines = [*doubtful_names(files, cameras, [data['frame_id'] for data in data_list])]
+        said = [(logging.INFO, line) for line in files.left_out]
+        said += look_at_names(files, cameras, [data['frame_id'] for data in data_list])
         if doubts:
             frame_id, doubt = doubts[0]
-            lines.append(
-                f'{len(doubts)} of {len(sizes)} cameras are doubtful, such as that of '
-                f'{frame_id!r}: {doubt}.'
-            )
-        for line in lines:
-            print_log(f'{who}: {line}', 'current', logging.WARNING)
+            line = f'cameras that are doubtful: {len(doubts)} of {len(sizes)}, such as that of '
+            said.append((logging.WARNING, f'{line}{frame_id!r}: {doubt}.'))
+        for level, line in said:
+            print_log(f'{who}: {line}', 'current', level)
 
     @property
     def _skips(self) -> bool:

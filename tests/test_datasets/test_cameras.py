@@ -54,7 +54,7 @@ def test_cameras_are_held_against_their_images(make_nyud, monkeypatch):
     (root / 'cameras.json').write_text('{"0000": [30, 30, 15.5, 11.5], "0001": [30, 30, 99, 12]}')
     NYUDDataset(root, serialize_data=False)
     ((warning, *_),) = (text for text in said if logging.WARNING in text)
-    assert "1 of 2 cameras are doubtful, such as that of '0001'" in warning
+    assert "cameras that are doubtful: 1 of 2, such as that of '0001'" in warning
     (root / 'cameras.json').write_text('{"0000": [0.3, 0.4, 0.5, 0.5]}')
     with pytest.raises(ValueError, match=r"cameras\.json, frame '0000'.*Multiply fractions"):
         NYUDDataset(root, serialize_data=False)

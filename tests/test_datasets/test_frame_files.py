@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 
 from m2h_mm.datasets import NYUDDataset, multitask_dataset
-from m2h_mm.datasets.frame_files import FrameFiles, doubtful_names
+from m2h_mm.datasets.frame_files import FrameFiles, look_at_names
 
 FOLDERS = ('images', 'segmentation', 'depth', 'normals', 'edge')
 
@@ -127,10 +127,22 @@ def test_names_that_do_not_match():
             normals=dict.fromkeys(['a', 'b', 'c']),
         ),
     )
-    assert not list(doubtful_names(files, {'unlisted': ()}, ['a']))
-    assert not list(doubtful_names(files, {'a': (), 'b': (), 'z': ()}, ['a']))
-    depth, camera = doubtful_names(files, {'z': ()}, ['a', 'b'])
-    assert "no depth, such as 'b'" in depth and "1 frames without an image, such as 'b_dep" in depth
-    assert "2 frames have no camera, such as 'a'" in camera and "'z'" in camera
-    (twice,) = doubtful_names(FrameFiles('data'), {}, ['a', 'b', 'a'])
-    assert "1 frames are listed more than once, such as 'a'" in twice
+    assert not [said for level, said in look_at_names(files, {'unlisted': ()}, ['a']) if level > 20]
+    depth, normals, camera = look_at_names(files, {'a': (), 'b': (), 'z': ()}, ['a'])
+    assert depth == (
+        logging.INFO,
+        "depth labels of frames without an image: 1, such as 'b_depth'.",
+    )
+    assert normals[0] == logging.INFO and "'c'" in normals[1]
+    assert camera == (
+        logging.INFO,
+        "cameras in cameras.json of frames without an image: 1, such as 'z'.",
+    )
+    depth, normals, camera = look_at_names(files, {'z': ()}, ['a', 'b'])
+    assert depth[0] == camera[0] == logging.WARNING and normals[0] == logging.INFO
+    assert "Frames without a depth: 1, such as 'b'. Are they the same" in depth[1]
+    assert "Frames without a camera: 2, such as 'a'" in camera[1]
+    ((level, twice),) = look_at_names(FrameFiles('data'), {}, ['a', 'b', 'a'])
+    assert (
+        level == logging.WARNING and "more than once, and count as often: 1, such as 'a'" in twice
+    )
