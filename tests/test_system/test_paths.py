@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import m2h_mm
-from m2h_mm.system.paths import path_inside
+from m2h_mm.system.paths import id_of_file, path_inside
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,12 @@ def test_opencv_is_given_bytes_and_no_names():
     assert called
     opened = r'cv2\.(imread|imwrite|haveImageReader|imreadmulti|imcount)\('
     assert not [path for path in called if re.search(opened, sources[path])]
+
+
+@pytest.mark.parametrize('folder', ['.', '/', 'data', '/data/images', '../images'])
+@pytest.mark.parametrize(
+    ('file', 'name'),
+    [('0000.png', '0000'), ('scene0/0000.PNG', 'scene0/0000'), ('a.b.npy', 'a.b'), ('x', 'x')],
+)
+def test_the_id_of_a_file(folder, file, name):
+    assert id_of_file(Path(folder) / file, Path(folder)) == name
