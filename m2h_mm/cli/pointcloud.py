@@ -60,7 +60,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def make_point_cloud(args: argparse.Namespace) -> None:
     from m2h_mm.geometry.pinhole import check_camera
-    from m2h_mm.mapping.point_cloud import camera_of_view, draw_cloud, point_cloud
+    from m2h_mm.mapping.point_cloud import draw_cloud, point_cloud
     from m2h_mm.system.outputs import require_free
     from m2h_mm.tasks.view import build_view
     from m2h_mm.visualization import save_picture
@@ -70,6 +70,7 @@ def make_point_cloud(args: argparse.Namespace) -> None:
         filter(None, [args.input, args.checkpoint, args.config]),
         args.overwrite,
     )
+    check_stated_camera(args)
     inferencer = build_inferencer(args, show_progress=False)
     for task in {'depth', *({'semseg'} if args.colour == 'semseg' else ())} - set(inferencer.tasks):
         raise ValueError(f'The model has the tasks {list(inferencer.tasks)}; this needs {task!r}.')
@@ -78,10 +79,6 @@ def make_point_cloud(args: argparse.Namespace) -> None:
         for task in USED
         if task in inferencer.tasks and (task != 'semseg' or args.colour == 'semseg')
     ]
-    if args.intrinsics:
-        check_camera(*args.intrinsics)
-    if args.fov is not None:
-        camera_of_view((1, 1), args.fov)
     (prediction,) = inferencer.stream(
         inferencer.list_inputs([args.input]), tasks, args.size, args.dtype
     )
@@ -115,6 +112,22 @@ def make_point_cloud(args: argparse.Namespace) -> None:
     if args.picture:
         save_picture(draw_cloud(cloud), args.picture)
         print(f'Picture: {args.picture}')
+
+
+def check_stated_camera(args: argparse.Namespace) -> None:
+    """Refuse one that no image can have, before a model is loaded.
+
+    Raises:
+        ValueError: see :func:`~m2h_mm.geometry.pinhole.check_camera` and
+            :func:`~m2h_mm.mapping.point_cloud.camera_of_view`.
+    """
+    from m2h_mm.geometry.pinhole import check_camera
+    from m2h_mm.mapping.point_cloud import camera_of_view
+
+    if args.intrinsics:
+        check_camera(*args.intrinsics)
+    if args.fov is not None:
+        camera_of_view((1, 1), args.fov)
 
 
 def choose_camera(args: argparse.Namespace, size: tuple[int, int]) -> tuple[tuple[float, ...], str]:

@@ -16,6 +16,7 @@ from m2h_mm.evaluation.prediction_files import (
     look_at_predictions,
     prediction_readers,
 )
+from m2h_mm.system.paths import as_id
 from m2h_mm.tasks import Task
 from m2h_mm.tasks.view import names_of_classes
 from m2h_mm.visualization import spread
@@ -155,6 +156,7 @@ class RunComparison:
         Raises:
             ValueError: one that the split does not have.
         """
+        frame_ids = list(map(as_id, frame_ids))
         unknown = [frame_id for frame_id in frame_ids if frame_id not in self.positions]
         if unknown:
             close = difflib.get_close_matches(unknown[0], self.positions, n=NAMED)

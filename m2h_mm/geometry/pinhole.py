@@ -17,7 +17,7 @@ from torch import Tensor
 
 PLAUSIBLE_VIEW = (5.0, 170.0)
 """Degrees, from left to right or from top to bottom: what photos are taken with."""
-_WIDEST_VIEW = 175.0
+WIDEST_VIEW = 175.0
 _MOST_SIZES = 1e4  # of the image's width or height
 _SAME_FRACTION = 0.05
 
@@ -66,7 +66,7 @@ def check_camera(
     ]
     seen = f'it would see {views[0]:.3g} by {views[1]:.3g} degrees'
     farthest = max(fx / width, fy / height, abs(cx) / width, abs(cy) / height)
-    if max(views) >= _WIDEST_VIEW or farthest > _MOST_SIZES:
+    if max(views) >= WIDEST_VIEW or farthest > _MOST_SIZES:
         advice = ' Multiply fractions of the width and height by these.' if fx < 10 else ''
         raise ValueError(
             f'camera: no camera is like this: {shown}; {seen}. Expected pixels of this image.'

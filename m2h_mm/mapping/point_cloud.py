@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from m2h_mm.geometry.pinhole import backproject, check_camera, normals_from_depth
+from m2h_mm.geometry.pinhole import WIDEST_VIEW, backproject, check_camera, normals_from_depth
 from m2h_mm.structures.image_file import FORMATS, image_size
 from m2h_mm.system import write_atomically
 
@@ -163,10 +163,13 @@ def camera_of_view(
     left to right.
 
     Raises:
-        ValueError: a field of view outside 0..180 degrees.
+        ValueError: a field of view that no camera has.
     """
-    if not 0 < fov < 180:
-        raise ValueError(f'fov: expected a horizontal field of view of 0..180 degrees, got {fov}.')
+    if not 0 < fov < WIDEST_VIEW:
+        raise ValueError(
+            f'fov: expected a horizontal field of view above 0 and below {WIDEST_VIEW:g} degrees, '
+            f'got {fov:g}.'
+        )
     height, width = size
     focal = width / 2 / math.tan(math.radians(fov) / 2)
     return focal, focal, (width - 1) / 2, (height - 1) / 2

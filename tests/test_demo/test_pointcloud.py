@@ -47,7 +47,7 @@ def test_mistakes_are_one_message(run, tiny, image, tmp_path):
         out = ('--out', tmp_path / 'room.ply')
         said = run('pointcloud', tmp_path / name, tiny[1], *out, status=1)
         assert message in said and 'Traceback' not in said
-    for camera in (('--intrinsics', 'nan', 1, 2, 3), ('--fov', 0)):
+    for camera in (('--intrinsics', 1, 1, 2, 'inf'), ('--intrinsics', 0, 1, 2, 3), ('--fov', 178)):
         said = run('pointcloud', image, tiny[1], *out, *camera, status=1)
         assert 'expected' in said and 'Traceback' not in said
     assert not (tmp_path / 'room.ply').exists()
