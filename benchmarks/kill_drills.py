@@ -144,7 +144,7 @@ def prepare(folder: Path) -> list[Drill]:
         Drill('sweep', sweep, count('*/*/training/iter_*'), runs),
         Drill(
             'torchrun',
-            lambda out: [sys.executable, *torchrun, *train, '--work-dir', out],
+            lambda out: [sys.executable, *torchrun, *train, '--work-dir', out, '--resume'],
             iterations,
             None,
         ),
