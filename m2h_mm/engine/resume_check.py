@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 import torch
+from mmengine.hooks import EMAHook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -45,6 +46,7 @@ def find_differences(
     own = unwrap(runner.model).state_dict()
     state = {key.removeprefix('module.'): value for key, value in content['state_dict'].items()}
     found += [f'weights: {difference}' for difference in compare_weights(own, state)]
+    found += _average(runner, own, content.get('ema_state_dict'))
     found += _optimizers(runner.optim_wrapper, content)
     return found + _all_schedulers(runner.param_schedulers, content.get('param_schedulers'))
 
@@ -74,6 +76,22 @@ def _tasks(content: Mapping, description: Mapping | None) -> list[str]:
         for name, (then, now) in classes.items()
         if then != now
     ]
+
+
+def _average(
+    runner: Runner, own: Mapping[str, Tensor], stored: Mapping[str, Tensor] | None
+) -> list[str]:
+    if stored is None or not any(isinstance(hook, EMAHook) for hook in runner.hooks):
+        return []
+    state = {
+        key.removeprefix('module.'): value
+        for key, value in stored.items()
+        if key.startswith('module.')
+    }
+    found = [f'moving average: {difference}' for difference in compare_weights(own, state)]
+    if 'steps' in stored and not is_number(stored['steps']):
+        found.append('moving average: its steps are no number')
+    return found
 
 
 def _progress(runner: Runner, content: Mapping) -> list[str]:

@@ -185,6 +185,16 @@ def test_its_own_goes_on(tmp_path, written, name, unnamed):
     assert resume(tmp_path, content, optimizer=optimizer, iters=9).iter == 9
 
 
+def test_the_moving_average_is_compared_too(tmp_path):
+    options = dict(optimizer=ADAMW, custom_hooks=[dict(type='EMAHook')])
+    train(tmp_path, iters=4, **options)
+    content = read_checkpoint(tmp_path / 'iter_4.pth')
+    content['ema_state_dict']['module.layer.bias'] = torch.zeros(3)
+    with pytest.raises(ValueError, match=r'moving average: 1 of another shape .*layer.bias \(3,\)'):
+        resume(tmp_path / 'other', content, **options)
+    assert train(tmp_path, iters=6, resume=True, **options).iter == 6
+
+
 SCHEDULES = [dict(type='LinearLR', start_factor=0.1, begin=0, end=2, by_epoch=False)]
 
 
