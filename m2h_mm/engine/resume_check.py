@@ -255,7 +255,7 @@ def _schedulers(own: Sequence, stored: Sequence[Mapping]) -> list[str]:
             for key in {**now, **state}
             if key not in now or key not in state or not _alike(state[key], now[key])
         ]
-        if len(state.get('base_values', ())) != len(now.get('base_values', ())):
+        if not odd and len(state.get('base_values', ())) != len(now.get('base_values', ())):
             odd.append('base_values')
         if odd:
             found.append(
@@ -267,8 +267,10 @@ def _schedulers(own: Sequence, stored: Sequence[Mapping]) -> list[str]:
 
 def _alike(stored: Any, own: Any) -> bool:
     """Whether a value can stand in the place of another: a number in that of a number, ..."""
-    if stored is None or own is None:
-        return own is None or isinstance(own, bool)
+    if own is None:
+        return stored is None or isinstance(stored, (bool, str)) or is_number(stored)
+    if stored is None:
+        return isinstance(own, bool)
     if isinstance(own, bool):
         return isinstance(stored, bool)
     if is_number(own):

@@ -35,7 +35,10 @@ def find_malformed(content: Any) -> str | None:
     if missing:
         return f'it is no checkpoint of a training: it has no {", ".join(missing)}'
     for name, check in _CHECKS.items():
-        expected = check(content)
+        try:
+            expected = check(content)
+        except Exception:  # of what nobody has thought of
+            expected = 'another form'
         if expected is not None:
             return f'its {name} cannot be that of a training: expected {expected}'
     return None
@@ -56,9 +59,19 @@ def is_number(value: Any) -> bool:
 
 
 def is_state(state: Any) -> bool:
-    """Whether it is a dict of tensors under names."""
+    """Whether it is a dict of tensors with plain values under names."""
     return isinstance(state, Mapping) and all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+        isinstance(name, str) and is_dense(value) for name, value in state.items()
+    )
+
+
+def is_dense(value: Any) -> bool:
+    """Whether it is a tensor whose values can be read as they are."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not value.is_quantized
+        and not value.is_meta
     )
 
 
@@ -120,6 +133,8 @@ def _message_hub(content: Mapping) -> str | None:
     parts = ('log_scalars', 'runtime_info', 'resumed_keys')
     if not isinstance(hub, Mapping) or not all(isinstance(hub.get(key), Mapping) for key in parts):
         return f'dicts {", ".join(parts)}'
+    if not all(isinstance(value, bool) for value in hub['resumed_keys'].values()):
+        return 'resumed_keys to be true or false'
     for name, curve in hub['log_scalars'].items():
         if isinstance(curve, Mapping) and not _is_curve(curve):
             return f'values and counts of the curve {_show(name)}'
@@ -133,7 +148,8 @@ def _message_hub(content: Mapping) -> str | None:
 def _is_curve(curve: Mapping) -> bool:
     values, counts = curve.get('values'), curve.get('counts')
     return (
-        all(isinstance(part, Tensor) and part.ndim == 1 for part in (values, counts))
+        all(is_dense(part) and part.ndim == 1 for part in (values, counts))
+        and not (values.is_complex() or counts.is_complex())
         and len(values) == len(counts)
         and is_count(curve.get('max_length'))
         and curve['max_length'] > 0
