@@ -133,8 +133,8 @@ def _bytes_of(source: Any) -> bytes:
                 f'Image {path} is no file.' if path.exists() else f'There is no image {path}.'
             )
         return path.read_bytes()
-    if hasattr(source, 'seek'):  # what has just been written stands at its end
-        source.seek(0)
+    if hasattr(source, 'seek') and getattr(source, 'seekable', lambda: True)():
+        source.seek(0)  # what has just been written stands at its end
     data = source.read()
     if not isinstance(data, bytes):
         raise ValueError("The image: the file is open for text. Open it with open(path, 'rb').")

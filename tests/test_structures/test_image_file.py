@@ -63,6 +63,8 @@ def test_a_file_its_bytes_its_array_and_its_picture_are_the_same_image(tmp_path)
     with open(path, 'rb') as file, Image.open(path) as picture:
         np.testing.assert_array_equal(read_image(file), RGB)
         np.testing.assert_array_equal(read_image(picture), RGB)
+    with subprocess.Popen(['cat', path], stdout=subprocess.PIPE) as cat:  # cannot be rewound
+        np.testing.assert_array_equal(read_image(cat.stdout), RGB)
     phone = Image.open(io.BytesIO(encode(RGB, 'JPEG', exif=exif(6))))
     assert read_image(phone).shape == (30, 40, 3)
     assert read_image(ImageOps.exif_transpose(phone)).shape == (30, 40, 3)
