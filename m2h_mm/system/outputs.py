@@ -50,9 +50,11 @@ def require_free(
             what = 'a folder' if stat.S_ISDIR(found.st_mode) else 'no ordinary file'
             raise ValueError(f'{output} is {what}; expected the name of a file to write.')
         if _identity(found) in read:
+            source = read[_identity(found)]
+            known_as = '' if source == output else f' (as {source})'
             raise ValueError(
-                f'{output} is read by this command ({read[_identity(found)]}), and would be '
-                'replaced. Choose another name or folder for what is written.'
+                f'{output} is read by this command{known_as}, and would be replaced. Choose '
+                'another name or folder for what is written.'
             )
         there.append(output)
     if there and not overwrite:
@@ -128,8 +130,8 @@ def _require_outside(folder: Path, read: dict[tuple[int, int], Path]) -> None:
         found = _stat(parent)
         if found and _identity(found) in read:
             raise ValueError(
-                f'{folder} lies in {read[_identity(found)]}, which is read, and nothing is written '
-                'there. Choose another folder.'
+                f'Nothing is written into {folder}: {read[_identity(found)]} is read by this '
+                'command, and new files would be taken for its own. Choose another folder.'
             )
 
 
