@@ -66,7 +66,7 @@ def look_at_first_labels(
     """
     with ThreadPoolExecutor(available_cores()) as pool:
         for name, task in tasks.items():
-            labelled = [data for data in data_list if name in data['label_paths']]
+            labelled = [data for data in data_list if name in data.get('label_paths', ())]
             chosen = [labelled[index] for index in _spread(len(labelled))]
             found = list(pool.map(lambda data, task=task: _look(data, task), chosen))
             wrong = [item for item in found if isinstance(item, Exception)]

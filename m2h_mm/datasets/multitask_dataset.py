@@ -198,13 +198,18 @@ class MultiTaskDataset(BaseDataset):
         warn_of_doubtful(data_list, who)
         if self.test_mode:
             warn_of_resize(self.pipeline.transforms, who)
-        look_at_first_labels(data_list, self.tasks, who, self._skips)
-        if self.check_normals:
-            doubt = require_our_normals(data_list, self.tasks, root, skip_unreadable=self._skips)
-            if doubt:
-                print_log(f'{who}: {doubt}', 'current', logging.WARNING)
         self._report(files, data_list)
         return data_list
+
+    def filter_data(self) -> list[dict]:
+        """All frames: mmengine calls this when they are listed, in whatever way. Time to look."""
+        frames, who = self.data_list, f'{type(self).__name__} {self.split}'
+        look_at_first_labels(frames, self.tasks, who, self._skips)
+        if self.check_normals:
+            doubt = require_our_normals(frames, self.tasks, Path(self.data_root), self._skips)
+            if doubt:
+                print_log(f'{who}: {doubt}', 'current', logging.WARNING)
+        return super().filter_data()
 
     def _require_some_image(self, files: FrameFiles) -> None:
         if not files.images:

@@ -45,7 +45,7 @@ def measure_agreement(
         data
         for data in data_list
         if data.get('camera')
-        and {DEPTH, NORMALS} <= data['label_paths'].keys()
+        and {DEPTH, NORMALS} <= data.get('label_paths', {}).keys()
         # The camera is of the upright image; the vectors cannot be turned in an unknown convention.
         and not data.get('label_turns')
     ]

@@ -69,6 +69,21 @@ def test_four_labels_spread_over_the_data_set_are_looked_at_and_explained(heat):
     assert heat.said == [('NYUDDataset train: heat of 2 files up to 5', ())]
 
 
+def test_frames_that_are_listed_in_another_way_are_looked_at_too(heat):
+    heat(2, {0: 500}, lazy_init=True)
+    root = heat.roots[-1]
+
+    class Shelf(NYUDDataset):
+        def load_data_list(self):
+            label = dict(heat=str(root / 'depth' / '0000.npy'))
+            return [dict(img_path='x.png', frame_id='x', label_paths=label), dict(img_path='y.png')]
+
+    with pytest.raises(ValueError, match='burning'):
+        Shelf(root, tasks=['heat'])
+    Shelf(root, tasks=['heat'], label_formats=dict(heat=dict(scale=0.001)))
+    assert heat.said == [('Shelf train: heat of 1 files up to 0.5', ())]
+
+
 def test_what_half_of_them_share_is_a_warning(heat):
     heat(12, {0: 50})
     assert len(heat.said) == 1
