@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from full_disk import full_disk
 from process_list import all_end, children, needs_proc
 
+from m2h_mm.datasets.converters import job
 from m2h_mm.datasets.converters.job import SourceFrame, convert_frames
 from m2h_mm.tasks.files import read_array
 
@@ -147,7 +149,9 @@ def test_an_empty_file_is_not_finished(run, tmp_path, name):
     assert run() == []
 
 
-def test_a_full_disk_is_named_also_by_another_process(run, tmp_path):
+def test_a_full_disk_is_named_also_by_a_worker(run, tmp_path, monkeypatch):
+    # In a thread: starting a process takes seconds.
+    monkeypatch.setattr(job, 'ProcessPoolExecutor', lambda number, *_: ThreadPoolExecutor(number))
     with full_disk(2000), pytest.raises(OSError, match='npy .* could not be written.*are kept'):
         run(num_workers=1)
     assert not (tmp_path / 'out' / 'gt_sets').exists()
