@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from m2h_mm.structures import Label
@@ -37,12 +38,25 @@ class BinaryTask(Task):
                 whether it stands for yes or for void.
         """
         stored = self._stored(path)
+        if stored.dtype != np.uint8:
+            return self._label(stored, path)
+        # Most files: what each of the 256 numbers is, looked up.
+        stored = np.ascontiguousarray(stored)
+        counts = cv2.calcHist([stored], [0], None, [256], [0, 256])
+        numbers = np.flatnonzero(counts).astype(np.uint8)
+        label = self._label(numbers, path)
+        value, valid = np.zeros(256, np.uint8), np.zeros(256, np.uint8)
+        value[numbers], valid[numbers] = label.value, label.valid
+        return Label(cv2.LUT(stored, value), cv2.LUT(stored, valid).astype(bool))
+
+    def _label(self, stored: np.ndarray, path: str | Path) -> Label:
+        """What numbers of a label, of any shape, stand for."""
         yes, no = self._label_levels(stored, path)
-        void = np.isin(stored, self.label_format.voids(yes, no))
+        voids = self.label_format.voids(yes, no)
+        void = np.isin(stored, voids)
         share = share_of_yes(stored, yes, no)
         odd = ~((share >= 0) & (share <= 1) | void)
         if odd.any():
-            voids = self.label_format.voids(yes, no)
             raise ValueError(
                 f'File {path} of task {self.name!r}: expected {no:g} (no) to {yes:g} (yes)'
                 + (f' and {" and ".join(f"{value:g}" for value in voids)} (void)' if voids else '')
