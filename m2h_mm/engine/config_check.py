@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
+from itertools import combinations
 from typing import Any
 
 from mmengine.config import Config
@@ -19,7 +20,7 @@ from .config_places import arguments, find_class, kind_of, registered, runner_ke
 from .config_values import check_argument_types, check_numbers
 
 # Of names with two letters swapped, or one missing.
-TOO_SIMILAR = 0.75
+TOO_SIMILAR, TWINS = 0.75, 0.85
 
 
 def check_config(cfg: Config) -> None:
@@ -64,8 +65,16 @@ def check_arguments(cfg: Config) -> None:
 
 def warn_of_unused_names(cfg: Config, model: nn.Module) -> None:
     """Say which ``custom_keys`` of the optimizer are in the name of no parameter of ``model``, if
-    it is built already.
+    it is built already; and where parts of other packages, whose inner dicts take any key, are
+    given two of nearly the same name.
     """
+    for path, one, other in _twins(cfg.get('model') or {}, 'model'):
+        print_log(
+            f'{path}: {one} and {other} stand side by side. Is one of them misspelt? A key that '
+            'its class does not read has no effect.',
+            logger='current',
+            level='WARNING',
+        )
     wrapper = cfg.get('optim_wrapper')
     if (
         not isinstance(model, nn.Module)
@@ -83,6 +92,21 @@ def warn_of_unused_names(cfg: Config, model: nn.Module) -> None:
                 logger='current',
                 level='WARNING',
             )
+
+
+def _twins(value: Any, path: str) -> Iterator[tuple[str, str, str]]:
+    """Keys of one dict that are nearly the same, but for numbers in them."""
+    if isinstance(value, Mapping):
+        names = {key: ''.join(filter(str.isalpha, key)) for key in value}
+        for one, other in combinations(sorted(names), 2):
+            alike = SequenceMatcher(None, names[one], names[other]).ratio()
+            if TWINS <= alike < 1:
+                yield path, one, other
+        for key, item in value.items():
+            yield from _twins(item, f'{path}.{key}')
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from _twins(item, f'{path}.{index}')
 
 
 def refuse_unknown(path: str, owner: Any, part: Mapping, known: set[str]) -> None:

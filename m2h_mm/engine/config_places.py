@@ -119,6 +119,7 @@ UNTYPED: tuple[tuple[str, set[str]], ...] = (
         (_arguments_of(clip_grad_norm_, clip_grad_value_) | {'type'}) - {'parameters'},
     ),
     ('optim_wrapper.paramwise_cfg', PARAMWISE),
+    ('*_evaluator.datasets.*', {'tasks', 'metrics', 'reference'}),
 )
 
 
@@ -142,7 +143,12 @@ def kind_of(path: str, part: Mapping) -> Any:
 
 def untyped_keys(path: str) -> set[str] | None:
     """The keys of a dict without a type; None if it takes any, such as names of parameters."""
-    return next((known for pattern, known in UNTYPED if fnmatch(path, pattern)), None)
+    fitting = (
+        known
+        for pattern, known in UNTYPED
+        if fnmatch(path, pattern) and path.count('.') == pattern.count('.')
+    )
+    return next(fitting, None)
 
 
 def find_class(kind: Any, path: str) -> Any:

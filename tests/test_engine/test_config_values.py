@@ -148,6 +148,29 @@ def test_a_name_of_parameters_that_there_are_not_is_said(tiny_config, monkeypatc
     assert len(said) == 1 and 'custom_keys.backbon.: ' in said[0] and "'backbone'" in said[0]
 
 
+def test_a_misspelt_key_of_a_member_of_a_mixture_is_found():
+    cfg = deepcopy(load_config('m2h_tiny_rooms_mixed'))
+    check_arguments(cfg)
+    cfg.val_evaluator.datasets.rooms.metric = dict()
+    with pytest.raises(ValueError, match=r"datasets\.rooms\.metric: .*mean 'metrics'"):
+        check_arguments(cfg)
+
+
+def test_twins_in_a_part_of_another_package_are_said(monkeypatch):
+    """Such as a key misspelt in a child config, which stands beside that of its parent."""
+    said = []
+    monkeypatch.setattr(
+        'm2h_mm.engine.config_check.print_log', lambda message, **_: said.append(message)
+    )
+    cfg = deepcopy(load_config('mti_net_hrnet18_nyud'))
+    warn_of_unused_names(cfg, nn.Linear(1, 1))
+    assert said == []
+    cfg.model.backbone.extra.stage2.num_bloks = (3, 3)
+    warn_of_unused_names(cfg, nn.Linear(1, 1))
+    assert len(said) == 1
+    assert 'model.backbone.extra.stage2: num_blocks and num_bloks stand side by side' in said[0]
+
+
 def test_configs_of_data_sets_are_in_order():
     for path in BASE_DATASETS.glob('*.py'):
         check_arguments(read_config(path))
