@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from exported_files import TASKS, require_metadata, require_same
+from exported_files import OF_ANOTHER_PROGRAM, TASKS, require_metadata, require_same
 from PIL import Image
 
 from m2h_mm.inference.deployed_model import DeployedModel
@@ -65,10 +65,13 @@ def test_a_checkpoint_becomes_a_file_that_onnx_runtime_runs_alone(export, tiny, 
     )
     expected = M2HInferencer(tiny[1], device='cpu', show_progress=False)(pixels)['predictions'][0]
     image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
-    require_same(load(model, 'onnx')(image), expected, (37, 50), 1e-5)
+    require_same(load(model, 'onnx')(image), expected, (37, 50), OF_ANOTHER_PROGRAM)
     for task in TASKS:
         map = np.load(out / task / 'same.npy')
-        np.testing.assert_allclose(map, expected[task], atol=1e-4)
+        if task == 'semseg':
+            assert (map != expected[task]).mean() < 1e-3
+        else:
+            np.testing.assert_allclose(map, expected[task], atol=1e-3)
         assert np.load(out / task / 'larger.npy').shape[:2] == (74, 100)
         assert Image.open(out / task / 'same.png').size == (50, 37)
 
