@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from m2h_mm.cli.errors import plain_errors
 from m2h_mm.engine.config_files import dataset_names
 from m2h_mm.system.processes import end_with_launcher
+from m2h_mm.system.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from m2h_mm.tasks import Task
@@ -240,5 +241,8 @@ def select_tasks(tasks: Mapping[str, Task], names: Sequence[str] | None) -> dict
     """
     unknown = sorted(set(names or ()) - set(tasks))
     if unknown:
-        raise ValueError(f'--tasks: the data set has {list(tasks)}, got {unknown}.')
+        raise ValueError(
+            f'--tasks: the data set has {list(tasks)}, got {unknown}.'
+            + did_you_mean(unknown[0], tasks)
+        )
     return {name: task for name, task in tasks.items() if names is None or name in names}

@@ -18,6 +18,7 @@ from m2h_mm.engine.config_places import runner_keys
 from m2h_mm.engine.config_variables import read_config
 from m2h_mm.experiments.schedule import shorten_schedule
 from m2h_mm.experiments.sweep_spec import SINGLE_TASK, check_spec
+from m2h_mm.system.spelling import did_you_mean
 from m2h_mm.tasks import Task, build_tasks
 
 
@@ -124,6 +125,7 @@ def find_sweep(name: str | Path) -> Path:
             return path
     raise FileNotFoundError(
         f'There is no spec {name}, neither as a path nor by that name in {SWEEPS}.'
+        + did_you_mean(Path(name).stem, [path.stem for path in SWEEPS.glob('*.py')])
     )
 
 

@@ -9,6 +9,7 @@ from m2h_mm.engine.config import CONFIGS, find_config, load_config
 from m2h_mm.engine.config_check import check_arguments, warn_of_unused_names
 from m2h_mm.engine.config_files import BASE_DATASETS
 from m2h_mm.engine.config_variables import read_config
+from m2h_mm.experiments.sweep import find_sweep
 from m2h_mm.registry import MODELS
 
 TINY = CONFIGS / 'm2h' / 'm2h_tiny_rooms.py'
@@ -131,6 +132,8 @@ def test_a_misspelt_name_of_a_task_or_a_hook_is_found(tiny_config):
             check_arguments(changed(tiny_config, key, value))
     with pytest.raises(FileNotFoundError, match="Did you mean 'm2h_tiny_rooms'"):
         find_config('m2h_tiny_romms')
+    with pytest.raises(FileNotFoundError, match="Did you mean 'decoders_tiny_rooms'"):
+        find_sweep('decoders_tiny_roms')
     with pytest.raises(ValueError, match=r"backbone\.type: .*Did you mean 'DINOv2'"):
         MODELS.build(dict(tiny_config.model, backbone=dict(type='DINOv3')))
 
