@@ -115,9 +115,14 @@ def refuse_unknown(path: str, owner: Any, part: Mapping, known: set[str]) -> Non
     """
     for key in part:
         if key not in known | {'type', '_scope_', '_delete_'}:
+            inherited = (
+                f' If it comes from the parent config, put _delete_=True into {path} to start '
+                'afresh.'
+            )
             raise ValueError(
                 f'{path}.{key}: {owner} has no argument {key!r}; it takes {sorted(known)}.'
                 f'{did_you_mean(key, known | {"type", "_delete_"})}'
+                f'{inherited if "type" in part else ""}'
             )
 
 

@@ -115,7 +115,7 @@ def test_flags_of_train(toy_config, run, tmp_path):
         ),
         (
             "model['decoder']['interaction'] = dict(type='NoInteraction')",
-            r'model.decoder.interaction: NoInteraction has no argument\(s\).*_delete_=True',
+            r'model.decoder.interaction.window_size: NoInteraction has no argument.*_delete_=True',
         ),
     ],
 )
