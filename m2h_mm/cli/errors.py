@@ -14,7 +14,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 TRACEBACK_SWITCH = 'M2H_MM_TRACEBACK'
 # What the system refuses is no fault of the code that asked, whosever that is.
-_OF_THE_SYSTEM = {
+OF_THE_SYSTEM = {
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EROFS,
@@ -45,7 +45,7 @@ def plain_errors() -> Iterator[None]:
     except (ValueError, TypeError, OSError) as error:
         file, message = _origin(error)
         ours = PACKAGE in Path(file).resolve().parents
-        refused = isinstance(error, OSError) and _number(error, message) in _OF_THE_SYSTEM
+        refused = isinstance(error, OSError) and _number(error, message) in OF_THE_SYSTEM
         if not (ours or refused) or os.environ.get(TRACEBACK_SWITCH):
             raise
         print(

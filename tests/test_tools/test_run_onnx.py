@@ -1,11 +1,14 @@
 """Functions of the runner of ONNX files, which imports nothing of the package."""
 
 import importlib.util
+import json
+import math
 import os
 
 import numpy as np
 import pytest
 from full_disk import full_disk
+from fuzz_onnx import good_description, good_model
 
 from .conftest import REPOSITORY
 
@@ -29,3 +32,78 @@ def test_a_full_disk_leaves_no_part_of_a_file(run_onnx, tmp_path):
     with run_onnx.writing(str(tmp_path / 'depth' / 'a.npy')) as content:
         np.save(content, np.ones(100))
     assert np.load(tmp_path / 'depth' / 'a.npy').sum() == 100
+
+
+def damage(description, *keys, value):
+    part = description
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+
+
+@pytest.mark.parametrize(
+    ('keys', 'value'),
+    [
+        (('outputs',), {}),
+        (('outputs',), []),
+        (('outputs', 'depth'), 3),
+        (('outputs', 'semseg', 'palette'), [[0, 0, 256]]),
+        (('outputs', 'semseg', 'palette'), [1, 2, 3]),
+        (('input', 'size'), [2**40, 28]),
+        (('input', 'size'), [42, 28]),
+        (('input', 'size'), 28),
+        (('input', 'dynamic'), None),
+        (('input', 'divisor'), 0),
+        (('input',), None),
+        (('resize', 'keep_within'), math.nan),
+        (('resize', 'size'), [1]),
+        (('normalisation', 'mean'), [1, 2]),
+        (('normalisation', 'mean'), [1, 2, math.inf]),
+        (('normalisation', 'mean'), ['a', 'b', 'c']),
+    ],
+)
+def test_a_damaged_description_is_a_message(run_onnx, tmp_path, keys, value):
+    model, description = good_model(), good_description()
+    damage(description, *keys, value=value)
+    model.metadata_props.add(key='m2h_mm', value=json.dumps(description))
+    (tmp_path / 'model.onnx').write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match='damaged or old; export it again'):
+        run_onnx.load(str(tmp_path / 'model.onnx'), 'CPUExecutionProvider')
+
+
+def test_what_is_no_model_is_a_message(run_onnx, tmp_path):
+    for number, data in enumerate((b'', b'PK\x03\x04', good_model().SerializeToString()[:-9])):
+        (tmp_path / f'{number}.onnx').write_bytes(data)
+        with pytest.raises(ValueError, match='the model .* (cannot be loaded|describes no)'):
+            run_onnx.load(str(tmp_path / f'{number}.onnx'), 'CPUExecutionProvider')
+
+
+@pytest.mark.parametrize(
+    ('name', 'output'),
+    [
+        ('depth', np.zeros((1, 1, 28, 41), np.float32)),
+        ('depth', np.zeros((1, 28, 42), np.float32)),
+        ('depth', np.zeros((1, 0, 28, 42), np.float32)),
+        ('depth', np.zeros((1, 1, 28, 42), bool)),
+        ('semseg', np.full((1, 1, 28, 42), 5)),
+        ('semseg', np.zeros((1, 1, 28, 42), np.float32)),
+        ('normals', np.zeros((1, 1, 28, 42), np.float32)),
+    ],
+)
+def test_outputs_are_what_the_model_says(run_onnx, name, output):
+    shapes = dict(depth=(np.float32, 1), semseg=(np.int64, 1), normals=(np.float32, 3))
+    outputs = {key: np.zeros((1, count, 28, 42), kind) for key, (kind, count) in shapes.items()}
+    run_onnx.require_outputs(good_description(), list(outputs.values()), (28, 42))
+    outputs[name] = output
+    with pytest.raises(ValueError, match=f'the model yields {name} as .*Export it again'):
+        run_onnx.require_outputs(good_description(), list(outputs.values()), (28, 42))
+
+
+@pytest.mark.parametrize('name', ['../depth', '/depth', 'a/b', '', '..'])
+def test_nothing_is_written_outside_whatever_a_model_calls_its_outputs(run_onnx, tmp_path, name):
+    model, description = good_model(), good_description()
+    description['outputs'][name] = dict(unit_vectors=False)
+    model.metadata_props.add(key='m2h_mm', value=json.dumps(description))
+    (tmp_path / 'model.onnx').write_bytes(model.SerializeToString())
+    with pytest.raises(ValueError, match='the model calls an output'):
+        run_onnx.load(str(tmp_path / 'model.onnx'), 'CPUExecutionProvider')

@@ -24,21 +24,10 @@ from PIL import Image, ImageCms
 SUFFIXES = ('.npy', '.png')
 # Others are not even tried: some decoders of Pillow start programs.
 FORMATS = ('PNG', 'JPEG', 'WEBP', 'TIFF', 'BMP', 'GIF', 'PPM', 'AVIF')
+MOST_PIXELS = 2**25
 # How an image has to be turned, by its EXIF orientation.
-TURNS = dict(
-    enumerate(
-        (
-            Image.Transpose.FLIP_LEFT_RIGHT,
-            Image.Transpose.ROTATE_180,
-            Image.Transpose.FLIP_TOP_BOTTOM,
-            Image.Transpose.TRANSPOSE,
-            Image.Transpose.ROTATE_270,
-            Image.Transpose.TRANSVERSE,
-            Image.Transpose.ROTATE_90,
-        ),
-        start=2,
-    )
-)
+TURNS = 'FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_270 TRANSVERSE ROTATE_90'
+TURNS = {number: Image.Transpose[name] for number, name in enumerate(TURNS.split(), start=2)}
 
 
 def parse_args() -> argparse.Namespace:
@@ -61,24 +50,52 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_metadata(session: onnxruntime.InferenceSession) -> dict:
-    """What the file says of its input and outputs."""
-    stored = session.get_modelmeta().custom_metadata_map.get('m2h_mm')
+def load(model: str, provider: str) -> tuple[onnxruntime.InferenceSession, dict]:
+    """The model, and what its file says of its input and outputs.
+
+    Raises:
+        ValueError: it cannot be loaded, is not of this project, or damaged.
+    """
+    try:
+        session = onnxruntime.InferenceSession(model, providers=[provider])
+        stored = session.get_modelmeta().custom_metadata_map.get('m2h_mm')
+    except Exception as error:  # the runtime has a class for each way to be wrong
+        raise ValueError(f'the model {model} cannot be loaded: {str(error)[:300]}') from error
     if stored is None:
-        raise ValueError(
-            'the model holds no description of its outputs; expected a file written by '
-            'tools/deployment/export.py.'
-        )
-    metadata = json.loads(stored)
-    outputs = metadata['outputs'].values()
-    if 'resize' not in metadata or any('unit_vectors' not in output for output in outputs):
-        raise ValueError('the model was exported by an earlier version of m2h_mm; export it again.')
+        raise ValueError('the model describes no outputs; write it by tools/deployment/export.py.')
+    try:
+        metadata = json.loads(stored)
+        good = is_description(metadata, session.get_inputs())
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        good = False
+    if not good:
+        raise ValueError('what the model says of its outputs is damaged or old; export it again.')
     for name in metadata['outputs']:  # folders below --out-dir
         if not re.fullmatch(r'[\w-]+', name):
             raise ValueError(f'the model calls an output {name!r}; expected letters and digits.')
     if metadata['raw']:
         raise ValueError("the model yields the heads' raw outputs; export it without --raw.")
-    return metadata
+    return session, metadata
+
+
+def is_description(metadata: dict, inputs: list[onnxruntime.NodeArg]) -> bool:
+    """Whether it can be that of a model with these inputs; what lacks a part raises."""
+    described, resize, outputs = metadata['input'], metadata['resize'], metadata['outputs'].values()
+    (rows, columns), (height, width) = described['size'], resize['size'] or (1, 1)
+    whole = (rows, columns, height, width, described['divisor'], resize['max_pixels'])
+    colours = [rgb for each in outputs for rgb in each.get('palette', ())]
+    mean = np.array(metadata['normalisation']['mean'], np.float32)
+    flags = [described['dynamic'], metadata['raw'], *(each['unit_vectors'] for each in outputs)]
+    return (
+        len(outputs) > 0
+        and set(map(type, flags)) == {bool}
+        and all(type(value) is int and 0 < value < 2**31 for value in whole)
+        and 1 <= resize['keep_within'] < 2**31
+        and (mean.shape == (3,) and bool(np.isfinite(mean).all()))
+        and all(len(rgb) == 3 and set(rgb) <= set(range(256)) for rgb in colours)
+        and [each.name for each in inputs] == ['image']
+        and (described['dynamic'] or inputs[0].shape == [1, 3, rows, columns])
+    )
 
 
 def read_image(path: Path) -> Image.Image:
@@ -165,6 +182,8 @@ def prepare(image: Image.Image, metadata: dict) -> tuple[np.ndarray, tuple[int, 
         step = description['divisor']
         # An exported attention over windows needs two of them in either direction.
         rows, columns = (max(2, -(-length // step)) * step for length in (height, width))
+    if rows * columns > MOST_PIXELS:
+        raise ValueError(f'the model would see it as {rows}x{columns}, which fills the memory')
     # Padded with what becomes 0 by the model's normalisation.
     padded = np.empty((1, 3, rows, columns), np.float32)
     padded[:] = np.array(mean, np.float32).reshape(3, 1, 1)
@@ -175,6 +194,20 @@ def prepare(image: Image.Image, metadata: dict) -> tuple[np.ndarray, tuple[int, 
         resized = channel.convert('F').resize((width, height), Image.Resampling.BILINEAR)
         padded[0, index, top : top + height, left : left + width] = resized
     return padded, box
+
+
+def require_outputs(metadata: dict, outputs: list[np.ndarray], size: tuple[int, int]) -> None:
+    """Raise a ValueError unless the outputs are what the model says of them, at ``size`` (H, W)."""
+    for (name, description), output in zip(metadata['outputs'].items(), outputs, strict=True):
+        numbers, colours = output.dtype.kind, len(description.get('palette', ()))
+        channels = (3,) if description['unit_vectors'] else range(1, 2**31)
+        good = output.ndim == 4 and output.shape == (1, output.shape[1], *size)
+        good = good and output.shape[1] in channels and numbers in ('iu' if colours else 'fiu')
+        if not good or (colours and not 0 <= output.min() <= output.max() < colours):
+            raise ValueError(
+                f'the model yields {name} as {output.dtype} {output.shape}, or other numbers than '
+                f'it says; expected (1, C, {size[0]}, {size[1]}). Export it again.'
+            )
 
 
 def enlarge(output: np.ndarray, size: tuple[int, int], unit_vectors: bool = False) -> np.ndarray:
@@ -262,8 +295,7 @@ def writing(name: str) -> Iterator[io.BytesIO]:
 
 def main() -> int:
     args = parse_args()
-    session = onnxruntime.InferenceSession(args.model, providers=[args.provider])
-    metadata = read_metadata(session)
+    session, metadata = load(args.model, args.provider)
     failed = 0
     paths = list({os.path.abspath(name): Path(name) for name in args.images}.values())
     names = name_images(paths)
@@ -278,11 +310,11 @@ def main() -> int:
     for index, path in enumerate(paths):
         try:
             image = read_image(path)
+            batch, (left, top, right, bottom) = prepare(image, metadata)
         except (OSError, ValueError) as error:
             print(f'{path}: {error}', file=sys.stderr)
             failed += 1
             continue
-        batch, (left, top, right, bottom) = prepare(image, metadata)
         fixed = None if metadata['input']['dynamic'] else tuple(metadata['input']['size'])
         if fixed and (bottom - top, right - left) != fixed:
             print(
@@ -292,8 +324,12 @@ def main() -> int:
                 file=sys.stderr,
             )
         start = time.perf_counter()
-        outputs = session.run(list(metadata['outputs']), {'image': batch})
+        try:
+            outputs = session.run(list(metadata['outputs']), {'image': batch})
+        except Exception as error:
+            raise ValueError(f'the model fails on {path}: {str(error)[:300]}') from error
         elapsed = time.perf_counter() - start
+        require_outputs(metadata, outputs, batch.shape[2:])
         for (task, description), output in zip(metadata['outputs'].items(), outputs, strict=True):
             file = files[task][index]
             prediction = enlarge(
