@@ -117,7 +117,7 @@ class Labels:
         stated = pick(rng, formats) if formats and rng.random() < 0.3 else {}
         calls = dict(
             read=lambda: _look(task.with_format(**stated), path),
-            prediction=lambda: _finite(task.for_predictions(**stated).read_prediction(path)),
+            prediction=lambda: _predicted(task.for_predictions(**stated), path),
             size=lambda: array_size(path),
         )
         return Attempt(calls, [path.name, f'{name}.'], [path], f'{name} {stated}')
@@ -155,7 +155,9 @@ def _look(task: Any, path: Path) -> None:
     task.explain([path], [label])
 
 
-def _finite(values: np.ndarray) -> None:
+def _predicted(task: Any, path: Path) -> None:
+    values = task.read_prediction(path)
+    task.look_at_predictions([path])
     if not np.isfinite(values).all() or values.ndim not in (2, 3):
         raise Implausible(f'a prediction {values.dtype} {values.shape}, or not finite')
 

@@ -34,7 +34,7 @@ def parse_axes(text: str) -> str:
     Raises:
         ValueError: neither a name nor x, y and z in some order with or without a minus.
     """
-    axes = CONVENTIONS.get(text, text)
+    axes = CONVENTIONS.get(text, text) if isinstance(text, str) else None
     if axes not in all_axes():
         raise ValueError(
             f'Convention of normals: expected one of {list(CONVENTIONS)}, or what the three '

@@ -12,6 +12,7 @@ import numpy as np
 from m2h_mm.tasks.label_format import LabelFormat
 
 USUAL_VOID = 255
+MOST = 1e30  # of a number in a file
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ def share_of_yes(stored: np.ndarray, yes: float, no: float) -> np.ndarray:
 
 
 def _listed(value: float | Sequence[float]) -> list[float]:
-    return [value] if isinstance(value, Real) else list(value)
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and bool(np.isfinite(value))
+    return isinstance(value, Real) and not isinstance(value, bool) and abs(value) <= MOST

@@ -49,7 +49,7 @@ def parse_scale(key: str, value: Any, names: dict[str, tuple[float, float]]) -> 
     try:
         above, _, below = value.partition('/') if isinstance(value, str) else (value, '', '')
         scale = float(above), float(below or 1)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         scale = (math.nan, 1.0)
     plausible = all(0 < part < math.inf for part in scale) and SMALLEST <= scale[0] / scale[1]
     if not plausible or scale[0] / scale[1] > LARGEST or isinstance(value, bool):

@@ -40,7 +40,7 @@ class PositiveTask(Task):
         Raises:
             ValueError: not ``(H, W)``, no numbers, or see :meth:`to_units`.
         """
-        return self._label(require_dims(read_array(path), 2, path, self.name), path)
+        return self._label(self._stored(path), path)
 
     def _label(self, stored: np.ndarray, path: str | Path) -> Label:
         with np.errstate(over='ignore'):
@@ -56,7 +56,7 @@ class PositiveTask(Task):
         Raises:
             ValueError: no numbers, or ones that are not finite or beyond 1e6.
         """
-        stored = require_dims(read_array(path), 2, path, self.name)
+        stored = self._stored(path)
         if not np.isfinite(stored).all():
             raise ValueError(
                 f'File {path} of task {self.name!r}: expected finite numbers '
@@ -70,3 +70,7 @@ class PositiveTask(Task):
                 f'{self.error_unit}, got {magnitude(stored):g}, which is no prediction.'
             )
         return self._label(stored, path).value
+
+    def _stored(self, path: str | Path) -> np.ndarray:
+        """``(H, W)`` as the file holds it."""
+        return require_dims(read_array(path), 2, path, self.name)

@@ -178,6 +178,7 @@ def test_predictions_that_make_no_sense_are_refused(tmp_path, task, value):
         (dict(unit=True), '^depth.unit: '),
         (dict(unit=1e30), '^depth.unit: .*from 1e-09 to 10000'),
         (dict(unit=[1]), '^depth.unit: '),
+        (dict(unit=10**400), '^depth.unit: '),
         (dict(invalid='x'), "^depth.invalid: expected a number or a list of numbers, got 'x'"),
         (dict(units='m'), "^depth.units: .*'unit'"),
     ],
@@ -185,6 +186,14 @@ def test_predictions_that_make_no_sense_are_refused(tmp_path, task, value):
 def test_formats_of_depth_that_make_no_sense(settings, message):
     with pytest.raises(ValueError, match=message):
         Depth().with_format(**settings)
+
+
+@pytest.mark.parametrize('task', [Depth(), Disparity()])
+def test_three_equal_channels_are_looked_at_as_one(tmp_path, task):
+    numbers = np.rint(METRES * 1000).astype(np.uint16)
+    path = save(tmp_path, np.stack([numbers] * 3, axis=2))
+    assert not doubts(task, path) and task.explain([path], [task.read(path)])
+    task.look_at_predictions([path])
 
 
 def test_how_depth_was_understood(tmp_path):

@@ -176,6 +176,7 @@ def test_predictions_that_make_no_sense_are_refused(tmp_path, value):
         (dict(range=[0, float('inf')]), '^normals.range: '),
         (dict(range='0..1'), '^normals.range: '),
         (dict(convention='xyz'), '^normals.convention: .*refinenet'),
+        (dict(convention={'x': 1}), '^normals.convention: '),
         (dict(encoding='rgb'), '^normals.encoding: '),
     ],
 )

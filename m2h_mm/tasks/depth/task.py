@@ -13,7 +13,6 @@ from torch import Tensor
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
 from m2h_mm.tasks.doubt import Doubt, shared_doubts
-from m2h_mm.tasks.files import read_array
 from m2h_mm.tasks.numbers import parse_scale, to_float32
 from m2h_mm.tasks.positive import PositiveTask
 from m2h_mm.tasks.positive_doubts import (
@@ -82,7 +81,7 @@ class Depth(PositiveTask):
         return Label(label.value / np.float32(scale), label.valid)
 
     def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
-        stored = read_array(path)
+        stored = self._stored(path)
         invalid = self.to_state('invalid', '{}').replace("'", '')
         beyond = label.value > self.max_depth
         yield from signs_for_nothing(stored, label.valid, beyond, invalid)
@@ -91,7 +90,7 @@ class Depth(PositiveTask):
 
     def look_at_predictions(self, paths: Sequence[Path]) -> None:
         """Warns of what looks wrong about all of them, such as another unit."""
-        found = [self._doubts_of_numbers(read_array(path), self.read(path)) for path in paths]
+        found = [self._doubts_of_numbers(self._stored(path), self.read(path)) for path in paths]
         for doubt in shared_doubts(found):
             text = f'Predictions of task {self.name!r}, such as {paths[0]}: {doubt}'
             if doubt.certain:
@@ -153,7 +152,7 @@ class Depth(PositiveTask):
         metres = np.concatenate([label.value[label.valid] for label in labels])
         if not metres.size:
             return ''
-        stored = read_array(paths[0])
+        stored = self._stored(paths[0])
         unit = self._unit(stored)
         beyond = np.mean(metres > self.max_depth)
         return (

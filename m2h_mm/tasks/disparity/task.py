@@ -11,7 +11,6 @@ from torch import Tensor
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
 from m2h_mm.tasks.doubt import Doubt
-from m2h_mm.tasks.files import read_array
 from m2h_mm.tasks.numbers import parse_scale, to_float32
 from m2h_mm.tasks.positive import PositiveTask
 from m2h_mm.tasks.positive_doubts import negative_numbers, signs_for_nothing
@@ -70,7 +69,7 @@ class Disparity(PositiveTask):
         return to_float32(stored)
 
     def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
-        stored = read_array(path)
+        stored = self._stored(path)
         yield from negative_numbers(
             stored, 'Write disparity as positive numbers, 0 where there is none.'
         )
@@ -95,7 +94,7 @@ class Disparity(PositiveTask):
         pixels = np.concatenate([label.value[label.valid] for label in labels])
         if self.label_format.unit is not None or not pixels.size:
             return ''
-        stored = read_array(paths[0])
+        stored = self._stored(paths[0])
         meaning = 'pixels' if stored.dtype.kind == 'f' else '256 * pixels + 1'
         return (
             f'{stored.dtype} {paths[0].suffix} read as {meaning}: {pixels.min():.2g} to '

@@ -41,10 +41,13 @@ class SemsegFormat(LabelFormat):
     palette: Mapping[int, Any] | Sequence[Sequence[int]] | str | None = None
 
     def __post_init__(self) -> None:
-        if self.first not in (0, 1) or isinstance(self.first, bool):
+        if type(self.first) is not int or self.first not in (0, 1):
             raise ValueError(f'first: expected 0 or 1, got {self.first!r}. Other numbers: ids.')
         if self.ids is not None:
-            numbers = _whole(self.ids, 'ids', 'a list of numbers, or a dict of number to class id')
+            expected = 'a list of numbers, or a dict of number to class id'
+            numbers = _whole(self.ids, 'ids', expected)
+            if isinstance(self.ids, Mapping):
+                _whole(list(self.ids.values()), 'ids', expected)
             if not isinstance(self.ids, Mapping) and len(set(numbers)) < len(numbers):
                 raise ValueError(f'ids: a number occurs twice in {list(numbers)}.')
         if self.void is not None:
@@ -133,7 +136,7 @@ class SemsegFormat(LabelFormat):
 
 
 def _listed(value: Any) -> Sequence:
-    return [value] if isinstance(value, (int, float, str)) else list(value)
+    return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
 def _nested(value: Any) -> bool:
@@ -152,7 +155,7 @@ def _whole(values: Any, key: str, expected: str) -> list[int]:
         good = all(0 <= number <= LARGEST for number in numbers) and numbers == [
             float(value) for value in values
         ]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         good = False
     if not good or isinstance(values, str):
         raise ValueError(f'{key}: expected {expected}, 0..{LARGEST}, got {values!r}.')
@@ -162,7 +165,7 @@ def _whole(values: Any, key: str, expected: str) -> list[int]:
 def _colour(value: Any) -> tuple[int, int, int]:
     try:
         red, green, blue = (int(part) for part in value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         red = -1
     if red < 0 or not all(0 <= part <= 255 for part in (red, green, blue)):
         raise ValueError(f'palette: expected colours (R, G, B) of 0..255, got {value!r}.')

@@ -99,6 +99,9 @@ def test_what_is_not_clear_is_refused(tmp_path, stored, suffix, cause):
     'settings, message',
     [
         (dict(yes='255'), r'edge\.yes: expected a number'),
+        (dict(yes=10**400), r'edge\.yes: expected a number'),
+        (dict(void=[1, 1j]), r'edge\.void: expected a number'),
+        (dict(void=float('nan')), r'edge\.void: expected a number'),
         (dict(no=1), r'edge\.no: expected yes too'),
         (dict(yes=0), r'edge\.yes: expected another number'),
         (dict(yes=255, void=255), r'\[255\] stands for yes or no'),

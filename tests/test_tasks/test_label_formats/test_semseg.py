@@ -87,6 +87,11 @@ def test_colours_that_are_not_in_the_table_are_named(tmp_path):
     'settings, message',
     [
         (dict(first=2), r'semseg\.first: expected 0 or 1'),
+        (dict(first=1.0), r'semseg\.first: expected 0 or 1, got 1.0'),
+        (dict(ids={1: [2]}), r'semseg\.ids: expected a list'),
+        (dict(ids=[10**400]), r'semseg\.ids: expected a list'),
+        (dict(void=1j), r'semseg\.void: expected a number'),
+        (dict(palette=[(0, 0, 10**400)] * 3), r'expected colours \(R, G, B\)'),
         (dict(ids=[1, 1, 2]), 'a number occurs twice'),
         (dict(ids={1: 7}), r'semseg\.ids: expected class ids 0\.\.2'),
         (dict(ids='7'), r'semseg\.ids: expected a list'),
