@@ -22,7 +22,12 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
-from m2h_mm.cli.convert_checkpoint import convert_invpt, convert_m2h, convert_mti_net
+from m2h_mm.cli.convert_checkpoint import (
+    convert_invpt,
+    convert_m2h,
+    convert_mti_net,
+    convert_state,
+)
 from m2h_mm.engine import install
 from m2h_mm.engine.checkpoint_search import find_checkpoint
 from m2h_mm.engine.checkpoints import initial_weights
@@ -192,9 +197,11 @@ class Checkpoints:
 
     def calls(self, name: str, path: Path) -> dict:
         calls = dict(read=lambda: read_checkpoint(path), resume=lambda: self.resume(path))
-        calls['load_from'] = lambda: initial_weights(
-            self.model.state_dict(), read_checkpoint(path), path
-        )
+        if name != 'training':
+            calls = dict(read=calls['read'])
+            calls['load_from'] = lambda: initial_weights(
+                self.model.state_dict(), read_checkpoint(path), path
+            )
         if name == 'description' or name == 'official':
             calls['load_model'] = lambda: load_model(path)
         if name != 'training':
@@ -205,8 +212,8 @@ class Checkpoints:
             )
         convert = dict(official=convert_m2h, invpt=convert_invpt, mti_net=convert_mti_net).get(name)
         if convert is not None:
-            given = Namespace(src=path, partial=False)
-            calls['convert'] = lambda: convert(given, self.model)
+            given = Namespace(src=path, partial=False, convert_state=convert)
+            calls['convert'] = lambda: convert_state(given, self.model)
         calls['search'] = lambda: self.search(path)
         return calls
 
@@ -238,9 +245,9 @@ class Checkpoints:
             rng,
             (
                 Code(os.mkdir, crater), Code(os.system, f'touch {crater}'), Code(eval, '1'),
-                Code(subprocess.Popen, ['touch', crater]), Code(getattr, os, 'getcwd'),
+                Code(subprocess.Popen, ['touch', crater]), Code(getattr, dict, 'get'),
                 Code(exec, f'import os; os.mkdir({crater!r})'), Code(open, crater, 'w'),
-                Code(torch.load, crater), Code(shutil.rmtree, crater), Code(bytearray, 2**40),
+                Code(pickle.loads, b'.'), Code(shutil.rmtree, crater), Code(bytearray, 2**40),
                 Code(np.zeros, 2**40), Code(torch.zeros, 2**40), nn.Linear(2, 3), print,
                 Path(crater),
                 Code(__import__, 'socket'), Code(copy.deepcopy, [1]), slice(3), range(2**60),
@@ -255,7 +262,9 @@ class Checkpoints:
             return pickle.dumps(content, protocol=int(rng.integers(0, 6))), repr(code)
         if how == 3:
             buffer = io.BytesIO()
-            np.savez(buffer, a=np.array([code], dtype=object))
+            array = np.empty(1, object)
+            array[0] = code
+            np.savez(buffer, a=array)
             return buffer.getvalue(), f'npz {code!r}'
         return _saved(content, legacy=how == 1), repr(code)
 

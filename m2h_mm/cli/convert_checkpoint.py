@@ -73,7 +73,7 @@ def convert(args: argparse.Namespace) -> None:
     require_free([args.dst], [args.src, args.config], args.overwrite)
     cfg = load_config(args.config, args.cfg_options)
     model = build_without_weights(cfg.model)  # only names and shapes are wanted
-    state = args.convert_state(args, model)
+    state = convert_state(args, model)
     meta = dict(
         m2h_mm_version=__version__,
         converted_from=args.src.name,
@@ -83,6 +83,14 @@ def convert(args: argparse.Namespace) -> None:
     torch.save({'state_dict': state, 'meta': meta}, content)
     write_atomically(args.dst, content.getvalue())
     print(f'Wrote {args.dst}.')
+
+
+def convert_state(args: argparse.Namespace, model: nn.Module) -> State:
+    """The weights of ``args.src`` under our names; errors name it."""
+    from m2h_mm.structures.checkpoint_file import naming_errors
+
+    with naming_errors(args.src):
+        return args.convert_state(args, model)
 
 
 def convert_m2h(args: argparse.Namespace, model: nn.Module) -> State:

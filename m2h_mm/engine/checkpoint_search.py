@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from m2h_mm.engine.training_state import RUN, find_malformed
 from m2h_mm.structures.checkpoint_file import read_checkpoint
 
 POINTER = 'last_checkpoint'
+SHARDS = '.metadata'  # in a folder of torch's distributed checkpoints
 
 
 def find_checkpoint(work_dir: str | Path) -> tuple[Path | None, dict[Path, str]]:
@@ -40,9 +42,9 @@ def find_problem(path: str | Path) -> str | None:
 
     Folders, written by several processes with a file each, are not looked into.
     """
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         return None
-    if not Path(path).is_file():  # a pipe would be waited for
+    if not os.path.isfile(path):  # a pipe would be waited for
         return 'it is no file, or there is none'
     try:
         # torch.load() finds a file that was cut off, but no wrong bytes in it.
@@ -75,7 +77,7 @@ def run_of(path: Path) -> Any:
 
 def _newest_first(work_dir: Path) -> list[Path]:
     pointed = _follow(work_dir)
-    folders = {work_dir, pointed.parent} if pointed else {work_dir}
+    folders = {work_dir, pointed.parent} if pointed and os.path.exists(pointed) else {work_dir}
     # The best ones hold no state of the optimizer.
     found = [
         path
@@ -103,7 +105,10 @@ def _follow(work_dir: Path) -> Path | None:
     name = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
     if not name or '\0' in name:
         return None
-    return work_dir / Path(name).name if (work_dir / Path(name).name).is_file() else Path(name)
+    beside = work_dir / Path(name).name
+    path = beside if os.path.isfile(beside) else Path(name)
+    # Of several processes with a file each it is a folder, but not any folder.
+    return None if os.path.isdir(path) and not os.path.isfile(path / SHARDS) else path
 
 
 def _step(path: Path) -> int:

@@ -38,6 +38,23 @@ def load_weights(model: nn.Module, path: str | Path, checkpoint: Any = None) -> 
     content = read_checkpoint(path) if checkpoint is None else checkpoint
     target = unwrap(model)
     own = target.state_dict()
+    state = require_fitting(own, content, path)
+    target.load_state_dict(
+        {key: value for key, value in state.items() if _fits(own, key, value)}, strict=False
+    )
+
+
+def require_fitting(own: Mapping[str, Tensor], content: Any, path: str | Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint, which are those of a model.
+
+    Args:
+        own: the model's ``state_dict()``; values are not looked at.
+        content: of the checkpoint.
+        path: the file, for messages.
+
+    Raises:
+        ValueError: the weights are another architecture's, with the first keys that differ.
+    """
     state = fitting_weights(own, content, path)
     refuse_official(state, path)
     found = compare_weights(
@@ -49,9 +66,7 @@ def load_weights(model: nn.Module, path: str | Path, checkpoint: Any = None) -> 
             f"{path} does not fit the config's model: weights {', '.join(found)}. "
             f'{_way_out(own, state)}'
         )
-    target.load_state_dict(
-        {key: value for key, value in state.items() if _fits(own, key, value)}, strict=False
-    )
+    return state
 
 
 def fitting_weights(

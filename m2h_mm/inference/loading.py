@@ -11,16 +11,19 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
-from m2h_mm.engine.checkpoints import load_weights
+from m2h_mm.engine.checkpoints import load_weights, require_fitting
 from m2h_mm.engine.config import load_config, share_preprocessing, share_tasks
 from m2h_mm.engine.model_description import ModelDescription, describe_model, read_description
 from m2h_mm.methods.m2h.checkpoint import fit_official_m2h, unwrap_state_dict
+from m2h_mm.models.building import build_without_weights, limited_parts
 from m2h_mm.registry import MODELS, SCOPE
-from m2h_mm.structures.checkpoint_file import read_checkpoint
+from m2h_mm.structures.checkpoint_file import naming_errors, read_checkpoint
 from m2h_mm.structures.weights import require_weights
 
 from .official import OFFICIAL_NORMALISATION, official_config
 
+PARTS, PARTS_BY_WEIGHT = 1000, 10
+"""Modules that a model may have: so many, and so many more for each of its weights."""
 SHARED = ('tasks', 'data_preprocessor')
 """What a config says at its top and its model is given."""
 
@@ -57,14 +60,19 @@ def load_model(
     except ValueError:
         official = None  # one of this project
     options = _of_model(options or {})
-    description = _describe(checkpoint, content, official, config, options)
+    described = config is None and official is None
+    with naming_errors(checkpoint, all_kinds=described):
+        description = _describe(checkpoint, content, official, config, options)
     if config is None:  # else it has been done by the config's own
         init_default_scope(SCOPE)
+    if described:
+        _require_described(description, content, checkpoint)
     model = MODELS.build(description.model)
     if official is None:
         load_weights(model, checkpoint, content)
     else:
-        conversion = fit_official_m2h(official, model.state_dict())
+        with naming_errors(checkpoint):
+            conversion = fit_official_m2h(official, model.state_dict())
         if conversion.missing:
             raise ValueError(
                 f'{checkpoint} lacks {len(conversion.missing)} weights of the model, such as '
@@ -72,6 +80,18 @@ def load_model(
             )
         model.load_state_dict(conversion.state_dict, strict=False)
     return model.eval(), description
+
+
+def _require_described(
+    description: ModelDescription, content: Mapping[str, Any], checkpoint: str | Path
+) -> None:
+    """Refuse a file that says of its model what cannot be built, or is not that of its weights,
+    before there is memory for one: it may say anything.
+    """
+    parts = sum(map(len, require_weights(content, checkpoint).values()))
+    with naming_errors(checkpoint, all_kinds=True), limited_parts(PARTS_BY_WEIGHT * parts + PARTS):
+        twin = build_without_weights(description.model)
+        require_fitting(twin.state_dict(), content, checkpoint)
 
 
 def _of_model(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
 
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
@@ -35,6 +37,29 @@ def build_without_weights(cfg: Mapping[str, Any]) -> nn.Module:
             return MODELS.build(cfg)
     except NOT_ON_META:
         return MODELS.build(cfg)
+
+
+@contextmanager
+def limited_parts(most: int) -> Iterator[None]:
+    """Within it, no more than so many modules are put into others: numbers of layers that a
+    stranger's file states would else be built until the memory is full.
+
+    Raises:
+        ValueError: there are more.
+    """
+    count = 0
+
+    def add(*_: object) -> None:
+        nonlocal count
+        count += 1
+        if count > most:
+            raise ValueError(f'the model would have more than {most} parts.')
+
+    handle = register_module_module_registration_hook(add)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def build_part(

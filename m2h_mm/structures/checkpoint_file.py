@@ -72,6 +72,24 @@ def refuse_code(source: str | Path, error: Exception | None = None) -> ValueErro
     )
 
 
+@contextmanager
+def naming_errors(path: str | Path, all_kinds: bool = False) -> Iterator[None]:
+    """Within it, a ValueError about what a checkpoint holds names the file.
+
+    Args:
+        path: the file.
+        all_kinds: other exceptions become one as well: of code that is given what a file says, and
+            that expects what our own say.
+    """
+    try:
+        yield
+    except Exception as error:
+        if str(path) in str(error) or not (all_kinds or isinstance(error, ValueError)):
+            raise
+        cause = str(error) if isinstance(error, ValueError) else repr(error)[:300]
+        raise ValueError(f'{path}: {cause}') from error
+
+
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu', mmap: bool = False) -> Any:
     """Load a file of tensors and plain values.
 

@@ -125,3 +125,17 @@ def test_weights_alone_are_nothing_to_go_on_from(work_dir):
 
 def test_nothing_there(tmp_path):
     assert find_checkpoint(tmp_path) == find_checkpoint(tmp_path / 'missing') == (None, {})
+
+
+@pytest.mark.parametrize('pointed', ['.', '/etc', '..', 'x' * 5000, '\x80', 'images\nb'])
+def test_a_pointer_to_what_is_no_checkpoint_is_as_good_as_none(work_dir, pointed):
+    (work_dir / 'last_checkpoint').write_text(pointed)
+    assert find_checkpoint(work_dir)[0] == work_dir / 'iter_6.pth'
+
+
+def test_a_folder_of_several_processes_is_pointed_to(work_dir):
+    (work_dir / 'iter_8').mkdir()
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / 'iter_8'))
+    assert find_checkpoint(work_dir)[0] == work_dir / 'iter_6.pth'
+    (work_dir / 'iter_8' / '.metadata').touch()
+    assert find_checkpoint(work_dir)[0] == work_dir / 'iter_8'

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from m2h_mm.engine.config import find_config
+from m2h_mm.engine.model_description import META_KEY
 from m2h_mm.inference.inferencer import M2HInferencer
 from m2h_mm.inference.loading import load_model
 from m2h_mm.inference.official import official_config
@@ -140,3 +141,35 @@ def test_nothing_in_a_checkpoint_is_run(tiny, tmp_path):
     with pytest.raises(ValueError, match='bomb.pth'):
         M2HInferencer(path)
     assert not (tmp_path / 'boom').exists()
+
+
+@pytest.mark.parametrize(
+    ('key', 'value'),
+    [
+        ('backbone.arch.depth', 10**9),
+        ('backbone.arch.embed_dims', 2**62),
+        ('backbone.arch.num_heads', 'x'),
+        ('backbone', '{{x}}'),
+        ('type', torch.zeros(0)),
+        ('backbone.out_indices', {}),
+        ('neck.mid_channels', [[]]),
+        ('neck.out_channels', 2**20),
+        ('decoder.interaction.window_size', None),
+        ('heads.depth', 3),
+        ('losses.depth', {'type': None}),
+        ('losses', b'\x80'),
+        ('data_preprocessor.size', ('/proc/self/mem', 112)),
+    ],
+)
+def test_a_file_that_describes_no_model_is_named_before_there_is_memory_for_one(
+    tiny, tmp_path, key, value
+):
+    content = torch.load(tiny[1])
+    *parents, last = key.split('.')
+    part = content['meta'][META_KEY]['model']
+    for parent in parents:
+        part = part[parent]
+    part[last] = value
+    torch.save(content, tmp_path / 'other.pth')
+    with pytest.raises(ValueError, match=r'other\.pth'):
+        load_model(tmp_path / 'other.pth')
