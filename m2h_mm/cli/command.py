@@ -153,7 +153,13 @@ def read_cfg_options(items: Sequence[str]) -> dict:
 
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
-    return parser.parse_args(['--cfg-options', *items] if items else []).cfg_options
+    try:
+        return parser.parse_args(['--cfg-options', *items] if items else []).cfg_options
+    except (AssertionError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f'--cfg-options {" ".join(items)[:200]}: it cannot be understood ({error}). Expected '
+            'KEY=VALUE, with lists such as [1,2] and tuples such as (1,2).'
+        ) from error
 
 
 def add_label_format(

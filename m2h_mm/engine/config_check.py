@@ -16,6 +16,7 @@ from m2h_mm import registry
 from m2h_mm.models.building import build_without_weights
 from m2h_mm.system.spelling import did_you_mean
 
+from .config_form import as_values_of, check_form, check_types
 from .config_places import arguments, find_class, kind_of, registered, runner_keys, untyped_keys
 from .config_values import check_argument_types, check_numbers
 
@@ -34,13 +35,21 @@ def check_config(cfg: Config) -> None:
             refuse.
     """
     check_arguments(cfg)
-    warn_of_unused_names(cfg, build_without_weights(cfg.model))
+    check_types({key: cfg._cfg_dict[key] for key in cfg if key in runner_keys()})
+    if not cfg.get('model'):
+        raise ValueError("model: expected a dict with a 'type', the config has none.")
+    with as_values_of('model'):
+        model = build_without_weights(cfg.model)
+    warn_of_unused_names(cfg, model)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         for step in (cfg.get(key) or {}).get('dataset', {}).get('pipeline', ()):
-            registry.TRANSFORMS.build(dict(step, _scope_=registry.SCOPE))
+            if isinstance(step, Mapping):
+                with as_values_of(f'{key}.dataset.pipeline, {step["type"]}'):
+                    registry.TRANSFORMS.build(dict(step, _scope_=registry.SCOPE))
     for key in ('val_evaluator', 'test_evaluator'):
         if isinstance(cfg.get(key), Mapping) and 'metrics' in cfg[key]:
-            registry.EVALUATOR.build(cfg[key])
+            with as_values_of(key):
+                registry.EVALUATOR.build(cfg[key])
 
 
 def check_arguments(cfg: Config) -> None:
@@ -53,8 +62,9 @@ def check_arguments(cfg: Config) -> None:
     Raises:
         ValueError: with the key, and what was expected.
     """
-    init_default_scope(cfg.get('default_scope', registry.SCOPE))
     settings = {key: cfg._cfg_dict[key] for key in cfg if key in runner_keys()}
+    check_form(settings)
+    init_default_scope(cfg.get('default_scope') or registry.SCOPE)
     check_numbers(settings)
     # First what others are given a copy of.
     for key in sorted(settings, key=lambda key: key != 'tasks'):

@@ -89,17 +89,24 @@ def _check_overrides(overrides: Mapping, base: Any, path: str, tasks: set[str]) 
                     f'0..{len(base) - 1}, got {key!r}. To replace the list, give a list.'
                 )
             old = base[int(key)]
+            if not isinstance(value, Mapping) and not isinstance(base, tuple):
+                raise ValueError(
+                    f'{here}: one item of a list cannot be replaced, only keys of it; got '
+                    f'{value!r}. Give the whole list, {path}.'
+                )
         elif key in base:
             old = base[key]
         else:
             _check_new_key(key, value, here, path, {**base, **overrides}, base, tasks)
             continue
-        if (
-            isinstance(value, Mapping)
-            and isinstance(old, (Mapping, list, tuple))
-            and not value.get('_delete_')
-        ):
-            _check_overrides(value, old, here, tasks)
+        if not isinstance(value, Mapping) or value.get('_delete_'):
+            continue
+        if not isinstance(old, (Mapping, list)):
+            raise ValueError(
+                f'{here}: {old!r} in the base config, which has no keys; got {dict(value)!r}. '
+                'To put a dict in its place, give it _delete_=True.'
+            )
+        _check_overrides(value, old, here, tasks)
 
 
 def _check_new_key(

@@ -159,13 +159,18 @@ def find_class(kind: Any, path: str) -> Any:
         ValueError: ``kind`` is not registered.
     """
     if not isinstance(kind, str):
+        if not callable(kind):
+            raise ValueError(f'{path}.type: expected the name of a class, got {kind!r}.')
         return kind
     place = next((place for pattern, place in PLACES if fnmatch(path, pattern)), None)
     if place is None:
         return None
     # mmengine would look for a module of that name, too.
     if '.' in kind or kind in registered(place):
-        cls = place.get(kind)
+        try:
+            cls = place.get(kind)
+        except (ImportError, TypeError, ValueError, AttributeError) as error:  # a name of no module
+            raise ValueError(f'{path}.type: {kind!r} cannot be imported ({error}).') from error
         if callable(cls):
             return cls
     raise ValueError(

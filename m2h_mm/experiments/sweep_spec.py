@@ -33,7 +33,7 @@ def check_spec(spec: Mapping, path: Path) -> None:
         )
     for name, content in variants.items():
         _check_variant(name, content, spec, path)
-    if spec.get('single_task') not in (None, *variants):
+    if spec.get('single_task') not in [None, *variants]:
         raise ValueError(
             f'{path}: single_task: expected one of the variants, {list(variants)}, got '
             f'{spec["single_task"]!r}.'
@@ -66,8 +66,8 @@ def _check_numbers(spec: Mapping, path: Path) -> None:
     if (
         not isinstance(seeds, (list, tuple))
         or not seeds
-        or len(set(seeds)) < len(seeds)
         or not all(isinstance(seed, int) for seed in seeds)
+        or len(set(seeds)) < len(seeds)
     ):
         raise ValueError(f'{path}: seeds: expected a list of different integers, got {seeds!r}.')
     max_iters = spec.get('max_iters')

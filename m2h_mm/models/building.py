@@ -82,11 +82,11 @@ def build_part(
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise ValueError(f"{key}: expected a dict with a 'type', got {cfg!r}.")
     cls = MODELS.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-    if cls is None:
+    if not callable(cls):
         raise ValueError(
             f'{key}.type: {cfg["type"]!r} is not registered.'
-            f'{did_you_mean(cfg["type"], MODELS.module_dict)} A module of your own is registered '
-            'with @MODELS.register_module() in a file named by custom_imports.'
+            f'{did_you_mean(str(cfg["type"]), MODELS.module_dict)} A module of your own is '
+            'registered with @MODELS.register_module() in a file named by custom_imports.'
         )
     module = MODELS.build(_fill_in(key, cfg, cls, source, given))
     for name in INPUTS:

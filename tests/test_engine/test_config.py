@@ -75,9 +75,13 @@ def test_the_command_line_says_where_the_labels_are(tmp_path):
     )
     kept = read_dataset_config(None, str(path), {}).test_dataloader.dataset
     assert (kept.data_root, kept.split, kept.test_mode) == ('a', 'val', True)
-    options = {'test_dataloader.dataset.pipeline': [2]}
+    options = {'test_dataloader.dataset.pipeline': [dict(type='Pad')]}
     changed = read_dataset_config(None, str(path), options, 'b', 'train').test_dataloader.dataset
-    assert (changed.data_root, changed.split, changed.pipeline) == ('b', 'train', [2])
+    assert (changed.data_root, changed.split, changed.pipeline) == (
+        'b',
+        'train',
+        [dict(type='Pad')],
+    )
     assert read_dataset_config('nyud', None, {}, 'b').test_dataloader.dataset.data_root == 'b'
     path.write_text('model = dict()\n')
     with pytest.raises(ValueError, match='mine.py: expected test_dataloader.dataset.*has .*model'):
