@@ -24,11 +24,11 @@ from m2h_mm.structures import MultiTaskDataSample
 ALL = sorted(CONFIGS.rglob('*.py'))
 TRAININGS = [path for path in ALL if not {'_base_', 'ablations', 'sweeps'} & set(path.parts)]
 NAMES = [path.stem for path in TRAININGS]
-BACKBONES = '(tiny|vits|vitb|vitl|hrnet18|hrnet48)'
+BACKBONES = '(lite0|tiny|vits|vitb|vitl|hrnet18|hrnet48)'
 DATA = '(nyud|rooms|hypersim|cityscapes|pascal)'
 PATTERNS = {
     'baselines': rf'mtl_{BACKBONES}_{DATA}',
-    'm2h': rf'm2h(_small|_fast)?_{BACKBONES}_{DATA}(_[a-z]+)?',
+    'm2h': rf'm2h(_small|_fast|_edge)?_{BACKBONES}_{DATA}(_[a-z]+)?',
 }
 # Of data sets with others than the four.
 TASKS = dict(
@@ -54,7 +54,7 @@ def build(cfg: Config) -> torch.nn.Module:
 def test_there_are_few_configs_and_each_name_is_there_once():
     names = [path.stem for path in ALL if '_base_' not in path.parts]
     assert sorted(set(names)) == sorted(names)
-    assert len(ALL) <= 75
+    assert len(ALL) <= 78
 
 
 @pytest.mark.parametrize('path', TRAININGS, ids=lambda path: path.stem)
@@ -114,11 +114,13 @@ def small(cfg: Config) -> Config:
     cfg = Config(cfg.to_dict())
     model = cfg.model
     model.backbone.init_cfg = None
-    if 'arch' in model.backbone:
+    if model.backbone['type'] in ('DINOv2', 'ViT') and 'arch' in model.backbone:
         model.backbone.update(arch=dict(embed_dims=24, depth=4, num_heads=3), img_size=112)
         model.backbone['out_indices'] = (0, 1, 2, 3)
     if model.get('neck'):
-        model.neck.update(out_channels=16, mid_channels=None)
+        model.neck.out_channels = 16
+        if model.neck['type'] == 'TokenReassembly':
+            model.neck.mid_channels = None
     for key, value in dict(channels=16, extra_channels=8).items():
         if key in class_arguments(MODELS.get(model.decoder['type']))[0]:
             model.decoder[key] = value

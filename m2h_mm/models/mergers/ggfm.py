@@ -40,6 +40,9 @@ class GGFM(nn.Module):
         tasks: those that are merged. Default: all.
         parallel: the paper's arrangement, see above. Default: False.
         separable: M2H-small's layers. Default: False.
+        reduce_first: bring the backbone's map to C channels before anything else is done with it,
+            where it has many more: at 320 channels and C = 64 that is a fifth of the parameters.
+            Default: False, as the official code.
 
     Shapes: ``{task: (N, C, H, W)}`` twice, and the backbone's last map ``(N, C_source, h, w)``, to
     ``{task: (N, C, H, W)}``.
@@ -57,6 +60,7 @@ class GGFM(nn.Module):
         tasks: Sequence[str] | None = None,
         parallel: bool = False,
         separable: bool = False,
+        reduce_first: bool = False,
     ) -> None:
         super().__init__()
         self.tasks = tuple(task_names if tasks is None else tasks)
@@ -68,7 +72,10 @@ class GGFM(nn.Module):
             )
         streams = ('fused', 'unique') if parallel else ('fused', 'attended', 'unique')
         self.unique = nn.ModuleDict(
-            {task: UniqueFeature(source_channels[-1], channels, separable) for task in self.tasks}
+            {
+                task: UniqueFeature(source_channels[-1], channels, separable, reduce_first)
+                for task in self.tasks
+            }
         )
         self.merge = nn.ModuleDict(
             {task: GatedMerge(channels, streams, separable) for task in self.tasks}
@@ -122,15 +129,23 @@ class UniqueFeature(nn.Module):
         in_channels: channels C_in of the backbone's map.
         channels: C.
         separable: layers of M2H-small.
+        reduce_first: go to C channels in the first layer instead of the third.
 
     Shapes: ``(N, C_in, h, w)`` to ``(N, C, 2 ceil(h / 2), 2 ceil(w / 2))``.
     """
 
-    def __init__(self, in_channels: int, channels: int, separable: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        separable: bool = False,
+        reduce_first: bool = False,
+    ) -> None:
         super().__init__()
-        self.project = conv_layer(in_channels, in_channels, 1, separable=separable)
-        self.shrink = nn.Conv2d(in_channels, in_channels, 3, stride=2, padding=1)
-        self.conv = conv_layer(in_channels, channels, 3, separable=separable)
+        width = channels if reduce_first else in_channels
+        self.project = conv_layer(in_channels, width, 1, separable=separable)
+        self.shrink = nn.Conv2d(width, width, 3, stride=2, padding=1)
+        self.conv = conv_layer(width, channels, 3, separable=separable)
         self.fusion = FusionBlock(channels, lateral=False, separable=separable)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 May import m2h_mm.models.layers, structures and registry.
 """
 
+from .lateral import Lateral
 from .token_reassembly import TokenReassembly
 
-__all__ = ['TokenReassembly']
+__all__ = ['Lateral', 'TokenReassembly']

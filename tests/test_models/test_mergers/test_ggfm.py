@@ -85,3 +85,16 @@ def test_what_does_not_fit_is_refused_when_built():
         build(tasks=('depth', 'edge'))
     with pytest.raises(ValueError, match='multiple of 4'):
         GGFM(6, (4, 12), TASKS, separable=True)
+
+
+@pytest.mark.parametrize('separable', [False, True])
+def test_the_source_may_be_reduced_first(separable):
+    plain, reduced = build(separable=separable), build(separable=separable, reduce_first=True)
+    fused, attended, features = inputs()
+    out = reduced(fused, attended, features)
+    expected = plain(fused, attended, features)
+    assert {task: x.shape for task, x in out.items()} == {
+        task: x.shape for task, x in expected.items()
+    }
+    assert sources_felt(out, fused, attended, features, 'depth') == [True, True, True]
+    assert reduced.unique['depth'].shrink.weight.shape[:2] == (8, 8)
