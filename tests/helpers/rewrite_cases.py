@@ -104,6 +104,22 @@ CASES = dict(
         (task_maps(8, 7, 5),),
         ('layers.1',),
     ),
+    wmca_residual=Case(
+        WMCA,
+        lambda: WMCA(
+            8,
+            TASKS,
+            window_size=3,
+            num_heads=2,
+            num_layers=2,
+            reduction=2,
+            pooling=2,
+            residual=True,
+            pre_norm=True,
+        ),
+        (task_maps(8, 9, 14),),
+        ('post_project.depth', 'layers.1'),
+    ),
     reassemble=Case(
         ReassembleLevel,
         lambda: ReassembleLevel(6, 4, 5, nn.Identity(), readout=True, separable=False),

@@ -54,6 +54,11 @@ class WMCA(nn.Module):
             channels around the layers. Default: 1.
         pooling: with more than 1, max pooling by that factor before the layers and bilinear
             upsampling after them. Default: 1.
+        residual: hand on the maps themselves, and add to each what the exchange found, ``F_t + s_t
+            * WMCA(F)_t``, with a factor s_t per task and channel that starts at 0 (LayerScale,
+            arXiv 2103.17239): an untrained exchange then changes nothing. Default: False.
+        pre_norm: norms before attention and feed-forward network, and an identity path past both,
+            as in any recent transformer, in place of the official order. Default: False.
 
     Shapes: ``{task: (N, C, H, W)}`` kept.
 
@@ -75,6 +80,8 @@ class WMCA(nn.Module):
         ffn_ratio: float = 4,
         reduction: int = 1,
         pooling: int = 1,
+        residual: bool = False,
+        pre_norm: bool = False,
     ) -> None:
         super().__init__()
         if len(tasks) < 2:
@@ -123,10 +130,21 @@ class WMCA(nn.Module):
                 {task: nn.Conv2d(width, channels, 1) for task in tasks}
             )
         self.layers = nn.ModuleList(
-            CrossTaskLayer(width, self.tasks, num_heads, ffn_ratio) for _ in range(num_layers)
+            CrossTaskLayer(width, self.tasks, num_heads, ffn_ratio, pre_norm)
+            for _ in range(num_layers)
         )
+        self.scales = None
+        if residual:
+            self.scales = nn.ParameterDict({task: torch.zeros(channels, 1, 1) for task in tasks})
 
     def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        exchanged = self.exchange(maps)
+        if self.scales is None:
+            return exchanged
+        return {task: maps[task] + self.scales[task] * exchanged[task] for task in self.tasks}
+
+    def exchange(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the layers make of the maps, at their size."""
         size = tuple(maps[self.tasks[0]].shape[-2:])
         attended = self.attend(self.reduce(maps))
         attended = {task: resize(x, size, align_corners=True) for task, x in attended.items()}
@@ -174,16 +192,23 @@ class CrossTaskLayer(nn.Module):
         tasks: names, in the order of a pixel's tokens.
         num_heads: attention heads.
         ffn_ratio: hidden channels of the feed-forward network per channel.
+        pre_norm: see :class:`WMCA`.
 
     Shapes: x ``(B, L, C)`` kept, B windows of L = pixels * T tokens; mask ``(B, 1, L, L)`` bool,
     True where a query (first) may attend to a key.
     """
 
     def __init__(
-        self, channels: int, tasks: Sequence[str], num_heads: int, ffn_ratio: float
+        self,
+        channels: int,
+        tasks: Sequence[str],
+        num_heads: int,
+        ffn_ratio: float,
+        pre_norm: bool = False,
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.pre_norm = pre_norm
         hidden = int(channels * ffn_ratio)
         self.norm1 = TaskLayerNorm(channels, tasks)
         self.qkv = nn.Linear(channels, 3 * channels)
@@ -197,9 +222,13 @@ class CrossTaskLayer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         # (B, L, 3 C) to queries, keys and values (3, B, heads, L, C / heads)
-        x = self.norm1(x)
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        x = x + self.proj(attend_in_windows(qkv, mask).transpose(1, 2).flatten(2))
+        normed = self.norm1(x)
+        qkv = self.qkv(normed).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        attended = self.proj(attend_in_windows(qkv, mask).transpose(1, 2).flatten(2))
+        if self.pre_norm:
+            x = x + attended
+            return x + self.ffn(self.norm2(x))
+        x = normed + attended
         return self.norm2(x + self.ffn(x))
 
 

@@ -27,9 +27,9 @@ class FastWMCA(WMCA):
     before. M2H-small's last 1x1 convolutions run at the lower resolution.
     """
 
-    def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
+    def exchange(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         if self.post_project is None or not all(map(is_pointwise, self.post_project.values())):
-            return super().forward(maps)
+            return super().exchange(maps)
         size = tuple(maps[self.tasks[0]].shape[-2:])
         attended = self.attend(self.reduce(maps))
         projected = {task: self.post_project[task](x) for task, x in attended.items()}

@@ -158,6 +158,35 @@ def test_windows_kept_between_layers_equal_windows_cut_anew():
         torch.testing.assert_close(model(maps)[task], expected)
 
 
+def test_an_untrained_residual_exchange_hands_on_the_maps():
+    torch.manual_seed(0)
+    model, maps = WMCA(8, TASKS, pooling=2, residual=True).double(), random_maps((6, 7))
+    out = model(maps)
+    assert all(torch.equal(out[task], maps[task]) for task in TASKS)
+    sum(x.pow(2).sum() for x in out.values()).backward()
+    assert all(scale.grad.any() for scale in model.scales.values())
+
+
+def test_a_residual_exchange_is_added_to_the_maps():
+    plain, residual = build(pooling=2), build(pooling=2, residual=True)
+    residual.load_state_dict(plain.state_dict(), strict=False)
+    maps = random_maps((6, 7))
+    exchanged, out = plain(maps), residual(maps)
+    for task in TASKS:
+        expected = maps[task] + residual.scales[task] * exchanged[task]
+        torch.testing.assert_close(out[task], expected)
+
+
+def test_with_pre_norm_the_tokens_pass_both_parts():
+    model, maps = build(pre_norm=True), random_maps((8, 8))
+    for layer in model.layers:
+        for last in (layer.proj, layer.ffn[2]):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+    for task, x in model(maps).items():
+        torch.testing.assert_close(x, maps[task])
+
+
 @pytest.mark.parametrize('mask_padding', [False, True])
 def test_windows_that_are_not_in_memory_together(mask_padding, monkeypatch):
     monkeypatch.setattr(fast, 'WINDOWS_AT_ONCE', 3)
