@@ -50,7 +50,7 @@ def check_camera(
     try:
         fx, fy, cx, cy = (float(value) for value in camera)
     except OverflowError:
-        fx = math.inf
+        fx = fy = cx = cy = math.inf
     shown = f'fx {fx:g}, fy {fy:g}, cx {cx:g}, cy {cy:g}'
     if not all(map(math.isfinite, (fx, fy, cx, cy))) or fx <= 0 or fy <= 0:
         raise ValueError(

@@ -149,6 +149,7 @@ def test_doubtful_cameras(camera, doubt):
         ((float('nan'), 1, 2, 3), 'finite'),
         ((1, 1, 2, float('inf')), 'finite'),
         ((10**400, 1, 2, 3), 'finite'),
+        ((10**400, 1, 10**400, 3), 'finite'),
         ((0, 1, 2, 3), 'positive'),
         ((1, -1, 2, 3), 'positive'),
         ((True, True, False, False), 'numbers'),
