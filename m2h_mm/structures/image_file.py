@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,8 @@ _ENDS = {'PNG': b'IEND', 'JPEG': b'\xff\xd9', 'MPO': b'\xff\xd9'}
 # Writers may append some bytes, and a PNG may have its EXIF behind the pixels, in one of these.
 _TAIL_BYTES = 2**16
 _LATE_NOTES = (b'eXIf', b'Raw profile type', b'XML:com.adobe.xmp')
+# Of a PNG: up to the kind of its pixels, channels of the kinds, bytes that one can stand for.
+_HEAD_BYTES, _CHANNELS, _MOST_PACKED = 26, {2: 3, 4: 2, 6: 4}, 1032
 _ORIENTATION = 0x0112
 # OpenCV before 4.11 does not have it; the channels would have to be exchanged, which takes longer.
 _RGB = getattr(cv2, 'IMREAD_COLOR_RGB', None)
@@ -93,6 +96,8 @@ def image_header(path: str | Path) -> ImageHeader:
                 # Not the end of the small picture that stands in the header of many photos.
                 file.seek(max(file.tell(), length - _TAIL_BYTES))
                 tail = file.read()
+                file.seek(0)
+                _require_room(image, file.read(_HEAD_BYTES), length)
                 if image.format not in _ENDS:
                     _to_rgb(image)
                 elif _ENDS[image.format] not in tail:
@@ -147,11 +152,25 @@ def _decode(source: bytes | Image.Image, tail: bytes, name: str) -> np.ndarray:
             pixels = _to_rgb(source)
             return turn_upright(pixels, _orientation(source, tail))
         with Image.open(io.BytesIO(source), formats=FORMATS) as image:
+            _require_room(image, source[:_HEAD_BYTES], len(source))
             orientation = _orientation(image, tail)
             pixels = _decode_plain(source) if _is_plain(image) else None
             return turn_upright(_to_rgb(image) if pixels is None else pixels, orientation)
     except Exception as error:  # decoders raise nearly anything on damaged files
         raise ValueError(_complaint(name, error)) from error
+
+
+def _require_room(image: Image.Image, head: bytes, length: int) -> None:
+    """Refuse a PNG that announces more pixels than its bytes can hold: they would be blank, and
+    fill the memory.
+    """
+    if image.format != 'PNG':
+        return
+    width, height, bits, colour = struct.unpack_from('>IIBB', head, 16)
+    if width * height * bits * _CHANNELS.get(colour, 1) > 8 * _MOST_PACKED * length:
+        raise ValueError(
+            f'its {length} bytes cannot hold the {width}x{height} pixels that it announces'
+        )
 
 
 def _complaint(name: str, error: Exception) -> str:

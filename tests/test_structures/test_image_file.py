@@ -209,3 +209,20 @@ def test_without_opencv_s_rgb_pillow_decodes(monkeypatch):
     monkeypatch.setattr('m2h_mm.structures.image_file._RGB', None)
     monkeypatch.setattr(cv2, 'imdecode', None)
     np.testing.assert_array_equal(read_image(encode(RGB)), RGB)
+
+
+@pytest.mark.parametrize('kind', ['plain.png', 'palette.png', 'alpha.png'])
+def test_a_png_that_announces_more_than_it_can_hold_is_refused(tmp_path, kind):
+    data = KINDS[kind][0]
+    header = data[16:20] + struct.pack('>I', 2_900_000) + data[24:29]  # width, height, and the rest
+    (tmp_path / 'tall.png').write_bytes(data[:8] + chunk(b'IHDR', header) + data[33:])
+    for read in (read_image, image_header):
+        with pytest.raises(ValueError, match=r'tall\.png .*cannot hold the 30x2900000 pixels'):
+            read(tmp_path / 'tall.png')
+
+
+def test_a_blank_png_takes_few_bytes(tmp_path):
+    blank = encode(np.zeros((3000, 3000), np.uint8), compress_level=9)
+    (tmp_path / 'blank.png').write_bytes(blank)
+    assert len(blank) < 3000 * 3000 / 900 and image_size(tmp_path / 'blank.png') == (3000, 3000)
+    assert read_image(blank).shape == (3000, 3000, 3)

@@ -102,13 +102,13 @@ def read_image(path: Path) -> Image.Image:
     """An image as the model was evaluated on it: upright RGB of 8 bits, transparent parts white; of
     16 bits the upper eight, floating point from 0 to 1.
 
-    Raises:
-        OSError: there is no such file.
-        ValueError: it is no image, or damaged.
+    Raises an OSError where there is no such file, a ValueError where it is no image, or damaged.
     """
     data = path.read_bytes()
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.format == 'PNG' and image.width * image.height > 8 * 1032 * len(data):
+                raise ValueError('its bytes cannot hold the pixels that it announces')
             image.load()
             orientation = orientation_of(image)
             image = to_rgb(image)
@@ -299,9 +299,8 @@ def main() -> int:
     failed = 0
     paths = list({os.path.abspath(name): Path(name) for name in args.images}.values())
     names = name_images(paths)
-    files = {
-        task: [Path(args.out_dir) / task / name for name in names] for task in metadata['outputs']
-    }
+    out = Path(args.out_dir)
+    files = {task: [out / task / name for name in names] for task in metadata['outputs']}
     require_free(
         [Path(f'{file}{end}') for each in files.values() for file in each for end in SUFFIXES],
         [Path(args.model), *paths],
