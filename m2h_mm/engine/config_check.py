@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
+from importlib.util import find_spec
 from itertools import combinations
 from typing import Any
 
@@ -64,7 +65,15 @@ def check_arguments(cfg: Config) -> None:
     """
     settings = {key: cfg._cfg_dict[key] for key in cfg if key in runner_keys()}
     check_form(settings)
-    init_default_scope(cfg.get('default_scope') or registry.SCOPE)
+    scope = cfg.get('default_scope') or registry.SCOPE
+    # mmengine imports the package of that name.
+    if scope not in registry.MODELS.root.children and not (
+        scope.isidentifier() and find_spec(scope)
+    ):
+        raise ValueError(
+            f'default_scope: there is no package {scope!r}; expected {registry.SCOPE!r}.'
+        )
+    init_default_scope(scope)
     check_numbers(settings)
     # First what others are given a copy of.
     for key in sorted(settings, key=lambda key: key != 'tasks'):

@@ -20,6 +20,7 @@ CONFIG = dict(
     env_cfg=dict(cudnn_benchmark=True),
     optim_wrapper=dict(optimizer=dict(type='AdamW', lr=1e-3), paramwise_cfg=None),
     work_dir=None,
+    default_scope='m2h_mm',
 )
 
 
@@ -58,6 +59,8 @@ def test_a_sound_form_passes():
         ('env_cfg', 'cudnn', 'env_cfg: expected a dict'),
         ('optim_wrapper.optimizer', 'AdamW', 'optim_wrapper.optimizer: expected a dict'),
         ('work_dir', 3, 'work_dir: expected a text'),
+        ('default_scope', 'm2h_nn', "default_scope: there is no package 'm2h_nn'"),
+        ('default_scope', '../x', 'default_scope: there is no package'),
         ('param_scheduler.0.type', 0.5, r'param_scheduler\.0\.type: expected the name of a class'),
         ('param_scheduler.0.type', '.optim', r'param_scheduler\.0\.type: .*cannot be imported'),
     ],
