@@ -31,6 +31,13 @@ def test_a_few_of_each_kind(tmp_path, kind):
     assert sum(results.counts[kind].values()) == 25 and results.counts[kind][REFUSED]
 
 
+def test_what_the_mutations_start_from_is_accepted(tmp_path, monkeypatch):
+    monkeypatch.setattr('fuzz_data.mutate_bytes', lambda rng, data, others: data)
+    results = fuzz.Results(tmp_path / 'findings', 0)
+    fuzz.attack('images', tmp_path, results, range(40))
+    assert results.counts['images'][ACCEPTED] == 40
+
+
 def test_an_input_follows_from_its_seed_and_index(tmp_path):
     maker = fuzz.build('labels', tmp_path)
     contents = [

@@ -58,6 +58,7 @@ def damage(description, *keys, value):
         (('resize', 'keep_within'), math.nan),
         (('resize', 'size'), [1]),
         (('normalisation', 'mean'), [1, 2]),
+        (('normalisation', 'mean'), [1, 2, 10**400]),
         (('normalisation', 'mean'), [1, 2, math.inf]),
         (('normalisation', 'mean'), ['a', 'b', 'c']),
     ],

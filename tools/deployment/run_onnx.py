@@ -66,7 +66,7 @@ def load(model: str, provider: str) -> tuple[onnxruntime.InferenceSession, dict]
     try:
         metadata = json.loads(stored)
         good = is_description(metadata, session.get_inputs())
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
         good = False
     if not good:
         raise ValueError('what the model says of its outputs is damaged or old; export it again.')
