@@ -4,9 +4,9 @@ benchmarks/fuzz.py``.
 Good images, labels, lists, cameras, checkpoints, configs and ONNX files are made, mutated, and
 given to the public functions that read them. Good is a refusal of this project that names the file
 or the key, and a plausible result. All else is a finding: another exception, more than 5 s or
-512 MiB, the end of the process, a file outside of the sandbox, a program or a connection. An input
-follows from its kind, ``--seed`` and its index alone. The file of a finding is kept, with the
-command that repeats it. Exits with 1 if there are any. Linux only.
+512 MiB (images: 1 GiB), the end of the process, a file outside of the sandbox, a program or a
+connection. An input follows from its kind, ``--seed`` and its index alone. The file of a finding is
+kept, with the command that repeats it. Exits with 1 if there are any. Linux only.
 """
 
 import argparse

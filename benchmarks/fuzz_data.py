@@ -41,6 +41,8 @@ FORMATS = dict(
     saliency=[dict(yes=255), dict(void=128)],
     human_parts=[],
 )
+# Pillow takes 179 million pixels of any file, however short.
+PICTURE_BYTES = 2**30
 DTYPES = (np.uint8, np.int16, np.int32, np.uint16, np.int64, np.float32, np.float64, bool)
 
 
@@ -87,7 +89,8 @@ class Images:
         calls = dict(read_image=read, image_header=header, run_onnx=runner)
         calls['bytes'] = lambda: read_image(path.read_bytes())
         # The main() of run_onnx names the file.
-        return Attempt(calls, [path.name, 'The image', 'not an image'], [path])
+        names = [path.name, 'The image', 'not an image']
+        return Attempt(calls, names, [path], memory=PICTURE_BYTES)
 
 
 class Labels:

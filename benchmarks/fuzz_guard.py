@@ -57,12 +57,14 @@ class Attempt:
         names: words of which a refusal must hold one, such as the file's name.
         files: that the input consists of.
         note: what was changed, where no file says it.
+        memory: bytes that it may take.
     """
 
     calls: dict[str, Callable[[], Any]]
     names: Sequence[str]
     files: Sequence[Path] = ()
     note: str = ''
+    memory: int = MEMORY_BYTES
 
 
 class Verdict(NamedTuple):
@@ -167,7 +169,7 @@ def judge(attempt: Attempt, guard: Guard, canaries: Canaries | None = None) -> V
         if guard.seen:
             found = Verdict(FINDING, text='outside of the sandbox: ' + '; '.join(guard.seen))
             guard.seen.clear()
-        elif found.outcome != FINDING and grown > MEMORY_BYTES:
+        elif found.outcome != FINDING and grown > attempt.memory:
             found = Verdict(FINDING, text=f'took {grown >> 20} MiB of memory')
         elif canaries is not None and (changed := canaries.changes()):
             found = Verdict(FINDING, text=changed)

@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 import fuzz
-import fuzz_guard
 import numpy as np
 import pytest
 from fuzz_guard import ACCEPTED, FINDING, REFUSED, Attempt, Canaries, Guard, Implausible, judge
@@ -114,9 +113,8 @@ def test_canaries_tell_of_what_native_code_does(tmp_path, guard):
     assert "['new', 'passwd']" in canaries.changes() and canaries.changes() == ''
 
 
-def test_memory_is_looked_at(guard, monkeypatch):
-    monkeypatch.setattr(fuzz_guard, 'MEMORY_BYTES', -1)
-    assert 'of memory' in judge(Attempt(dict(call=int), []), guard).text
+def test_memory_is_looked_at(guard):
+    assert 'of memory' in judge(Attempt(dict(call=int), [], memory=-1), guard).text
 
 
 def test_mutations_leave_little_as_it_was():
