@@ -43,7 +43,8 @@ def check_config(cfg: Config) -> None:
         model = build_without_weights(cfg.model)
     warn_of_unused_names(cfg, model)
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        for step in (cfg.get(key) or {}).get('dataset', {}).get('pipeline', ()):
+        dataset = (cfg.get(key) or {}).get('dataset') or {}
+        for step in dataset.get('pipeline') or ():
             if isinstance(step, Mapping):
                 with as_values_of(f'{key}.dataset.pipeline, {step["type"]}'):
                     registry.TRANSFORMS.build(dict(step, _scope_=registry.SCOPE))

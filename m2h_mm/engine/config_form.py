@@ -19,9 +19,6 @@ _TYPES = {_DICT: Mapping, _LIST: (list, tuple), _TEXT: str}
 _PLAIN = (bool, int, float, complex, str, bytes, list, tuple, Mapping)
 FORMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ('model', (_DICT,)),
-    ('model.heads', (_DICT,)),
-    ('model.losses', (_DICT,)),
-    ('model.losses.*', (_DICT, _LIST)),
     ('tasks', (_DICT, _LIST)),
     ('tasks.#', (_TEXT,)),
     ('tasks.*', (_DICT,)),

@@ -22,6 +22,8 @@ OPTIMIZER = 'optimizer'
 """Under this key of ``meta`` stands the class of the optimizer, by name where there are several."""
 # Arguments of optimizers that older versions of torch do not write.
 _LATER = {'amsgrad', 'maximize', 'foreach', 'capturable', 'differentiable', 'fused', 'nesterov'}
+# What an optimizer does with a gradient; in which code, a run may choose anew.
+_SAME = ('maximize', 'amsgrad', 'nesterov', 'differentiable', 'capturable')
 _SHOWN = 3
 
 
@@ -168,6 +170,10 @@ def compare_optimizer(optimizer: Optimizer, state: Mapping, kind: Any = None) ->
         ]
         if odd:
             return [f'group {index}: {", ".join(odd)} cannot be of {name}']
+        other = [key for key in _SAME if key in group and stored.get(key, False) != group[key]]
+        if other:
+            key = other[0]
+            return [f'group {index}: {key} {stored.get(key)!r}, the config has {group[key]!r}']
     names = _expected(optimizer)
     numbers = chain.from_iterable(group['params'] for group in theirs)
     parameters = chain.from_iterable(group['params'] for group in own)

@@ -182,6 +182,8 @@ _INFO: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def _optimizer(content: Mapping) -> str | None:
+    if 'optimizer' in content and not optimizers(content):
+        return 'a dict with state and param_groups'
     for state in optimizers(content).values():
         if not isinstance(state, Mapping) or not isinstance(state.get('state'), Mapping):
             return 'a dict with state and param_groups'

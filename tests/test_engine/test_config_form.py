@@ -39,6 +39,7 @@ def test_a_sound_form_passes():
     check_arguments(changed('tasks', ['depth']))
     check_arguments(changed('tasks.depth', None))
     check_arguments(changed('optim_wrapper', None))
+    check_arguments(changed('train_dataloader.dataset', None))
 
 
 @pytest.mark.parametrize(

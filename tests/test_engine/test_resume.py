@@ -83,6 +83,8 @@ INFO = ('message_hub', 'runtime_info')
             put('message_hub', 'log_scalars', 'train/loss', value=dict(values=3)),
             "the curve 'train/loss'",
         ),
+        (put('optimizer', value={}), 'a dict with state and param_groups'),
+        (put('optimizer', value=None), 'a dict with state and param_groups'),
         (put('optimizer', value=[]), 'a dict with state and param_groups'),
         (put('optimizer', 'param_groups', value=3), 'param_groups to be a list'),
         (put('optimizer', 'state', 0, value=3), 'a dict for the state of each parameter'),
@@ -141,6 +143,9 @@ GROUP = ('optimizer', 'param_groups', 0)
         (put(*GROUP, 'lr', value=float('inf')), 'group 0: lr'),
         (put(*GROUP, 'betas', value=(0.9,)), 'group 0: betas'),
         (put(*GROUP, 'fused', value='yes'), 'group 0: fused'),
+        (put(*GROUP, 'maximize', value=True), 'group 0: maximize True, the config has False'),
+        (put(*GROUP, 'maximize', value=None), 'group 0: maximize None'),
+        (put(*GROUP, 'differentiable', value=True), 'group 0: differentiable True'),
         (put(*GROUP, 'params', value=[0]), '1 groups of 1 parameters, the config has 1 of 2'),
         (put('optimizer', 'param_groups', value=[]), '0 groups of 0 parameters'),
         (
