@@ -309,4 +309,4 @@ def test_the_command_line(source, tmp_path, run):
     sample = samples(tmp_path / 'data' / 'CityscapesMT', num_classes=7)[FIRST]
     labels = read(official(source, 'gtFine', 'gtFine_labelIds.png'))[1::2, 1::2]
     np.testing.assert_array_equal(sample['gt_semseg'], class_table(7)[labels])
-    assert 'error: --size' in convert('--size', 0, 24, status=2)
+    assert 'argument --size: expected a whole number' in convert('--size', 0, 24, status=2)
