@@ -87,6 +87,7 @@ def test_what_is_no_model_is_a_message(run_onnx, tmp_path):
         ('depth', np.zeros((1, 0, 28, 42), np.float32)),
         ('depth', np.zeros((1, 1, 28, 42), bool)),
         ('semseg', np.full((1, 1, 28, 42), 5)),
+        ('semseg', np.zeros((1, 2, 28, 42), int)),
         ('semseg', np.zeros((1, 1, 28, 42), np.float32)),
         ('normals', np.zeros((1, 1, 28, 42), np.float32)),
     ],

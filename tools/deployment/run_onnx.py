@@ -200,7 +200,8 @@ def require_outputs(metadata: dict, outputs: list[np.ndarray], size: tuple[int, 
     """Raise a ValueError unless the outputs are what the model says of them, at ``size`` (H, W)."""
     for (name, description), output in zip(metadata['outputs'].items(), outputs, strict=True):
         numbers, colours = output.dtype.kind, len(description.get('palette', ()))
-        channels = (3,) if description['unit_vectors'] else range(1, 2**31)
+        channels = (1,) if colours else range(1, 2**31)
+        channels = (3,) if description['unit_vectors'] else channels
         good = output.ndim == 4 and output.shape == (1, output.shape[1], *size)
         good = good and output.shape[1] in channels and numbers in ('iu' if colours else 'fiu')
         if not good or (colours and not 0 <= output.min() <= output.max() < colours):
