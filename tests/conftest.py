@@ -136,7 +136,10 @@ def forget_modules(names: set[str]) -> None:
 
 def _is_of_a_test(module: ModuleType) -> bool:
     file = getattr(module, '__file__', None) or ''
-    return file.startswith((tempfile.gettempdir(), str(REPOSITORY / 'tests')))
+    # The environment itself may lie in a temporary folder, or in the repository.
+    return not file.startswith(sys.prefix) and file.startswith(
+        (tempfile.gettempdir(), str(REPOSITORY / 'tests'))
+    )
 
 
 @pytest.fixture
