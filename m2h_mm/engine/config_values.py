@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from fnmatch import fnmatch
@@ -26,6 +27,9 @@ def whole(low: int) -> tuple[str, Test]:
     )
 
 
+LARGEST = sys.float_info.max
+
+
 def number(low: float, more: bool = False) -> tuple[str, Test]:
     """A finite number of at least ``low``, or of more than that."""
     return (
@@ -33,7 +37,7 @@ def number(low: float, more: bool = False) -> tuple[str, Test]:
         lambda value: (
             not isinstance(value, bool)
             and isinstance(value, (int, float))
-            and math.isfinite(value)
+            and abs(value) <= LARGEST  # also of an integer that is no float
             and (value > low if more else value >= low)
         ),
     )

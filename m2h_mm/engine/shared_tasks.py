@@ -157,6 +157,18 @@ def _complete(stated: Any, declared: Mapping[str, dict]) -> dict[str, dict]:
 
 
 def _by_name(tasks: Mapping[str, Mapping | None] | Sequence[str]) -> dict[str, dict]:
-    """Name to arguments, also of a list of names or of None in place of no arguments."""
+    """Name to arguments, also of a list of names or of None in place of no arguments.
+
+    Raises:
+        ValueError: arguments that are no dict.
+    """
     items = tasks.items() if isinstance(tasks, Mapping) else ((name, None) for name in tasks)
-    return {name: dict(args or {}) for name, args in items}
+    built = {}
+    for name, args in items:
+        if args is not None and not isinstance(args, Mapping):
+            raise ValueError(
+                f'tasks.{name}: expected the arguments of a task, such as dict(max_depth=10.0), '
+                f'got {args!r}.'
+            )
+        built[name] = dict(args or {})
+    return built

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -55,7 +56,7 @@ def is_number(value: Any) -> bool:
     if isinstance(value, Tensor):
         return value.numel() == 1 and not value.is_complex() and is_number(value.item())
     plain = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    return plain and not isinstance(value, np.complexfloating) and math.isfinite(value)
+    return plain and not isinstance(value, np.complexfloating) and abs(value) <= sys.float_info.max
 
 
 def is_state(state: Any) -> bool:

@@ -88,7 +88,14 @@ def build_part(
             f'{did_you_mean(str(cfg["type"]), MODELS.module_dict)} A module of your own is '
             'registered with @MODELS.register_module() in a file named by custom_imports.'
         )
-    module = MODELS.build(_fill_in(key, cfg, cls, source, given))
+    filled = _fill_in(key, cfg, cls, source, given)
+    try:
+        module = MODELS.build(filled)
+    except ValueError as error:
+        if 'model.' in str(error):
+            raise
+        # A layer does not know where in the config the part stands that it belongs to.
+        raise ValueError(f'{key} ({cfg["type"]}): {error}') from error
     for name in INPUTS:
         stated = getattr(module, name, None)
         if name in given and stated is not None and _plain(stated) != _plain(given[name]):

@@ -9,6 +9,7 @@ from m2h_mm.cli.command import read_cfg_options
 from m2h_mm.engine.config_check import check_arguments, check_config
 from m2h_mm.engine.config_form import as_values_of
 from m2h_mm.engine.config_override import check_overrides
+from m2h_mm.engine.shared_tasks import share_tasks
 
 CONFIG = dict(
     tasks=dict(depth=dict()),
@@ -91,6 +92,11 @@ def test_what_is_nested_without_end_is_refused():
 def test_what_cannot_be_built_is_refused_with_its_key(key, value, message):
     with pytest.raises(ValueError, match=message):
         check_config(changed(key, value))
+
+
+def test_arguments_of_a_task_are_a_dict():
+    with pytest.raises(ValueError, match=r'tasks\.0: expected the arguments of a task'):
+        share_tasks(Config(dict(model=dict(tasks={'0': 'dict(a=1)'}))))
 
 
 def test_errors_in_a_users_own_code_keep_their_stack():

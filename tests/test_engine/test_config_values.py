@@ -32,6 +32,7 @@ def changed(cfg, key, value):
     [
         ('train_cfg.max_iters', 0),
         ('train_cfg.max_iters', -5),
+        ('optim_wrapper.optimizer.lr', 10**400),
         ('train_cfg.max_iters', 2.5),
         ('train_cfg.max_iters', '5k'),
         ('train_cfg.val_interval', 0),

@@ -71,6 +71,12 @@ def test_what_does_not_fit_is_refused_and_the_way_out_named(cfg, message):
         build_part('model.x', cfg, 'y', in_channels=(1, 2))
 
 
+def test_what_a_layer_refuses_is_said_with_the_key_of_its_part():
+    head = dict(type='M2HNormalsHead', in_channels=8, out_channels=3, hidden_channels=(3,))
+    with pytest.raises(ValueError, match=r'^model.heads.x \(M2HNormalsHead\): UpsampleBlock: out'):
+        build_part('model.heads.x', head, 'y')
+
+
 def test_a_part_that_lacks_what_its_contract_asks_for():
     with pytest.raises(ValueError, match=r"TakesAnything has no attribute\(s\) \['out_channels',"):
         build_part('model.neck', dict(type='TakesAnything'), 'y', contracts.Neck)
