@@ -84,6 +84,8 @@ class DINOv2(StagedBackbone):
             cannot be had.
     """
 
+    CHECKPOINTS = "'official' | path | URL"
+
     def __init__(
         self,
         arch: str | Mapping[str, Any] = 'small',
@@ -103,7 +105,7 @@ class DINOv2(StagedBackbone):
         self.arch = arch
         settings = _settings(arch, out_indices)
         embed_dims, depth = settings['embed_dims'], settings['depth']
-        _check(img_size, init_cfg)
+        _check(img_size)
         self.out_indices: tuple[int, ...] = settings['out_indices']
         self.out_channels = (embed_dims,) * len(self.out_indices)
         self.strides = (PATCH_SIZE,) * len(self.out_indices)
@@ -263,15 +265,8 @@ def _settings(arch: str | Mapping[str, Any], out_indices: Sequence[int] | None) 
     return {**settings, 'out_indices': indices}
 
 
-def _check(img_size: int, init_cfg: Mapping[str, Any] | None) -> None:
+def _check(img_size: int) -> None:
     if img_size <= 0 or img_size % PATCH_SIZE:
         raise ValueError(
             f'model.backbone.img_size must be a multiple of {PATCH_SIZE}, got {img_size}.'
-        )
-    if init_cfg and (
-        init_cfg.get('type') != 'Pretrained' or set(init_cfg) != {'type', 'checkpoint'}
-    ):
-        raise ValueError(
-            "model.backbone.init_cfg must be None (from scratch) or dict(type='Pretrained', "
-            f"checkpoint='official' | path | URL), got {dict(init_cfg)}."
         )

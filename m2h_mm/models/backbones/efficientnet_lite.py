@@ -71,6 +71,7 @@ class EfficientNetLite(StagedBackbone):
 
     BEGINNING = ('stem',)
     UNITS = 'stages'
+    CHECKPOINTS = "'imagenet' | path"
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class EfficientNetLite(StagedBackbone):
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(frozen_stages, init_cfg)
-        _check(arch, out_indices, init_cfg)
+        _check(arch, out_indices)
         self.arch = arch
         self.norm_eval = norm_eval
         self.out_indices = tuple(out_indices)
@@ -225,7 +226,7 @@ def _scaled(channels: int, width: float) -> int:
     return rounded + 8 if rounded < 0.9 * channels * width else rounded
 
 
-def _check(arch: str, out_indices: Sequence[int], init_cfg: Mapping[str, Any] | None) -> None:
+def _check(arch: str, out_indices: Sequence[int]) -> None:
     if arch not in ARCHITECTURES:
         raise ValueError(
             f'model.backbone.arch must be one of {sorted(ARCHITECTURES)}, got {arch!r}.'
@@ -235,11 +236,4 @@ def _check(arch: str, out_indices: Sequence[int], init_cfg: Mapping[str, Any] | 
         raise ValueError(
             'model.backbone.out_indices must be ascending levels from 0 to 4 (strides '
             f'{LEVEL_STRIDES}), got {tuple(out_indices)}.'
-        )
-    if init_cfg and (
-        init_cfg.get('type') != 'Pretrained' or set(init_cfg) != {'type', 'checkpoint'}
-    ):
-        raise ValueError(
-            "model.backbone.init_cfg must be None (from scratch) or dict(type='Pretrained', "
-            f"checkpoint='imagenet' | path), got {dict(init_cfg)}."
         )

@@ -28,17 +28,29 @@ class StagedBackbone(BaseModule):
         BEGINNING: attributes that belong to the beginning; those that a network lacks are passed
             over.
         UNITS: the attribute that holds the units, an ``nn.ModuleList``.
+        CHECKPOINTS: what ``init_cfg.checkpoint`` may be, in words.
 
     Args:
         frozen_stages: -1 to the number of units.
-        init_cfg: see mmengine's ``BaseModule``.
+        init_cfg: None, to start from scratch, or ``dict(type='Pretrained', checkpoint=...)``.
+
+    Raises:
+        ValueError: another ``init_cfg``.
     """
 
     BEGINNING = ('cls_token', 'pos_embed', 'register_tokens', 'patch_embed')
     UNITS = 'blocks'
+    CHECKPOINTS = 'path | URL'
 
     def __init__(self, frozen_stages: int = -1, init_cfg: Mapping[str, Any] | None = None) -> None:
         super().__init__(init_cfg)
+        if init_cfg and (
+            init_cfg.get('type') != 'Pretrained' or set(init_cfg) != {'type', 'checkpoint'}
+        ):
+            raise ValueError(
+                "model.backbone.init_cfg must be None (from scratch) or dict(type='Pretrained', "
+                f'checkpoint={self.CHECKPOINTS}), got {dict(init_cfg)}.'
+            )
         self.frozen_stages = frozen_stages
 
     def units(self) -> tuple[nn.Module, ...]:

@@ -92,13 +92,6 @@ class ViT(StagedBackbone):
         embed_dims, depth, num_heads = _architecture(arch)
         self.out_indices = _out_indices(out_indices, depth)
         self.grid = _grid(img_size)
-        if init_cfg and (
-            init_cfg.get('type') != 'Pretrained' or set(init_cfg) != {'type', 'checkpoint'}
-        ):
-            raise ValueError(
-                "model.backbone.init_cfg must be None (from scratch) or dict(type='Pretrained', "
-                f'checkpoint=path | URL), got {dict(init_cfg)}.'
-            )
         self.out_channels = (embed_dims,) * len(self.out_indices)
         self.strides = (PATCH_SIZE,) * len(self.out_indices)
         self.cls_token = nn.Parameter(torch.empty(1, 1, embed_dims))
