@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from m2h_mm.registry import TASKS
+from m2h_mm.system.spelling import did_you_mean
 from m2h_mm.tasks import Task
 from m2h_mm.tasks.semseg.label_format import OF_DATASET
 
@@ -33,10 +33,9 @@ def state_formats(
     known = [*tasks, *(name for name in sorted(TASKS.module_dict) if name not in tasks)]
     for name, settings in formats.items():
         if name not in known:
-            close = difflib.get_close_matches(str(name), known, n=1)
             raise ValueError(
                 f'label_formats.{name}: there is no such task; this data set has {list(tasks)}.'
-                + (f' Did you mean {close[0]!r}?' if close else '')
+                + did_you_mean(name, known)
             )
         if not isinstance(settings, Mapping):
             raise ValueError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from mmengine.evaluator import BaseMetric
 
 from m2h_mm.registry import METRICS
+from m2h_mm.system.spelling import did_you_mean
 from m2h_mm.tasks import Task
 from m2h_mm.tasks.error_metric import ErrorMetric
 
@@ -57,10 +57,9 @@ def _build_further(
     if not isinstance(config, Mapping):
         return config
     if 'type' not in config:
-        close = difflib.get_close_matches(name, tasks, n=1)
         raise ValueError(
             f'{key}: there is no such task; expected one of {list(tasks)}, or the type and the '
-            f'task of a further metric.{f" Did you mean {close[0]!r}?" if close else ""}'
+            f'task of a further metric.{did_you_mean(name, tasks)}'
         )
     config = dict(config)
     if 'task' not in config:

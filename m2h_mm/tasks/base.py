@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import math
 import re
 from abc import ABC, abstractmethod
@@ -20,6 +19,7 @@ from torch import Tensor
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
 from m2h_mm.structures.shapes import known_equal
+from m2h_mm.system.spelling import did_you_mean
 from m2h_mm.tasks.doubt import Doubt
 from m2h_mm.tasks.files import write_array
 from m2h_mm.tasks.label_format import LabelFormat
@@ -334,11 +334,10 @@ def _build(name: str, cfg: Mapping | None) -> Task:
     # mmengine's ``get`` would import a module of the unknown name, should there be one.
     if isinstance(kind, str) and '.' not in kind and kind not in TASKS.module_dict:
         known = sorted(TASKS.module_dict)
-        close = difflib.get_close_matches(kind, known, n=1)
-        hint = f' Did you mean {close[0]!r}?' if close else ''
         raise ValueError(
-            f'tasks: unknown task {kind!r}; known are {known}.{hint} A task of your own is '
-            'registered with @TASKS.register_module(name) in a module named by custom_imports.'
+            f'tasks: unknown task {kind!r}; known are {known}.{did_you_mean(kind, known)} '
+            'A task of your own is registered with @TASKS.register_module(name) in a module '
+            'named by custom_imports.'
         )
     task = TASKS.build(arguments)
     task.name = name

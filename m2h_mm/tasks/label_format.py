@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
+
+from m2h_mm.system.spelling import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,10 @@ class LabelFormat:
         known = [field.name for field in fields(self)]
         for key in settings:
             if key not in known:
-                close = difflib.get_close_matches(str(key), known, n=1)
                 raise ValueError(
                     f'{task}.{key}: there is no such key; '
                     + (f'known are {known}.' if known else f'nothing can be stated of {task!r}.')
-                    + (f' Did you mean {close[0]!r}?' if close else '')
+                    + did_you_mean(key, known)
                 )
         try:
             return replace(self, **settings)
