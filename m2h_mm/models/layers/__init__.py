@@ -7,9 +7,11 @@ from .conv import GROUPS, SeparableConv2d, conv_layer, require_divisible
 from .distillation import MultiModalDistillationUnit, choose_main_tasks
 from .feed_forward import MLP, FeedForward
 from .fusion import FusionBlock, PyramidFusion, ResidualUnit, SeparableResidualUnit
+from .mamba import Mamba
 from .residual import BasicBlock, Bottleneck
 from .resize import resize, upsample2
 from .scale_fusion import ScaleFusion, require_fine_to_coarse
+from .selective_scan import selective_scan
 from .task_tokens import stack_tasks, unstack_tasks
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     'Bottleneck',
     'FeedForward',
     'FusionBlock',
+    'Mamba',
     'MultiModalDistillationUnit',
     'PyramidFusion',
     'ResidualUnit',
@@ -30,6 +33,7 @@ __all__ = [
     'require_divisible',
     'require_fine_to_coarse',
     'resize',
+    'selective_scan',
     'stack_tasks',
     'unstack_tasks',
     'upsample2',
