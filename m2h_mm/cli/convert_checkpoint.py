@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import add_cfg_options, add_overwrite, make_parser, run_command
-from m2h_mm.system import write_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,8 +46,10 @@ def _add(
         name, help=title, description=f'Convert a checkpoint of the official {title}.'
     )
     parser.set_defaults(convert_state=convert_state)
-    parser.add_argument('src', type=Path, help='official checkpoint (.pth, .pt, .pth.tar, .npz)')
-    parser.add_argument('dst', type=Path, help='the converted checkpoint (.pth)')
+    parser.add_argument(
+        'src', type=Path, help='official checkpoint (.pth, .pt, .pth.tar, .safetensors, .npz)'
+    )
+    parser.add_argument('dst', type=Path, help='the converted checkpoint (.pth, .safetensors)')
     parser.add_argument(
         '--config',
         required=config is None,
@@ -63,11 +63,11 @@ def _add(
 
 
 def convert(args: argparse.Namespace) -> None:
-    import torch
-
     from m2h_mm import __version__
     from m2h_mm.engine.config import load_config
+    from m2h_mm.engine.model_description import META_KEY, describe_model
     from m2h_mm.models.building import build_without_weights
+    from m2h_mm.structures.checkpoint_file import write_checkpoint
     from m2h_mm.system.outputs import require_free
 
     require_free([args.dst], [args.src, args.config], args.overwrite)
@@ -78,10 +78,9 @@ def convert(args: argparse.Namespace) -> None:
         m2h_mm_version=__version__,
         converted_from=args.src.name,
         config=Path(args.config).name,
+        **{META_KEY: describe_model(cfg).to_plain()},
     )
-    content = io.BytesIO()
-    torch.save({'state_dict': state, 'meta': meta}, content)
-    write_atomically(args.dst, content.getvalue())
+    write_checkpoint(args.dst, state, meta)
     print(f'Wrote {args.dst}.')
 
 

@@ -11,6 +11,7 @@ from zipfile import BadZipFile, ZipFile
 
 from m2h_mm.engine.training_state import RUN, find_malformed
 from m2h_mm.structures.checkpoint_file import read_checkpoint
+from m2h_mm.structures.safetensors_file import is_safetensors
 
 POINTER = 'last_checkpoint'
 SHARDS = '.metadata'  # in a folder of torch's distributed checkpoints
@@ -46,6 +47,8 @@ def find_problem(path: str | Path) -> str | None:
         return None
     if not os.path.isfile(path):  # a pipe would be waited for
         return 'it is no file, or there is none'
+    if is_safetensors(path):
+        return 'a file of safetensors holds weights alone, and no state of a training'
     try:
         # torch.load() finds a file that was cut off, but no wrong bytes in it.
         with ZipFile(path) as archive:

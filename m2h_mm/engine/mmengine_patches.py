@@ -18,8 +18,11 @@ from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from urllib.parse import urlparse
 
+import torch
 from mmengine.config import Config
+from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.fileio.backends import backends
 from mmengine.fileio.io import backend_instances
@@ -92,8 +95,12 @@ def checkpoints_run_no_code() -> Iterator[None]:
         return content
 
     CheckpointLoader.load_checkpoint = classmethod(load_checkpoint)
-    # mmengine's loader for files would not say which file is damaged.
-    CheckpointLoader._schemes = {**schemes, '': load_from_local}
+    # mmengine's loaders would not say which file is damaged, and know no safetensors.
+    CheckpointLoader._schemes = {
+        **schemes,
+        '': load_from_local,
+        **dict.fromkeys(('http://', 'https://'), load_from_http),
+    }
     try:
         yield
     finally:
@@ -103,6 +110,16 @@ def checkpoints_run_no_code() -> Iterator[None]:
 def load_from_local(filename: str, map_location: Any = None) -> Any:
     """The loader for what is on the disk; mmengine logs the name behind ``load_from_``."""
     return read_checkpoint(Path(filename).expanduser(), map_location)
+
+
+def load_from_http(filename: str, map_location: Any = None) -> Any:
+    """The loader for URLs: the file is kept where torch.hub keeps those of its own."""
+    path = Path(torch.hub.get_dir(), 'checkpoints', Path(urlparse(filename).path).name)
+    if is_main_process() and not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(filename, str(path))
+    barrier()
+    return read_checkpoint(path, map_location)
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def read_description(content: Any, path: str | Path) -> ModelDescription | None:
     stored = meta.get(META_KEY) if isinstance(meta, Mapping) else None
     if stored is None:
         return None
-    found = stored.get('format') if isinstance(stored, Mapping) else stored
+    found = stored.get('format') if isinstance(stored, Mapping) else type(stored).__name__
     if found != FORMAT:
         raise ValueError(
             f"{path}: meta['{META_KEY}'] has the format {found!r}, this version of m2h_mm "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,11 +14,20 @@ from zipfile import is_zipfile
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from torch import Tensor
 
 from m2h_mm.structures.file_kind import describe_foreign
+from m2h_mm.structures.safetensors_file import (
+    SUFFIX,
+    is_safetensors,
+    read_safetensors,
+    write_safetensors,
+)
+from m2h_mm.system import write_atomically
 
 # Keys of what only a training needs, the state of the loss weighting: a model does without.
 TRAINING_STATE = 'weighting.'
+KINDS = ('.pth', SUFFIX)
 # How torch names what it refuses.
 _REFUSED = re.compile(r'(?:GLOBAL|global|class|function)\s+([A-Za-z_][\w.]*\.[\w.]*\w)')
 
@@ -94,7 +104,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu', mmap: bool = Fa
     """Load a file of tensors and plain values.
 
     Args:
-        path: the file.
+        path: the file, of ``torch.save`` or of safetensors, which its content tells.
         map_location: where its tensors go, as of ``torch.load``. Default: the CPU.
         mmap: read values when they are first used, where the file allows it: for shapes alone.
 
@@ -105,7 +115,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu', mmap: bool = Fa
     """
     path = Path(path)
     if path.is_dir():
-        found = [file.name for file in sorted(path.glob('*.pth'))]
+        found = [file.name for kind in KINDS for file in sorted(path.glob(f'*{kind}'))]
         raise FileNotFoundError(
             f'{path} is a folder, expected a checkpoint. '
             f'Name a file in it{f", such as {found[-1]}" if found else ", it has none"}.'
@@ -115,6 +125,8 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu', mmap: bool = Fa
     foreign = describe_foreign(path)
     if foreign is not None:
         raise ValueError(f'{path} is no checkpoint, it is {foreign}.')
+    if is_safetensors(path):
+        return read_safetensors(path, map_location, mmap)
     try:
         with known_types():
             return torch.load(
@@ -130,3 +142,24 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu', mmap: bool = Fa
             f'Checkpoint {path} cannot be read ({repr(error).splitlines()[0][:300]}). It is cut '
             'off, damaged, or something else: fetch or copy it again.'
         ) from error
+
+
+def write_checkpoint(
+    path: str | Path, state: Mapping[str, Tensor], meta: Mapping[str, Any]
+) -> None:
+    """Write weights and what is said of them, whole or not at all.
+
+    Args:
+        path: the file; one of safetensors if its name ends so, else of ``torch.save``.
+        state: name to tensor.
+        meta: plain data, see :func:`~m2h_mm.structures.safetensors_file.write_safetensors`.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    if Path(path).suffix == SUFFIX:
+        write_safetensors(path, state, meta)
+        return
+    content = io.BytesIO()
+    torch.save(dict(state_dict=dict(state), meta=dict(meta)), content)
+    write_atomically(path, content.getvalue())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
@@ -35,7 +34,7 @@ _KINDS = (
 
 
 def describe_foreign(path: Path) -> str | None:
-    """What a file is and the way out, None if it may be one of ``torch.save``.
+    """What a file is and the way out, None if it may be one of ``torch.save`` or of safetensors.
 
     Only its first bytes and, of an archive, the names in it are read.
 
@@ -53,11 +52,6 @@ def describe_foreign(path: Path) -> str | None:
         return _describe_archive(path)
     if head[257:262] == b'ustar':
         return f'a tar archive. {_UNPACK}'
-    if _is_safetensors(path):
-        return (
-            'a file of safetensors. Convert it once: '
-            "torch.save(safetensors.torch.load_file(SRC), 'DST.pth')"
-        )
     return _describe_text(head)
 
 
@@ -81,20 +75,6 @@ def _describe_archive(path: Path) -> str | None:
         )
     shown = ', '.join(name[:_SHOWN] for name in names[:3])
     return f'a zip archive that torch.save did not write (of {shown or "nothing"}). {_UNPACK}'
-
-
-def _is_safetensors(path: Path) -> bool:
-    with open(path, 'rb') as file:
-        length = int.from_bytes(file.read(8), 'little')
-        if not 2 <= length <= 100_000_000 or length + 8 > path.stat().st_size:
-            return False
-        header = file.read(length)
-    if not header.startswith(b'{'):
-        return False
-    try:
-        return isinstance(json.loads(header), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def _describe_text(head: bytes) -> str | None:

@@ -9,6 +9,7 @@ import torch
 
 from m2h_mm.engine.checkpoint_search import find_checkpoint, find_problem
 from m2h_mm.engine.checkpoints import read_checkpoint
+from m2h_mm.structures.checkpoint_file import write_checkpoint
 
 
 def content(size=5000, **more):
@@ -139,3 +140,8 @@ def test_a_folder_of_several_processes_is_pointed_to(work_dir):
     assert find_checkpoint(work_dir)[0] == work_dir / 'iter_6.pth'
     (work_dir / 'iter_8' / '.metadata').touch()
     assert find_checkpoint(work_dir)[0] == work_dir / 'iter_8'
+
+
+def test_a_file_of_weights_alone_is_no_checkpoint_to_go_on_from(tmp_path):
+    write_checkpoint(tmp_path / 'a.safetensors', content()['state_dict'], {})
+    assert 'no state of a training' in find_problem(tmp_path / 'a.safetensors')

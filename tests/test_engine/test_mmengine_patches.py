@@ -19,6 +19,7 @@ from torch import nn
 
 from m2h_mm.engine import install, installed, mmengine_patches
 from m2h_mm.registry import MODELS
+from m2h_mm.structures.checkpoint_file import write_checkpoint
 
 
 class Bomb:
@@ -104,6 +105,7 @@ def test_mmengine_and_mmseg_run_no_code(tmp_path, served, plain_pickle):
         dict(state_dict=model.state_dict(), meta=dict(config='code', epoch=3)),
         tmp_path / 'good.pth',
     )
+    write_checkpoint(tmp_path / 'good.safetensors', model.state_dict(), {})
     bomb = dict(state_dict=Bomb(tmp_path / 'exploded'))
     if plain_pickle:
         (tmp_path / 'bomb.pth').write_bytes(pickle.dumps(bomb, protocol=2))
@@ -114,6 +116,9 @@ def test_mmengine_and_mmseg_run_no_code(tmp_path, served, plain_pickle):
             other = nn.Linear(2, 2)
             loaded = load_checkpoint(other, f'{place}/good.pth')
             assert torch.equal(other.weight, model.weight) and loaded['meta'] == dict(epoch=3)
+            other = nn.Linear(2, 2)
+            load_checkpoint(other, f'{place}/good.safetensors')
+            assert torch.equal(other.weight, model.weight)
             with pytest.raises(ValueError, match='bomb.pth was not loaded.*could run code'):
                 load_checkpoint(nn.Linear(2, 2), f'{place}/bomb.pth')
         backbone = MODELS.build(

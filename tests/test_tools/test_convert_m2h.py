@@ -18,6 +18,7 @@ from m2h_mm.methods.m2h.checkpoint import (
     unwrap_state_dict,
 )
 from m2h_mm.registry import MODELS
+from m2h_mm.structures.checkpoint_file import read_checkpoint
 
 TINY = 'dict(embed_dims=48, depth=4, num_heads=3), out_indices=(0, 1, 2, 3), img_size=70'
 # What tells M2H-small from M2H are the switches in braces.
@@ -70,12 +71,13 @@ def test_converted_model_predicts_what_the_official_one_does(variant, convert, r
     if not source.is_file():
         pytest.skip(f'{source.name} is only in the full set of reference vectors')
     config = write_config(tmp_path, small=variant == 'small')
-    said = convert(source, tmp_path / 'out' / 'm2h.pth', '--config', config)
+    converted = tmp_path / 'out' / ('m2h.pth' if variant == 'full' else 'm2h.safetensors')
+    said = convert(source, converted, '--config', config)
     assert 'are not used' not in said and 'not in the file' not in said
 
     model = MODELS.build(load_config(config).model).eval()
     missing, unexpected = model.load_state_dict(
-        torch.load(tmp_path / 'out' / 'm2h.pth', weights_only=True)['state_dict'], strict=False
+        read_checkpoint(converted)['state_dict'], strict=False
     )
     assert not unexpected and not set(missing) - DEAD_KEYS
     with np.load(source) as vectors:
