@@ -24,6 +24,7 @@ COMMANDS = {
     'check-normals': 'check_normals',
     'convert-data': 'convert_data',
     'convert-checkpoint': 'convert_checkpoint',
+    'publish': 'publish',
     'benchmark': 'benchmark',
     'flops': 'flops',
     'logs': 'logs',

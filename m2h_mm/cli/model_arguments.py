@@ -35,6 +35,11 @@ def add_model_arguments(parser: argparse.ArgumentParser, tasks: bool = True) -> 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
     """``CHECKPOINT``, and ``--config`` for one that does not say which model it is of."""
     parser.add_argument('checkpoint', help="of a training, or one of the authors of M2H's")
+    add_config_of_checkpoint(parser)
+
+
+def add_config_of_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """``--config``, for a checkpoint that does not say which model it is of."""
     parser.add_argument(
         '--config',
         help='name or path of a config that takes the place of what the checkpoint says of its '

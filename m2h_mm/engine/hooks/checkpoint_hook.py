@@ -25,6 +25,7 @@ from m2h_mm.engine.mmengine_patches import is_installed
 from m2h_mm.engine.model_description import META_KEY, describe_model
 from m2h_mm.engine.resume import refuse_other, resumed_checkpoint
 from m2h_mm.engine.resume_check import OPTIMIZER, optimizer_names
+from m2h_mm.engine.training_facts import TRAINING_KEY, describe_training
 from m2h_mm.engine.training_state import OUTDATED, RUN, VALIDATED
 from m2h_mm.registry import HOOKS
 from m2h_mm.system import remove_temporaries, write_atomically
@@ -59,7 +60,8 @@ class CheckpointHook(MMEngineCheckpointHook):
     - A validation that was cut off is made up for when the training goes on (iteration-based
       trainings).
     - Every checkpoint describes its model, so that it can be used without its config: see
-      :class:`~m2h_mm.engine.model_description.ModelDescription`.
+      :class:`~m2h_mm.engine.model_description.ModelDescription`; and its training, for whoever
+      publishes it: see :func:`~m2h_mm.engine.training_facts.describe_training`.
     - What a resumed training cannot go on from, of another model, optimizer or form, is refused
       before anything of it is used, with all that differs.
     - Only checkpoints that this training has written are ever removed, whatever paths a checkpoint
@@ -95,6 +97,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         # The last checkpoint's iteration, and whether it knows of a validation there.
         self._saved: tuple[int, bool] | None = None
         self._description: dict | None = None
+        self._training: dict | None = None
         # What names this training, and those that it has gone on from.
         self._runs: set[str | None] = set()
         self._written: set[Path] = set()
@@ -123,6 +126,7 @@ class CheckpointHook(MMEngineCheckpointHook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         if self._description is not None:
             checkpoint['meta'][META_KEY] = self._description
+            checkpoint['meta'][TRAINING_KEY] = self._training
         checkpoint['meta'][OPTIMIZER] = optimizer_names(runner.optim_wrapper)
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {
@@ -150,6 +154,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         # Now, not at the first checkpoint: a config that cannot be described is a mistake to hear
         # of at once.
         self._description = _describe(runner)
+        self._training = describe_training(runner)
         loaded = runner.message_hub.runtime_info.get(RUN) if runner._resume else None
         self._runs = {loaded, loaded or uuid4().hex}
         runner.message_hub.update_info(RUN, max(self._runs, key=bool))
