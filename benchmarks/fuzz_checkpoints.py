@@ -35,10 +35,7 @@ from m2h_mm.engine.config import load_config
 from m2h_mm.engine.model_description import META_KEY, describe_model
 from m2h_mm.engine.resume import refuse_other
 from m2h_mm.inference.loading import load_model
-from m2h_mm.models.backbones.dinov2_checkpoint import (
-    load_backbone_weights,
-    read_backbone_checkpoint,
-)
+from m2h_mm.models.backbones import DINOv3
 from m2h_mm.registry import MODELS
 from m2h_mm.structures.checkpoint_file import read_checkpoint
 
@@ -122,6 +119,19 @@ class StandIn(Runner):
         )
 
 
+def authors_dinov3(backbone: DINOv3) -> dict[str, torch.Tensor]:
+    """Parameters of a DINOv3 of one block as its authors write them."""
+    state = dict(backbone.state_dict())
+    state['storage_tokens'] = state.pop('register_tokens')
+    weights = [state.pop(f'blocks.0.attn.{part}_proj.weight') for part in 'qkv']
+    biases = [state.pop(f'blocks.0.attn.{part}_proj.bias') for part in 'qv']
+    zero = torch.zeros_like(biases[0])
+    state['blocks.0.attn.qkv.weight'] = torch.cat(weights)
+    state['blocks.0.attn.qkv.bias'] = torch.cat([biases[0], zero, biases[1]])
+    state['blocks.0.attn.qkv.bias_mask'] = torch.cat([zero + 1, zero, zero + 1])
+    return {**state, 'rope_embed.periods': backbone.rope.periods()}
+
+
 class Checkpoints:
     """Files that are given as checkpoints."""
 
@@ -135,7 +145,9 @@ class Checkpoints:
         toy = load_config(REPOSITORY / 'tests' / 'data' / 'toy_m2h.py', SMALL)
         self.description = describe_model(toy).to_plain()
         model = MODELS.build(toy.model)
-        self.model_config, self.model, self.backbone = toy, model, model.backbone
+        self.model_config, self.model = toy, model
+        dinov3 = DINOv3(dict(embed_dims=8, depth=1, num_heads=2), (0,))
+        self.backbones = dict(backbone=model.backbone, dinov3=dinov3)
         self.weights = dict(meta={META_KEY: self.description}, state_dict=model.state_dict())
         official = {
             **{f'backbone.{key}': value for key, value in model.backbone.state_dict().items()},
@@ -160,6 +172,7 @@ class Checkpoints:
             training=self.training,
             description=self.weights,
             backbone=dict(model.backbone.state_dict()),
+            dinov3=authors_dinov3(dinov3),
             official=official,
             invpt=invpt,
             mti_net=mti_net,
@@ -206,16 +219,19 @@ class Checkpoints:
             calls['load_model'] = lambda: load_model(path)
         if name != 'training':
             calls['load_model with config'] = lambda: load_model(path, self.model_config)
-        if name == 'backbone':
-            calls['backbone'] = lambda: load_backbone_weights(
-                copy.deepcopy(self.backbone), read_backbone_checkpoint(str(path)), str(path), ()
-            )
+        if name in self.backbones:
+            calls['backbone'] = lambda: self.load_backbone(name, path)
         convert = dict(official=convert_m2h, invpt=convert_invpt, mti_net=convert_mti_net).get(name)
         if convert is not None:
             given = Namespace(src=path, partial=False, convert_state=convert)
             calls['convert'] = lambda: convert_state(given, self.model)
         calls['search'] = lambda: self.search(path)
         return calls
+
+    def load_backbone(self, name: str, path: Path) -> None:
+        backbone = copy.deepcopy(self.backbones[name])
+        backbone.init_cfg = dict(type='Pretrained', checkpoint=str(path))
+        backbone.init_weights()
 
     def resume(self, path: Path) -> None:
         """As ``--resume`` does it, and a step behind it."""

@@ -127,7 +127,7 @@ def test_a_misspelt_name_of_a_task_or_a_hook_is_found(tiny_config):
         ('val_evaluator.metrics', dict(egde=dict(preset='bsds')), "egde: .* mean 'edge'"),
         ('test_dataloader.dataset.tasks', dict(dpeth={}), "dpeth: .* mean 'depth'"),
         ('default_hooks', dict(gaurd=dict(type='NonFiniteGuardHook')), 'gaurd and guard are two'),
-        ('model.backbone.type', 'DINOv3', r"model\.backbone\.type: .*mean 'DINOv2'"),
+        ('model.backbone.type', 'DINOv22', r"model\.backbone\.type: .*mean 'DINOv2'"),
     ):
         with pytest.raises(ValueError, match=message):
             check_arguments(changed(tiny_config, key, value))
@@ -136,7 +136,7 @@ def test_a_misspelt_name_of_a_task_or_a_hook_is_found(tiny_config):
     with pytest.raises(FileNotFoundError, match="Did you mean 'decoders_tiny_rooms'"):
         find_sweep('decoders_tiny_roms')
     with pytest.raises(ValueError, match=r"backbone\.type: .*Did you mean 'DINOv2'"):
-        MODELS.build(dict(tiny_config.model, backbone=dict(type='DINOv3')))
+        MODELS.build(dict(tiny_config.model, backbone=dict(type='DINOv22')))
 
 
 def test_a_name_of_parameters_that_there_are_not_is_said(tiny_config, monkeypatch):

@@ -12,10 +12,18 @@ from torch import Tensor, nn
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
-from .dinov2_checkpoint import load_backbone_weights, read_backbone_checkpoint, resolve_checkpoint
+from .architectures import architecture, block_numbers, patch_grid
+from .backbone_checkpoint import load_backbone_weights
+from .dinov2_checkpoint import describe_vit, read_backbone_checkpoint, resolve_checkpoint
 from .position_embedding import interpolate_position_embedding, sincos_position_embedding
 from .staged_backbone import StagedBackbone
-from .vision_transformer import FEED_FORWARDS, LAYER_NORM_EPS, Block, PatchEmbedding
+from .vision_transformer import (
+    LAYER_NORM_EPS,
+    Block,
+    PatchEmbedding,
+    init_linears,
+    split_tokens,
+)
 
 PATCH_SIZE = 14
 ARCHITECTURES = {
@@ -29,6 +37,8 @@ ARCHITECTURES = {
         embed_dims=1536, depth=40, num_heads=24, ffn='swiglu', out_indices=(9, 19, 29, 39)
     ),
 }
+# What an architecture may leave out.
+OPTIONAL = dict(ffn='mlp', mlp_ratio=4, stem_channels=())
 
 
 @MODELS.register_module()
@@ -103,10 +113,12 @@ class DINOv2(StagedBackbone):
     ) -> None:
         super().__init__(frozen_stages, init_cfg)
         self.arch = arch
-        settings = _settings(arch, out_indices)
+        settings = architecture(arch, ARCHITECTURES, OPTIONAL)
         embed_dims, depth = settings['embed_dims'], settings['depth']
         _check(img_size)
-        self.out_indices: tuple[int, ...] = settings['out_indices']
+        self.out_indices = block_numbers(
+            settings.get('out_indices', ()) if out_indices is None else out_indices, depth
+        )
         self.out_channels = (embed_dims,) * len(self.out_indices)
         self.strides = (PATCH_SIZE,) * len(self.out_indices)
         self.num_registers = num_registers
@@ -144,8 +156,8 @@ class DINOv2(StagedBackbone):
         self._freeze_unused()
 
     def forward(self, image: Tensor) -> Features:
-        maps, cls_tokens, register_tokens = [], [], []
-        grid = (image.shape[2] // PATCH_SIZE, image.shape[3] // PATCH_SIZE)
+        outputs = []
+        grid = patch_grid(image, PATCH_SIZE, 'DINOv2')
         with self.grad_mode(0):
             tokens = self.embed(image)
         for index in range(self.out_indices[-1] + 1):
@@ -153,34 +165,20 @@ class DINOv2(StagedBackbone):
                 tokens = self.blocks[index](tokens)
             if index in self.out_indices:
                 output = self.norm(tokens) if self.final_norm else tokens
-                cls_tokens.append(output[:, 0])
-                register_tokens.append(output[:, 1 : 1 + self.num_registers])
-                patches = output[:, 1 + self.num_registers :]
-                maps.append(
-                    patches.transpose(1, 2).reshape(output.shape[0], output.shape[2], *grid)
-                )
-        return Features(
-            maps=tuple(maps),
-            cls_tokens=tuple(cls_tokens),
-            register_tokens=tuple(register_tokens) if self.num_registers else None,
-        )
+                outputs.append(split_tokens(output, self.num_registers, grid))
+        cls_tokens, register_tokens, maps = zip(*outputs, strict=True)
+        return Features(maps, cls_tokens, register_tokens if self.num_registers else None)
 
     def embed(self, image: Tensor) -> Tensor:
         """Tokens that enter the first block, ``(N, 1 + num_registers + H / 14 * W / 14, C)``.
 
         Their order is class, registers, patches; registers carry no position embedding.
         """
-        height, width = image.shape[2:]
-        if height % PATCH_SIZE or width % PATCH_SIZE:
-            raise ValueError(
-                f'DINOv2 needs images whose sides are multiples of {PATCH_SIZE}, got '
-                f'{height}x{width} (HxW). Set model.data_preprocessor.size_divisor={PATCH_SIZE}, '
-                'which pads images to such a size.'
-            )
+        grid = patch_grid(image, PATCH_SIZE, 'DINOv2')
         patches = self.patch_embed(image)
         positions = interpolate_position_embedding(
             self.pos_embed,
-            (height // PATCH_SIZE, width // PATCH_SIZE),
+            grid,
             self.interpolate_offset,
             self.interpolate_antialias,
         )
@@ -198,14 +196,12 @@ class DINOv2(StagedBackbone):
                 self.init_cfg['checkpoint'], self.arch, self.num_registers
             )
             unused = ('mask_token',) if self.final_norm else ('mask_token', 'norm.')
-            load_backbone_weights(self, read_backbone_checkpoint(checkpoint), checkpoint, unused)
+            state = read_backbone_checkpoint(checkpoint)
+            load_backbone_weights(self, state, checkpoint, unused, describe_vit)
         else:
             self.warn_of_random_frozen_stages()
             self._init_tokens()
-            for module in self.modules():
-                if isinstance(module, nn.Linear):
-                    nn.init.trunc_normal_(module.weight, std=0.02)
-                    nn.init.zeros_(module.bias)
+            init_linears(self)
         self.is_init = True
 
     def _init_tokens(self) -> None:
@@ -223,46 +219,6 @@ class DINOv2(StagedBackbone):
             unused.append(self.norm)
         for part in unused:
             part.requires_grad_(False)
-
-
-def _settings(arch: str | Mapping[str, Any], out_indices: Sequence[int] | None) -> dict[str, Any]:
-    """Architecture with all defaults filled in, checked."""
-    if isinstance(arch, str):
-        if arch not in ARCHITECTURES:
-            raise ValueError(
-                f'model.backbone.arch must be one of {sorted(ARCHITECTURES)} or a dict, got '
-                f'{arch!r}.'
-            )
-        arch = ARCHITECTURES[arch]
-    elif not {'embed_dims', 'depth', 'num_heads'} <= set(arch) <= {
-        'embed_dims', 'depth', 'num_heads', 'ffn', 'mlp_ratio', 'stem_channels'
-    }:  # fmt: skip
-        raise ValueError(
-            'model.backbone.arch as a dict must have embed_dims, depth, num_heads and may have '
-            f'ffn, mlp_ratio, stem_channels, got {sorted(arch)}.'
-        )
-    settings = {'ffn': 'mlp', 'mlp_ratio': 4, 'stem_channels': (), **arch}
-    if settings['ffn'] not in FEED_FORWARDS:
-        raise ValueError(
-            f'model.backbone.arch.ffn must be one of {sorted(FEED_FORWARDS)}, got '
-            f'{settings["ffn"]!r}.'
-        )
-    if settings['embed_dims'] % settings['num_heads']:
-        raise ValueError(
-            f'model.backbone.arch: num_heads={settings["num_heads"]} must divide '
-            f'embed_dims={settings["embed_dims"]}.'
-        )
-    indices = tuple(settings.get('out_indices', ()) if out_indices is None else out_indices)
-    if (
-        not indices
-        or list(indices) != sorted(set(indices))
-        or not 0 <= indices[0] <= indices[-1] < settings['depth']
-    ):
-        raise ValueError(
-            'model.backbone.out_indices must be ascending block numbers from 0 to '
-            f'{settings["depth"] - 1}, got {indices}.'
-        )
-    return {**settings, 'out_indices': indices}
 
 
 def _check(img_size: int) -> None:

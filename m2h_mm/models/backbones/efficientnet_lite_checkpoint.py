@@ -14,10 +14,11 @@ from torch import Tensor
 from m2h_mm.structures.checkpoint_file import read_checkpoint
 from m2h_mm.structures.weights import find_weights
 
+from .backbone_checkpoint import CONFIG_KEY
+
 if TYPE_CHECKING:
     from .efficientnet_lite import EfficientNetLite
 
-CONFIG_KEY = 'model.backbone.init_cfg.checkpoint'
 IMAGENET = 'imagenet'
 PUBLISHED = '_blocks.'
 # Parts of the published block and stem, in terms of ours.

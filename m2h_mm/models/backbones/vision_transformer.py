@@ -1,4 +1,6 @@
-"""The pre-norm transformer block of DINOv2 and its parts, under the official parameter names."""
+"""The pre-norm transformer block of DINOv2 and its parts, under the official parameter names, and
+what the transformers here share.
+"""
 
 from __future__ import annotations
 
@@ -130,3 +132,23 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = self.ls1(tokens, self.drop_path(self.attn(self.norm1(tokens))))
         return self.ls2(tokens, self.drop_path(self.mlp(self.norm2(tokens))))
+
+
+def split_tokens(
+    tokens: Tensor, num_registers: int, grid: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The class token ``(N, C)``, the registers ``(N, R, C)`` and the map ``(N, C, h, w)`` in a
+    sequence ``(N, 1 + R + h * w, C)``.
+    """
+    patches = tokens[:, 1 + num_registers :]
+    x = patches.transpose(1, 2).reshape(tokens.shape[0], tokens.shape[2], *grid)
+    return tokens[:, 0], tokens[:, 1 : 1 + num_registers], x
+
+
+def init_linears(module: nn.Module) -> None:
+    """Weights of all linear layers anew, for a training from scratch."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -14,9 +14,11 @@ from m2h_mm.models.layers.feed_forward import MLP
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
-from .dinov2_checkpoint import CONFIG_KEY, load_backbone_weights, read_backbone_checkpoint
+from .architectures import patch_grid
+from .backbone_checkpoint import CONFIG_KEY, load_backbone_weights
+from .dinov2_checkpoint import describe_vit, read_backbone_checkpoint
 from .staged_backbone import StagedBackbone
-from .vision_transformer import LAYER_NORM_EPS, Attention, PatchEmbedding
+from .vision_transformer import LAYER_NORM_EPS, Attention, PatchEmbedding, init_linears
 
 PATCH_SIZE = 16
 ARCHITECTURES = {
@@ -103,7 +105,7 @@ class ViT(StagedBackbone):
         self.freeze_stages()
 
     def forward(self, image: Tensor) -> Features:
-        grid = (image.shape[2] // PATCH_SIZE, image.shape[3] // PATCH_SIZE)
+        grid = patch_grid(image, PATCH_SIZE, 'ViT')
         with self.grad_mode(0):
             tokens = self.embed(image)
         maps, cls_tokens = [], []
@@ -118,24 +120,16 @@ class ViT(StagedBackbone):
 
     def embed(self, image: Tensor) -> Tensor:
         """Tokens that enter the first block, class token first, ``(N, 1 + H / 16 * W / 16, C)``."""
-        height, width = image.shape[2:]
-        if height % PATCH_SIZE or width % PATCH_SIZE:
-            raise ValueError(
-                f'ViT needs images whose sides are multiples of {PATCH_SIZE}, got '
-                f'{height}x{width} (HxW). Set model.data_preprocessor.size_divisor={PATCH_SIZE}, '
-                'which pads images to such sizes.'
-            )
+        grid = patch_grid(image, PATCH_SIZE, 'ViT')
         patches = self.patch_embed(image)
-        positions = resample_positions(
-            self.pos_embed, self.grid, (height // PATCH_SIZE, width // PATCH_SIZE)
-        )
+        positions = resample_positions(self.pos_embed, self.grid, grid)
         return torch.cat([self.cls_token.expand(len(image), -1, -1), patches], dim=1) + positions
 
     def init_weights(self) -> None:
         """Load ``init_cfg.checkpoint``, or initialise from scratch where there is none."""
         if self.init_cfg:
             checkpoint = str(self.init_cfg['checkpoint'])
-            state = read_backbone_checkpoint(checkpoint)
+            state = read_backbone_checkpoint(checkpoint, official='')
             count, native = state['pos_embed'].shape[1] - 1, isqrt(state['pos_embed'].shape[1] - 1)
             if native**2 == count:
                 state['pos_embed'] = resample_positions(
@@ -147,14 +141,11 @@ class ViT(StagedBackbone):
                     f'which is no square and not the {self.grid[0]}x{self.grid[1]} of '
                     "model.backbone.img_size. Set img_size to the checkpoint's."
                 )
-            load_backbone_weights(self, state, checkpoint, unused=())
+            load_backbone_weights(self, state, checkpoint, (), describe_vit)
         else:
             self.warn_of_random_frozen_stages()
             self._init_tokens()
-            for module in self.modules():
-                if isinstance(module, nn.Linear):
-                    nn.init.trunc_normal_(module.weight, std=0.02)
-                    nn.init.zeros_(module.bias)
+            init_linears(self)
         self.is_init = True
 
     def _init_tokens(self) -> None:

@@ -258,7 +258,7 @@ def test_no_network_says_where_to_put_the_file(hub, monkeypatch, failure):
 
 
 def test_an_unresponsive_host_is_given_up(hub, monkeypatch):
-    monkeypatch.setattr('m2h_mm.models.backbones.dinov2_checkpoint.DOWNLOAD_TIMEOUT_S', 0.2)
+    monkeypatch.setattr('m2h_mm.models.backbones.backbone_checkpoint.DOWNLOAD_TIMEOUT_S', 0.2)
     monkeypatch.setenv('no_proxy', '*')
     with socket.create_server(('127.0.0.1', 0)) as silent:
         # Ends the connection, and with it the test, should the backbone wait on.

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from m2h_mm.models.backbones import DINOv2, ViT
+from m2h_mm.models.backbones import DINOv2, DINOv3, ViT
 
 ARCH = dict(embed_dims=24, depth=4, num_heads=2)
 EMBEDDING = ('cls_token', 'pos_embed', 'register_tokens', 'patch_embed.')
@@ -14,9 +14,12 @@ BACKBONES = {
     'dinov2': lambda **options: DINOv2(
         arch=ARCH, out_indices=(0, 3), img_size=56, final_norm=True, num_registers=2, **options
     ),
+    'dinov3': lambda **options: DINOv3(
+        arch=ARCH, out_indices=(0, 3), final_norm=True, rope_rescale=None, **options
+    ),
     'vit': lambda **options: ViT(arch=ARCH, out_indices=(0, 3), img_size=64, **options),
 }
-SIZE = {'dinov2': (28, 42), 'vit': (32, 48)}
+SIZE = {'dinov2': (28, 42), 'dinov3': (32, 48), 'vit': (32, 48)}
 
 
 @pytest.mark.parametrize('name', BACKBONES)
