@@ -17,7 +17,7 @@ from .config_places import class_arguments
 from .shared_tasks import DATALOADERS, EVALUATORS, share_tasks
 
 # Entries of the model that have one value per task.
-BY_TASK = ('heads', 'losses')
+BY_TASK = ('heads', 'losses', 'aux_weight')
 
 
 def restrict_tasks(cfg: Config, tasks: Sequence[str]) -> Config:
@@ -25,12 +25,12 @@ def restrict_tasks(cfg: Config, tasks: Sequence[str]) -> Config:
 
     Changed are the declared ``tasks`` and the places that refer to them:
 
-    - ``model.heads``, ``model.losses``, and in ``model.weighting`` every argument that is a dict by
-      task, such as ``base_weights``;
+    - ``model.heads``, ``model.decoder.heads``, ``model.losses``, and in ``model.weighting`` every
+      argument that is a dict by task, such as ``base_weights``;
     - in any part of the model the arguments ``tasks`` and ``*_tasks`` (``main_tasks``), by which a
       part says which tasks it serves. A part whose ``tasks`` are all gone is left out
       (``merger=None``); another argument that would be empty is left to its default;
-    - consistency losses: one that needs a task that is gone is left out;
+    - losses between tasks: one that needs a task that is gone is left out;
     - data sets: one that is left without a task is left out of the data set that joins it;
     - metrics of a task that is gone;
     - ``default_hooks.checkpoint.save_best``: the metric of a task that is gone gives way to the
@@ -81,23 +81,31 @@ def _without(value: Any, gone: set[str]) -> Any:
 def _restrict_model(cfg: Config, gone: set[str]) -> None:
     model = dict(cfg.model)
     for key in BY_TASK:
-        if key in model:
+        if isinstance(model.get(key), Mapping):
             model[key] = _without(model[key], gone)
+    if 'heads' in (model.get('decoder') or {}):
+        model['decoder'] = {**model['decoder'], 'heads': _without(model['decoder']['heads'], gone)}
     weighting = model.get('weighting') or {}
     for key, value in weighting.items():
         if isinstance(value, Mapping):
             weighting[key] = _without(value, gone)
-    model['consistency'] = [
-        loss
-        for loss in model.get('consistency') or ()
-        if gone.isdisjoint(getattr(MODELS.get(loss['type']), 'tasks', ()))
-    ]
+    model['consistency'] = _without_losses(model.get('consistency') or (), gone)
+    for name, losses in (model.get('losses') or {}).items():
+        if not isinstance(losses, Mapping):
+            model['losses'][name] = _without_losses(losses, gone)
     cfg.model = _restrict_part(model, gone)
     decoder = cfg.model.get('decoder')
     if not decoder or len(cfg.tasks) > 1:
         return
     if 'interaction' in class_arguments(MODELS.get(decoder['type']))[0]:
         decoder.interaction = dict(type='NoInteraction')
+
+
+def _without_losses(losses: Sequence[Mapping], gone: set[str]) -> list[Mapping]:
+    """Those that need no task that is gone."""
+    return [
+        loss for loss in losses if gone.isdisjoint(getattr(MODELS.get(loss['type']), 'tasks', ()))
+    ]
 
 
 def _restrict_part(part: Any, gone: set[str]) -> Any:

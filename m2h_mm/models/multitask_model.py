@@ -14,7 +14,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from m2h_mm.registry import MODELS
-from m2h_mm.structures import ConsistencyContext, Features, Label, MultiTaskDataSample, contracts
+from m2h_mm.structures import ConsistencyContext, Features, MultiTaskDataSample, contracts
 from m2h_mm.tasks import Task, build_tasks
 
 from .building import build_losses, build_part, describe_backbone, require_parts, require_tasks
@@ -23,6 +23,7 @@ from .data_preprocessor import framing_of
 from .labels import stack_labels
 from .losses.consistency import log_keys
 from .pipeline import ImagePipeline
+from .task_losses import TaskLosses
 
 
 class NetworkOutput(NamedTuple):
@@ -32,11 +33,13 @@ class NetworkOutput(NamedTuple):
         outputs: the heads' outputs ``{task: (N, K, h, w)}``.
         aux: intermediate predictions of backbone and decoder, one dict per scale.
         features: what the decoder saw; None unless a loss between tasks may look at it.
+        details: what the decoder says of its outputs, see :class:`TaskFeatures`.
     """
 
     outputs: dict[str, Tensor]
     aux: list[dict[str, Tensor]]
     features: Features | None = None
+    details: Mapping[str, Mapping[str, Tensor]] = {}
 
 
 @MODELS.register_module()
@@ -55,14 +58,15 @@ class MultiTaskModel(BaseModel):
             (``mmseg.HRNet``). It is given the tasks, if it asks for them.
         decoder: config of a module ``Features -> TaskFeatures``.
         heads: task name to the config of its head.
-        losses: task name to the config of its loss, or to a list of configs that are summed.
+        losses: task name to the config of its loss, or to a list of configs that are summed. One
+            between tasks may be among them and then counts with the task, see :class:`TaskLosses`.
         neck: config of a module ``Features -> Features``. Default: none.
         weighting: config of the module that balances the tasks' losses. Default:
             ``FixedWeighting``, all 1.
         consistency: configs of losses between tasks. Frames without ``cam2img`` count in none that
             needs a camera.
         aux_weight: factor of the losses of intermediate predictions, those of the decoder and of a
-            backbone that makes some, relative to the task's own.
+            backbone that makes some, relative to the task's own: one for all, or by task name.
         freeze_backbone: whatever the backbone, train none of its parameters, build no graph in it
             and keep it in eval mode, so that no BatchNorm drifts and nothing is dropped. A part is
             frozen by the backbone's own ``frozen_stages`` (and ``norm_eval`` of mmseg's backbones).
@@ -86,7 +90,7 @@ class MultiTaskModel(BaseModel):
         neck: dict | None = None,
         weighting: dict | None = None,
         consistency: Sequence[dict] = (),
-        aux_weight: float = 1.0,
+        aux_weight: float | Mapping[str, float] = 1.0,
         freeze_backbone: bool = False,
         channels_last: bool = False,
         data_preprocessor: dict | None = None,
@@ -96,7 +100,6 @@ class MultiTaskModel(BaseModel):
         self.tasks: dict[str, Task] = build_tasks(tasks)
         names = tuple(self.tasks)
         require_tasks('model.heads', heads, names, complete=True)
-        require_tasks('model.losses', losses, names, complete=True)
 
         task_channels = {name: task.channels for name, task in self.tasks.items()}
         self.backbone = build_part(
@@ -139,9 +142,7 @@ class MultiTaskModel(BaseModel):
             }
         )
 
-        self.losses = nn.ModuleDict(
-            {name: build_losses(f'model.losses.{name}', losses[name]) for name in names}
-        )
+        self.losses = TaskLosses(losses, self.tasks, aux_weight)
         self.weighting = build_part(
             'model.weighting',
             weighting or dict(type='FixedWeighting'),
@@ -158,7 +159,7 @@ class MultiTaskModel(BaseModel):
                 f'model.consistency[{index}] ({type(module).__name__})', module.tasks, names
             )
         self._consistency_keys = log_keys(self.consistency, names)
-        self.aux_weight = aux_weight
+        self._need_context = len(self.consistency) > 0 or self.losses.need_context
 
         self.freeze_backbone = freeze_backbone
         if freeze_backbone:
@@ -244,8 +245,8 @@ class MultiTaskModel(BaseModel):
             if tasks is None or name in tasks
         }
         # Without losses that look at them, the features need not outlive the decoder.
-        kept = features if self.training and len(self.consistency) else None
-        return NetworkOutput(outputs, [*features.aux, *decoded.aux], kept)
+        kept = features if self.training and self._need_context else None
+        return NetworkOutput(outputs, [*features.aux, *decoded.aux], kept, decoded.details)
 
     def loss(self, inputs: Tensor, data_samples: list[MultiTaskDataSample]) -> dict[str, Tensor]:
         """Losses at the input's resolution.
@@ -262,13 +263,19 @@ class MultiTaskModel(BaseModel):
             name: task.target(stack_labels(task, data_samples, size, inputs.device))
             for name, task in self.tasks.items()
         }
-        cameras = stack_cameras(data_samples, size, inputs.device) if self.consistency else None
+        context = None
+        if self._need_context:
+            cameras = stack_cameras(data_samples, size, inputs.device)
         network = self.run_network(inputs)
         full = {
             name: self.tasks[name].resize_output(output, size)
             for name, output in network.outputs.items()
         }
-        raw = self._task_losses(full, network.aux, targets, size)
+        if self._need_context:
+            context = ConsistencyContext(
+                full, targets, network.features, *cameras, details=network.details
+            )
+        raw = self.losses(full, network.aux, targets, context)
         shared = (self._shared_parameters(),) if self._weighting_parts else ()
         logged = {f'loss_{name}': loss for name, loss in self.weighting(raw, *shared).items()}
         logged.update({f'raw_{name}': loss.detach() for name, loss in raw.items()})
@@ -278,31 +285,9 @@ class MultiTaskModel(BaseModel):
                 for name, weight in self.weighting.weights.items()
             }
         )
-        if self.consistency:
-            context = ConsistencyContext(full, targets, network.features, *cameras)
-            for key, module in zip(self._consistency_keys, self.consistency, strict=True):
-                logged[key] = module(context.seen_by(module))
+        for key, module in zip(self._consistency_keys, self.consistency, strict=True):
+            logged[key] = module(context.seen_by(module))
         return logged
-
-    def _task_losses(
-        self,
-        outputs: dict[str, Tensor],
-        aux: list[dict[str, Tensor]],
-        targets: dict[str, Label],
-        size: tuple[int, int],
-    ) -> dict[str, Tensor]:
-        """Each task's loss, that of its intermediate predictions included, before weighting."""
-        losses = {}
-        for name, task in self.tasks.items():
-            target, valid = targets[name].value, targets[name].valid
-            losses[name] = sum(loss(outputs[name], target, valid) for loss in self.losses[name])
-            for predictions in aux:
-                if name in predictions:
-                    output = task.resize_output(predictions[name], size)
-                    losses[name] = losses[name] + self.aux_weight * sum(
-                        loss(output, target, valid) for loss in self.losses[name]
-                    )
-        return losses
 
     def _shared_parameters(self) -> list[nn.Parameter]:
         """The trainable parameters of the parts that the weighting looks at."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -29,6 +30,8 @@ class ConsistencyContext:
         inside: ``(N, 1, H, W)`` bool, False on padding.
         needs_camera: whether ``valid`` leaves out the frames whose camera is not known. The model
             sets it for each loss.
+        details: by task name, what the decoder says of how it made the output, see
+            :class:`TaskFeatures`.
         poses: camera to world ``(N, 4, 4)``, metres, where the data have them. None: they do not.
         neighbours: for each frame the indices in the batch of other views of the same scene. None:
             the batch has no such views.
@@ -41,6 +44,7 @@ class ConsistencyContext:
     camera_known: Tensor
     inside: Tensor
     needs_camera: bool = False
+    details: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     poses: Tensor | None = None
     neighbours: list[list[int]] | None = None
 

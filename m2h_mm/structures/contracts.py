@@ -89,7 +89,7 @@ class Decoder(Protocol):
 
     def __call__(self, features: Features, tasks: Sequence[str] | None = None) -> TaskFeatures:
         """Maps ``{task: (N, C, h, w)}`` of ``tasks``, by default of all. In training also ``aux``,
-        intermediate predictions to supervise.
+        intermediate predictions to supervise, and ``details`` for losses that know them.
         """
 
 
@@ -137,7 +137,10 @@ class Head(Protocol):
 
 
 class Loss(Protocol):
-    """One task's loss."""
+    """One task's loss.
+
+    May state ``final_only = True``: it is then not computed of intermediate predictions.
+    """
 
     def __call__(self, pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
         """``pred (N, K, H, W)``, ``target (N, C, H, W)``, ``valid (N, 1, H, W)`` bool to a scalar:
@@ -147,7 +150,10 @@ class Loss(Protocol):
 
 
 class ConsistencyLoss(Protocol):
-    """A loss between several tasks' outputs.
+    """A loss between several tasks' outputs, or of one task that looks at more than its output.
+
+    In ``model.consistency`` it counts beside the tasks; among ``model.losses`` of a task it counts
+    with that task, which is balanced against the others.
 
     May state ``needs_camera = False``: frames whose intrinsics are not known then count too. May
     state ``name``, under which it is logged; by default that of its class.

@@ -69,10 +69,13 @@ class TaskFeatures:
         maps: one ``(N, C, h, w)`` map per task.
         aux: intermediate predictions to supervise, one dict per scale: task name to an output in
             the task's own space, at any resolution.
+        details: by task name, what its output was made of, by names that the method's own losses
+            know, such as the logits of depth bins.
     """
 
     maps: dict[str, Tensor]
     aux: list[dict[str, Tensor]] = field(default_factory=list)
+    details: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
 def map_tensors(function: Callable[..., Any], content: Any, *others: Any) -> Any:

@@ -10,12 +10,15 @@ from .consistency import ConsistencyLoss
 from .cosine import CosineLoss, cosine_loss
 from .cross_entropy import CrossEntropyLoss, cross_entropy_loss
 from .depth_normal_consistency import DepthNormalConsistency, depth_normal_consistency
+from .dice import DiceLoss, dice_loss
 from .edge_semantic_consistency import (
     EdgeSemanticConsistency,
     edge_semantic_consistency,
     semantic_boundaries,
 )
+from .focal import FocalLoss, focal_loss
 from .l1 import L1Loss, l1_loss
+from .rmse import RMSELoss, rmse_loss
 from .silog import SILogLoss, silog_loss
 
 __all__ = [
@@ -26,8 +29,11 @@ __all__ = [
     'CosineLoss',
     'CrossEntropyLoss',
     'DepthNormalConsistency',
+    'DiceLoss',
     'EdgeSemanticConsistency',
+    'FocalLoss',
     'L1Loss',
+    'RMSELoss',
     'SILogLoss',
     'balanced_bce_loss',
     'balanced_cross_entropy_loss',
@@ -35,8 +41,11 @@ __all__ = [
     'cosine_loss',
     'cross_entropy_loss',
     'depth_normal_consistency',
+    'dice_loss',
     'edge_semantic_consistency',
+    'focal_loss',
     'l1_loss',
+    'rmse_loss',
     'semantic_boundaries',
     'silog_loss',
 ]

@@ -27,9 +27,18 @@ def semantic_boundaries(probabilities: Tensor) -> Tensor:
     return torch.maximum(F.pad(right, (0, 1, 0, 0)), F.pad(lower, (0, 0, 0, 1)))
 
 
-def edge_semantic_consistency(edge: Tensor, semseg: Tensor, valid: Tensor) -> Tensor:
-    """Mean absolute difference between edge probability and soft semantic boundary, from logits."""
-    boundaries = semantic_boundaries(full_precision(semseg).softmax(dim=1))
+def edge_semantic_consistency(
+    edge: Tensor, semseg: Tensor, valid: Tensor, hard: bool = False
+) -> Tensor:
+    """Mean absolute difference between edge probability and semantic boundary, from logits; see
+    :class:`EdgeSemanticConsistency`.
+    """
+    logits = full_precision(semseg)
+    if hard:
+        classes = F.one_hot(logits.argmax(1), logits.shape[1])
+        boundaries = semantic_boundaries(classes.movedim(-1, 1).to(logits.dtype))
+    else:
+        boundaries = semantic_boundaries(logits.softmax(dim=1))
     usable = valid.clone()
     usable[..., :-1] &= valid[..., 1:]
     usable[..., :-1, :] &= valid[..., 1:, :]
@@ -42,13 +51,15 @@ class EdgeSemanticConsistency(ConsistencyLoss):
     segmentation.
 
     M2H (arXiv 2510.17363) trains with an edge-semantic consistency loss; its published code does
-    not contain it. L1 and the weight are what is stated for its successor M2H-MX. What is
-    interpretation here: the soft boundaries (:func:`semantic_boundaries`), and that the gradient
-    reaches both sides.
+    not contain it. L1 and the weight are those of its successor M2H-MX, whose code compares
+    with the boundaries of the most likely classes (``hard``). What is interpretation here: the soft
+    boundaries (:func:`semantic_boundaries`), and that the gradient reaches both sides.
 
     Args:
         detach: 'edge' or 'semseg', the side that gets no gradient. Default: both are trained.
         loss_weight: factor of the loss.
+        hard: boundaries 0 or 1 of the most likely classes, as in M2H-MX's code: only the edges are
+            trained. Default: False.
         name: see :class:`ConsistencyLoss`.
 
     Of the context it looks at the outputs, logits ``edge (N, 1, H, W)`` and ``semseg (N, C, H,
@@ -62,9 +73,14 @@ class EdgeSemanticConsistency(ConsistencyLoss):
     needs_camera = False
 
     def __init__(
-        self, detach: str | None = None, loss_weight: float = 0.2, name: str | None = None
+        self,
+        detach: str | None = None,
+        loss_weight: float = 0.2,
+        hard: bool = False,
+        name: str | None = None,
     ) -> None:
         super().__init__(detach, loss_weight, name)
+        self.hard = hard
 
     def compare(self, edge: Tensor, semseg: Tensor, context: ConsistencyContext) -> Tensor:
-        return edge_semantic_consistency(edge, semseg, context.valid)
+        return edge_semantic_consistency(edge, semseg, context.valid, self.hard)

@@ -11,7 +11,10 @@ from m2h_mm.models.losses import (
     BerHuLoss,
     CosineLoss,
     CrossEntropyLoss,
+    DiceLoss,
+    FocalLoss,
     L1Loss,
+    RMSELoss,
     SILogLoss,
     berhu_loss,
     cross_entropy_loss,
@@ -41,6 +44,7 @@ def edge():
 CASES = [
     (CrossEntropyLoss(), semseg),
     (CrossEntropyLoss(class_weight=[0.1, 2, 1, 0.5]), semseg),
+    (DiceLoss(), semseg),
     (SILogLoss(), depth),
     (SILogLoss(variance_focus=1.0), depth),
     (BerHuLoss(), depth),
@@ -49,6 +53,9 @@ CASES = [
     (CosineLoss(), normals),
     (BalancedBCELoss(), edge),
     (BalancedBCELoss(pos_weight=None), edge),
+    (DiceLoss(), edge),
+    (FocalLoss(), edge),
+    (RMSELoss(), depth),
 ]
 CASE_IDS = [
     f'{type(loss).__name__}-{data.__name__}-{index}' for index, (loss, data) in enumerate(CASES)
@@ -91,7 +98,7 @@ def test_invalid_pixels_do_not_matter(loss, data):
     torch.testing.assert_close(loss(other_pred, other_target, valid), loss(pred, target, valid))
 
 
-@pytest.mark.parametrize('loss, data', CASES[2:], ids=CASE_IDS[2:])
+@pytest.mark.parametrize('loss, data', CASES[3:], ids=CASE_IDS[3:])
 @pytest.mark.parametrize('rubbish', [float('nan'), float('inf'), 0.0, -1.0])
 def test_rubbish_at_invalid_pixels_reaches_neither_loss_nor_gradient(loss, data, rubbish):
     pred, target = data()
