@@ -17,11 +17,12 @@ class RoomsDataset(NYUDDataset):
 
     Every frame is a room of its own, made from (seed, index) alone, with exact labels and its own
     camera. Frames are kept under ``data_root`` in the layout of NYUD-MT, in a folder per
-    combination of ``num_train``, ``num_val``, ``size``, ``seed`` and version of the generator. All
-    ranks of a distributed run may build the data set at once: one renders, the others wait.
+    combination of ``num_train``, ``num_val``, ``size``, ``seed``, ``style`` and version of the
+    generator. All ranks of a distributed run may build the data set at once: one renders, the
+    others wait.
 
-    34 of the 40 classes occur, some rarely; no pixel is void. Edges are the borders between
-    instances (the four walls count as one).
+    34 of the 40 classes occur, some rarely, and in style ``varied`` mirrors and other furniture as
+    well; no pixel is void. Edges are the borders between instances (the four walls count as one).
 
     Args:
         data_root: parent folder of the rendered frames.
@@ -31,13 +32,16 @@ class RoomsDataset(NYUDDataset):
         num_train, num_val: frames per split.
         size: (H, W) of the frames in pixels.
         seed: of all frames.
+        style: 'plain', tidy rooms in even light; or 'varied', with clutter, dark and glossy
+            surfaces, more textures, coloured light, larger rooms, a hand-held camera that clips,
+            blurs and compresses. It is meant for models that will see real photos.
         num_workers: processes that render; None for one per core, 0 for none but this.
         check_normals: as of :class:`MultiTaskDataset`; rendered normals need no check.
         **kwargs: of :class:`NYUDDataset`.
 
     Raises:
         PermissionError: ``data_root`` cannot be written to.
-        ValueError: impossible numbers, or a folder that was changed by hand.
+        ValueError: impossible numbers, an unknown style, or a folder that was changed by hand.
     """
 
     how_to_get = 'Delete that folder, it will be rendered anew.'
@@ -52,12 +56,18 @@ class RoomsDataset(NYUDDataset):
         num_val: int = 200,
         size: Sequence[int] = (240, 320),
         seed: int = 0,
+        style: str = 'plain',
         num_workers: int | None = None,
         check_normals: bool = False,
         **kwargs,
     ) -> None:
         self._rooms = dict(
-            root=data_root, num_train=num_train, num_val=num_val, size=tuple(size), seed=seed
+            root=data_root,
+            num_train=num_train,
+            num_val=num_val,
+            size=tuple(size),
+            seed=seed,
+            style=style,
         )
         self._num_workers = num_workers
         super().__init__(

@@ -23,13 +23,14 @@ from mmengine.logging import print_log
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from m2h_mm.rooms.render import RoomFrame, render_frame
+from m2h_mm.rooms.styles import find_style
 from m2h_mm.system import available_cores, remove_temporaries, write_atomically
 from m2h_mm.system.files import append_line
 from m2h_mm.system.locks import acquire
 from m2h_mm.system.text import read_json
 
-GENERATOR_VERSION = 1
-"""Part of the folder's name: raise it whenever the frames of a given (seed, index) change."""
+GENERATOR_VERSIONS = dict(plain=1, varied=1)
+"""Part of the folder's name: raise a style's whenever its frame of a (seed, index) changes."""
 VAL_START = 1_000_000
 """Validation frames have indices from here on, so that no split ever shares a room with the other.
 """
@@ -38,13 +39,25 @@ _MARKER, _JOURNAL = 'rooms.json', 'finished.jsonl'
 
 
 def rooms_folder(
-    root: str | Path, num_train: int, num_val: int, size: Sequence[int], seed: int
+    root: str | Path,
+    num_train: int,
+    num_val: int,
+    size: Sequence[int],
+    seed: int,
+    style: str = 'plain',
 ) -> Path:
-    """The folder below ``root`` that is for these parameters and this generator alone."""
+    """The folder below ``root`` that is for these parameters and this generator alone.
+
+    Raises:
+        ValueError: there is no such style.
+    """
+    find_style(style)
     height, width = size
-    return (
-        Path(root)
-        / f'v{GENERATOR_VERSION}_seed{seed}_{height}x{width}_train{num_train}_val{num_val}'
+    # The name is that of the time when there was one style.
+    named = '' if style == 'plain' else f'_{style}'
+    return Path(root) / (
+        f'v{GENERATOR_VERSIONS[style]}{named}_seed{seed}_{height}x{width}'
+        f'_train{num_train}_val{num_val}'
     )
 
 
@@ -60,6 +73,7 @@ def ensure_rooms(
     size: Sequence[int] = (240, 320),
     seed: int = 0,
     num_workers: int | None = None,
+    style: str = 'plain',
 ) -> Path:
     """Render what is missing of a data set of rooms, and return its folder.
 
@@ -72,6 +86,7 @@ def ensure_rooms(
         size: (H, W) of the frames in pixels.
         seed: of all frames.
         num_workers: processes; None for one per available core, 0 to render in this process.
+        style: of the rooms, ``'plain'`` or ``'varied'``.
 
     Raises:
         ValueError: parameters that cannot be, or a folder that holds other parameters than its name
@@ -86,14 +101,15 @@ def ensure_rooms(
             f'expected 1..{VAL_START} training frames, no negative number or seed, and at least '
             '16 x 16 pixels.'
         )
+    folder = rooms_folder(root, num_train, num_val, size, seed, style)
     parameters = dict(
-        version=GENERATOR_VERSION,
+        version=GENERATOR_VERSIONS[style],
         seed=seed,
         size=[height, width],
         num_train=num_train,
         num_val=num_val,
+        **({} if style == 'plain' else dict(style=style)),
     )
-    folder = rooms_folder(root, num_train, num_val, size, seed)
     if _is_complete(folder, parameters):
         return folder
     try:
@@ -135,9 +151,11 @@ def write_frame(folder: Path, index: int, frame: RoomFrame) -> None:
         write_atomically(folder / name / f'{frame_id(index)}.png', data)
 
 
-def render_to(folder: Path, seed: int, index: int, height: int, width: int) -> list[float]:
+def render_to(
+    folder: Path, style: str, seed: int, index: int, height: int, width: int
+) -> list[float]:
     """Render a frame, write its files, and return its camera (fx, fy, cx, cy)."""
-    frame = render_frame(seed, index, height, width)
+    frame = render_frame(seed, index, height, width, style)
     write_frame(folder, index, frame)
     return [float(frame.cam2img[row, column]) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2))]
 
@@ -212,12 +230,12 @@ def _complete(folder: Path, parameters: dict, num_workers: int) -> None:
                 append_line(journal, json.dumps([frame_id(index), camera]))
                 progress.advance(bar)
 
-        job = (parameters['seed'], *parameters['size'])
+        job = (parameters.get('style', 'plain'), parameters['seed'], *parameters['size'])
         if num_workers:
             _render_in_processes(folder, job, missing, num_workers, finished)
         else:
             for index in missing:
-                finished(index, render_to(folder, job[0], index, *job[1:]))
+                finished(index, render_to(folder, *job[:2], index, *job[2:]))
     for split, indices in splits.items():
         write_atomically(
             folder / 'gt_sets' / f'{split}.txt',
@@ -251,7 +269,7 @@ def _read_journal(folder: Path) -> dict[str, list[float]]:
 
 def _render_in_processes(
     folder: Path,
-    job: tuple[int, int, int],
+    job: tuple[str, int, int, int],
     missing: list[int],
     num_workers: int,
     finished: Callable[[int, list[float]], None],

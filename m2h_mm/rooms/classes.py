@@ -27,6 +27,7 @@ class Nyu40(IntEnum):
     CURTAIN = 16
     DRESSER = 17
     PILLOW = 18
+    MIRROR = 19
     FLOOR_MAT = 20
     CLOTHES = 21
     CEILING = 22
@@ -42,4 +43,5 @@ class Nyu40(IntEnum):
     LAMP = 35
     BAG = 37
     OTHERSTRUCTURE = 38
+    OTHERFURNITURE = 39
     OTHERPROP = 40

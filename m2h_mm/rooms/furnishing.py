@@ -111,6 +111,15 @@ def furnish_office(rng, room: Room, lit: bool) -> None:
     furnish(rng, room, options, 3, 6)
 
 
+FURNISHERS = (
+    furnish_bedroom,
+    furnish_living_room,
+    furnish_dining_room,
+    furnish_kitchen,
+    furnish_office,
+)
+
+
 def decorate(rng, room: Room, lit: bool) -> None:
     for _ in range(rng.integers(1, 5)):
         width, height = rng.uniform(0.3, 0.9), rng.uniform(0.3, 0.75)

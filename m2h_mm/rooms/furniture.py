@@ -12,7 +12,7 @@ from m2h_mm.rooms.classes import Nyu40
 from m2h_mm.rooms.primitives import Group
 
 
-def _legs(
+def add_legs(
     group: Group, width, depth, height, thick, material, taper: float = 0.0, inset: float = 0.03
 ) -> None:
     x, y = width / 2 - inset - thick / 2, depth / 2 - inset - thick / 2
@@ -32,7 +32,7 @@ def chair(rng: np.random.Generator, frame=None, seat=None) -> Group:
     frame, seat = frame or materials.wood(rng), seat or materials.fabric(rng)
     width, depth, height = rng.uniform(0.4, 0.48), rng.uniform(0.4, 0.46), rng.uniform(0.43, 0.47)
     back = rng.uniform(0.4, 0.55)
-    _legs(group, width, depth, height, 0.04, frame, inset=0.0)
+    add_legs(group, width, depth, height, 0.04, frame, inset=0.0)
     group.box((width, depth, 0.035), (0, 0, height - 0.035), frame)
     group.box((width - 0.02, depth - 0.04, 0.04), (0, -0.01, height), seat)
     lean, post = rng.uniform(0.08, 0.18), 0.035
@@ -81,7 +81,7 @@ def stool(rng: np.random.Generator) -> Group:
     group.begin(Nyu40.CHAIR)
     height, frame = rng.uniform(0.45, 0.7), materials.wood(rng)
     group.cylinder((0.36, 0.36, 0.05), (0, 0, height - 0.05), frame)
-    _legs(group, 0.34, 0.34, height - 0.05, 0.035, frame, taper=0.1)
+    add_legs(group, 0.34, 0.34, height - 0.05, 0.035, frame, taper=0.1)
     return group
 
 
@@ -94,7 +94,7 @@ def sofa(rng: np.random.Generator, seats: int | None = None) -> Group:
     seat, arm, depth = rng.uniform(0.6, 0.72), rng.uniform(0.12, 0.22), rng.uniform(0.82, 0.95)
     height, back, side = rng.uniform(0.26, 0.32), rng.uniform(0.72, 0.9), rng.uniform(0.52, 0.64)
     width = seats * seat + 2 * arm
-    _legs(group, width, depth, 0.08, 0.05, legs, inset=0.02)
+    add_legs(group, width, depth, 0.08, 0.05, legs, inset=0.02)
     group.box((width, depth, height - 0.06), (0, 0, 0.06), cloth)
     group.box((width - 0.01, 0.2, back - height), (0, depth / 2 - 0.1, height), cloth)
     for end in (-1, 1):
@@ -132,7 +132,7 @@ def bed(rng: np.random.Generator) -> Group:
     frame, sheet, cover = materials.wood(rng), materials.linen(rng), materials.linen(rng)
     base, thick = rng.uniform(0.26, 0.34), rng.uniform(0.16, 0.24)
     group.box((width, length - 0.05, 0.14), (0, 0, base - 0.1), frame)
-    _legs(group, width, length - 0.05, base - 0.1, 0.07, frame, inset=0.01)
+    add_legs(group, width, length - 0.05, base - 0.1, 0.07, frame, inset=0.01)
     head = materials.fabric(rng) if rng.random() < 0.4 else frame
     group.box((width + 0.06, 0.07, rng.uniform(0.8, 1.15)), (0, length / 2 - 0.03, 0), head)
     if rng.random() < 0.4:
@@ -199,7 +199,7 @@ def dining(rng: np.random.Generator) -> Group:
     else:
         group.box((width, depth, 0.035), (0, 0, height - 0.035), top)
         group.box((width - 0.2, depth - 0.2, 0.08), (0, 0, height - 0.115), top)
-        _legs(group, width, depth, height - 0.035, rng.uniform(0.05, 0.08), top)
+        add_legs(group, width, depth, height - 0.035, rng.uniform(0.05, 0.08), top)
     frame, seat = materials.wood(rng), materials.fabric(rng)
     places = [(0, -1), (0, 1)]
     if not round_ and width > 1.35:
@@ -238,12 +238,12 @@ def coffee_table(rng: np.random.Generator) -> Group:
     if rng.random() < 0.3:
         width = depth = rng.uniform(0.65, 0.9)
         group.cylinder((width, width, 0.03), (0, 0, height - 0.03), top)
-        _legs(group, width * 0.7, width * 0.7, height - 0.03, 0.04, top, taper=0.2)
+        add_legs(group, width * 0.7, width * 0.7, height - 0.03, 0.04, top, taper=0.2)
         width, depth = width * 0.7, depth * 0.7
     else:
         width, depth = rng.uniform(0.85, 1.25), rng.uniform(0.5, 0.65)
         group.box((width, depth, 0.035), (0, 0, height - 0.035), top)
-        _legs(group, width, depth, height - 0.035, 0.05, top)
+        add_legs(group, width, depth, height - 0.035, 0.05, top)
         if rng.random() < 0.5:
             group.box((width - 0.1, depth - 0.1, 0.02), (0, 0, 0.12), top)
     things = [
@@ -275,7 +275,7 @@ def desk(rng: np.random.Generator, lit: bool) -> Group:
         group.box((0.04, depth - 0.06, height - 0.03), (-side * (width / 2 - 0.04), 0, 0), top)
         chair_x = -side * 0.18
     else:
-        _legs(
+        add_legs(
             group,
             width,
             depth,

@@ -5,14 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from m2h_mm.rooms import fixtures
-from m2h_mm.rooms.furnishing import (
-    decorate,
-    furnish_bedroom,
-    furnish_dining_room,
-    furnish_kitchen,
-    furnish_living_room,
-    furnish_office,
-)
+from m2h_mm.rooms.furnishing import FURNISHERS, decorate
 from m2h_mm.rooms.room import Room
 from m2h_mm.rooms.shell import add_column, add_door, add_windows, build_shell
 
@@ -29,13 +22,7 @@ def make_room(rng: np.random.Generator) -> Room:
     add_windows(rng, room, order[: rng.integers(1, 3)])
     add_door(rng, room, order[1:])
     lit = daylight < 0.5 or rng.random() < 0.3
-    furnish = (
-        furnish_bedroom,
-        furnish_living_room,
-        furnish_dining_room,
-        furnish_kitchen,
-        furnish_office,
-    )[rng.choice(5, p=(0.26, 0.28, 0.16, 0.14, 0.16))]
+    furnish = FURNISHERS[rng.choice(5, p=(0.26, 0.28, 0.16, 0.14, 0.16))]
     furnish(rng, room, lit)
     decorate(rng, room, lit)
     lamp = fixtures.ceiling_lamp(rng, daylight < 0.3 or rng.random() < 0.5)

@@ -193,6 +193,14 @@ def _sun(
     return offset + planes(window.center), strength, np.broadcast_to(direction, start.shape)
 
 
+def bounced(lights: list[Light]) -> np.ndarray:
+    """(3,) linear RGB: what walls, floor and ceiling throw back of all lights."""
+    tint = np.full(3, 0.015)
+    for light in lights:
+        tint += light.color * {'lamp': 0.07, 'window': 0.06, 'sun': 0.02}[light.kind]
+    return tint
+
+
 def _ambient(room, primitives, hits, start, number, key, casters, lights) -> np.ndarray:
     """Bounced light, from all sides, less what near things take away (ambient occlusion)."""
     index = np.arange(16) + 0.5
@@ -213,9 +221,7 @@ def _ambient(room, primitives, hits, start, number, key, casters, lights) -> np.
     )
     dark = occluded(primitives, start, end, ~outside, casters) | outside
     open_ = 1 - 0.75 * _smooth(dark, key)
-    tint = np.full(3, 0.015)
-    for light in lights:
-        tint += light.color * {'lamp': 0.07, 'window': 0.06, 'sun': 0.02}[light.kind]
+    tint = bounced(lights)
     floor = primitives.materials[primitives.material[4]].colors[0]
     bounce = planes((0.4 + 0.8 * floor / floor.mean()) * 0.8)
     lift = 0.5 + 0.5 * hits.normal[2]

@@ -22,6 +22,8 @@ class Material:
         gloss: strength of the highlight of a lamp.
         glow: light that the surface itself sends out, relative to its albedo.
         seed: decorrelates surfaces with the same pattern.
+        sheen: strength of the reflection of windows and of the bright room, 0 for matt surfaces.
+        wear: strength of soft stains and faded places, relative.
     """
 
     pattern: str
@@ -31,6 +33,8 @@ class Material:
     gloss: float = 0.0
     glow: float = 0.0
     seed: int = 0
+    sheen: float = 0.0
+    wear: float = 0.0
 
 
 def _pick(

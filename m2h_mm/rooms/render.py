@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from m2h_mm.rooms.camera import Camera
-from m2h_mm.rooms.layout import make_room
-from m2h_mm.rooms.lighting import illuminate, make_lights
+from m2h_mm.rooms.lighting import illuminate
 from m2h_mm.rooms.primitives import ELLIPSOID, Primitives
 from m2h_mm.rooms.raycast import Hits, cast, dot, planes
-from m2h_mm.rooms.textures import TEXTURES, Spot
+from m2h_mm.rooms.reflections import add_reflections
+from m2h_mm.rooms.styles import find_style
+from m2h_mm.rooms.textures import TEXTURES, Spot, worn
 from m2h_mm.rooms.viewpoint import choose_camera
 
 
@@ -41,25 +41,36 @@ class RoomFrame:
     cam2img: np.ndarray
 
 
-def render_frame(seed: int, index: int, height: int = 240, width: int = 320) -> RoomFrame:
+def render_frame(
+    seed: int, index: int, height: int = 240, width: int = 320, style: str = 'plain'
+) -> RoomFrame:
     """Render frame ``index`` of the endless sequence ``seed``.
 
-    Every index is a room of its own, and (seed, index) alone decide what it looks like; the size
-    only decides how many pixels it has.
+    Every index is a room of its own, and (style, seed, index) alone decide what it looks like; the
+    size only decides how many pixels it has.
 
     Args:
         seed, index: non-negative integers.
         height, width: of the frame in pixels.
+        style: ``'plain'`` or ``'varied'``, see :mod:`m2h_mm.rooms.styles`.
+
+    Raises:
+        ValueError: there is no such style.
     """
+    kind = find_style(style)
     rng = np.random.default_rng((seed, index))
-    room = make_room(rng)
-    camera = choose_camera(rng, room, height, width)
-    lights = make_lights(rng, room)
+    room = kind.make_room(rng)
+    camera = choose_camera(rng, room, height, width, kind.framing)
+    lights = kind.make_lights(rng, room)
     primitives = Primitives(room.group.parts)
     hits = cast(primitives, camera)
     albedo, glow, gloss = _surfaces(primitives, camera, hits)
     diffuse, highlight = illuminate(room, primitives, camera, hits, lights, gloss)
     light = albedo * (diffuse + glow) + highlight
+    sheen = np.array([surface.sheen for surface in primitives.materials], np.float32)
+    if sheen.any():
+        sheen = sheen[primitives.material][hits.primitive]
+        add_reflections(light, room, camera, hits, lights, sheen)
 
     instances = primitives.instance[hits.primitive]
     edge = np.zeros((height, width), np.uint8)
@@ -70,7 +81,7 @@ def render_frame(seed: int, index: int, height: int = 240, width: int = 320) -> 
     )
     semseg = np.array(room.group.classes, dtype=np.uint8)[instances]
     return RoomFrame(
-        _photograph(rng, light), hits.depth, normals, semseg, instances, edge, camera.cam2img
+        kind.photograph(rng, light), hits.depth, normals, semseg, instances, edge, camera.cam2img
     )
 
 
@@ -122,29 +133,8 @@ def _surfaces(
             footprint[pixels],
             rays[:, pixels],
         )
-        albedo[:, pixels] = TEXTURES[surface.pattern](spot, surface)
+        color = TEXTURES[surface.pattern](spot, surface)
+        albedo[:, pixels] = worn(color, spot, surface) if surface.wear else color
     glow = np.array([surface.glow for surface in primitives.materials], np.float32)[material]
     gloss = np.array([surface.gloss for surface in primitives.materials], np.float32)[material]
     return albedo.reshape(3, *shape), glow.reshape(shape), gloss.reshape(shape)
-
-
-def _photograph(rng: np.random.Generator, light: np.ndarray) -> np.ndarray:
-    """(3, H, W) linear light to a picture (H, W, 3) uint8: exposure, tone curve, lens, noise."""
-    height, width = light.shape[1:]
-    total = (light[0] + light[1] + light[2]) / 3
-    brightness = np.median(total) * 0.6 + np.mean(np.minimum(total, 3.0)) * 0.4
-    exposure = np.exp(rng.normal(-1.15, 0.22)) / max(float(brightness), 1e-4)
-    balance = np.exp(rng.normal(0, 0.04, 3))
-    y, x = (
-        np.linspace(-1, 1, height, dtype=np.float32)[:, None],
-        np.linspace(-1, 1, width, dtype=np.float32),
-    )
-    vignette = 1 - np.float32(rng.uniform(0.05, 0.22)) * (x * x + y * y)
-    exposed = light * planes(-1.35 * exposure * balance) * vignette
-    picture = np.ascontiguousarray(
-        ((1 - np.exp(exposed)) ** np.float32(1 / 2.2)).transpose(1, 2, 0)
-    )
-    picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.45, 0.65) * max(1.0, width / 320))
-    strength = np.float32(rng.uniform(0.004, 0.016))
-    picture += strength * (1.4 - picture) * rng.standard_normal(picture.shape, dtype=np.float32)
-    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)

@@ -43,6 +43,8 @@ class Room:
         group: all parts; instances 0, 1, 2 are the walls, the floor and the ceiling.
         solids: (2, 3) bounds of every piece of furniture and fixture; no two of them overlap.
         subjects: indices of the solids that a photographer would look at.
+        loose: (2, 3) bounds of small things that were put on furniture later; they may reach into
+            the bounds of a solid, but into no part of it.
         reserved: (2, 3) bounds of space that stays empty (before doors and windows).
         windows: the windows.
     """
@@ -52,6 +54,7 @@ class Room:
     group: Group = field(default_factory=Group)
     solids: list[np.ndarray] = field(default_factory=list)
     subjects: list[int] = field(default_factory=list)
+    loose: list[np.ndarray] = field(default_factory=list)
     reserved: list[np.ndarray] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
 

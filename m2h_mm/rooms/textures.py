@@ -44,7 +44,7 @@ class Spot:
         return np.where(swap, self.v, self.u), np.where(swap, self.u, self.v)
 
 
-def _band(x: np.ndarray, share: float, footprint: np.ndarray) -> np.ndarray:
+def band(x: np.ndarray, share: float, footprint: np.ndarray) -> np.ndarray:
     """1 within the middle ``share`` of each unit interval of x, else 0; blurred over ``footprint``
     units.
     """
@@ -54,7 +54,7 @@ def _band(x: np.ndarray, share: float, footprint: np.ndarray) -> np.ndarray:
     return sharp + (share - sharp) * fade
 
 
-def _mix(first, second, amount: np.ndarray) -> np.ndarray:
+def mix(first, second, amount: np.ndarray) -> np.ndarray:
     """(3, N) from ``first`` to ``second``, each one colour (3,) or one per spot (3, N), by
     ``amount`` (N,).
     """
@@ -62,7 +62,7 @@ def _mix(first, second, amount: np.ndarray) -> np.ndarray:
     return first + (second - first) * amount
 
 
-def _modulate(color: np.ndarray, amount: np.ndarray) -> np.ndarray:
+def modulate(color: np.ndarray, amount: np.ndarray) -> np.ndarray:
     """(3, N) colours made brighter or darker by the relative ``amount`` (N,)."""
     return (color[:, None] if color.ndim == 1 else color) * np.maximum(1.0 + amount, 0.1)
 
@@ -73,10 +73,19 @@ def texture(function: Callable) -> Callable:
     return function
 
 
-def _fine(spot: Spot, material: Material, texel: float = 0.004, name: str = 'grain') -> np.ndarray:
+def fine(spot: Spot, material: Material, texel: float = 0.004, name: str = 'grain') -> np.ndarray:
     return material.grain * noise(
         name, spot.u / texel, spot.v / texel, spot.footprint / texel, material.seed
     )
+
+
+def worn(color: np.ndarray, spot: Spot, material: Material) -> np.ndarray:
+    """(3, N) colours with soft stains, from a hand's to a wall's size."""
+    stains = sum(
+        noise('cloud', spot.u / texel, spot.v / texel, spot.footprint / texel, material.seed + 7)
+        for texel in (0.003, 0.02)
+    )
+    return color * np.maximum(1 + np.float32(material.wear) * stains, 0.3)
 
 
 @texture
@@ -84,7 +93,7 @@ def plain(spot: Spot, material: Material) -> np.ndarray:
     soft = material.grain * noise(
         'cloud', spot.u / 0.01, spot.v / 0.01, spot.footprint / 0.01, material.seed
     )
-    return _modulate(material.colors[0], _fine(spot, material) * 0.5 + soft)
+    return modulate(material.colors[0], fine(spot, material) * 0.5 + soft)
 
 
 @texture
@@ -94,7 +103,7 @@ def weave(spot: Spot, material: Material) -> np.ndarray:
         * material.grain
         * noise('cloud', spot.u / 0.006, spot.v / 0.006, spot.footprint / 0.006, material.seed)
     )
-    return _modulate(material.colors[0], _fine(spot, material, 0.005) + soft)
+    return modulate(material.colors[0], fine(spot, material, 0.005) + soft)
 
 
 @texture
@@ -102,9 +111,9 @@ def wood(spot: Spot, material: Material) -> np.ndarray:
     u, v = spot.along()
     texel = 0.0025 * material.scale
     fibre = noise('fibre', u / texel, v / texel, spot.footprint / texel, material.seed)
-    fine = noise('fibre', u / 0.001, v / 0.001, spot.footprint / 0.001, material.seed + 1)
-    color = _mix(material.colors[0], material.colors[1], np.clip(0.4 + 0.3 * fibre, 0, 1))
-    return _modulate(color, material.grain * fine)
+    pores = noise('fibre', u / 0.001, v / 0.001, spot.footprint / 0.001, material.seed + 1)
+    color = mix(material.colors[0], material.colors[1], np.clip(0.4 + 0.3 * fibre, 0, 1))
+    return modulate(color, material.grain * pores)
 
 
 @texture
@@ -121,12 +130,12 @@ def planks(spot: Spot, material: Material) -> np.ndarray:
         spot.footprint / 0.003,
         material.seed,
     )
-    color = _mix(
+    color = mix(
         material.colors[0], material.colors[1], np.clip(0.4 + 0.8 * tint + 0.2 * fibre, 0, 1)
     )
     blur = spot.footprint / width
-    gap = _band(spot.v / width, 0.97, blur) * _band(u / (9 * width), 0.997, blur / 9)
-    return _modulate(color * (0.35 + 0.65 * gap), 0.4 * material.grain * fibre)
+    gap = band(spot.v / width, 0.97, blur) * band(u / (9 * width), 0.997, blur / 9)
+    return modulate(color * (0.35 + 0.65 * gap), 0.4 * material.grain * fibre)
 
 
 @texture
@@ -134,40 +143,40 @@ def tiles(spot: Spot, material: Material) -> np.ndarray:
     size = material.scale
     column, row = np.floor(spot.u / size), np.floor(spot.v / size)
     blur = spot.footprint / size
-    inside = _band(spot.u / size, 0.97, blur) * _band(spot.v / size, 0.97, blur)
+    inside = band(spot.u / size, 0.97, blur) * band(spot.v / size, 0.97, blur)
     tint = 0.6 * material.grain * (hashed(column, row, material.seed) - 0.5)
     cloud = (
         0.6
         * material.grain
         * noise('cloud', spot.u / 0.005, spot.v / 0.005, spot.footprint / 0.005, material.seed)
     )
-    return _modulate(_mix(material.colors[1], material.colors[0], inside), tint + cloud)
+    return modulate(mix(material.colors[1], material.colors[0], inside), tint + cloud)
 
 
 @texture
 def checker(spot: Spot, material: Material) -> np.ndarray:
     size = 2 * material.scale
     blur = spot.footprint / size
-    across, along = 2 * _band(spot.u / size, 0.5, blur) - 1, 2 * _band(spot.v / size, 0.5, blur) - 1
-    color = _mix(material.colors[0], material.colors[1], 0.5 + 0.5 * across * along)
-    return _modulate(color, _fine(spot, material, 0.006, 'cloud'))
+    across, along = 2 * band(spot.u / size, 0.5, blur) - 1, 2 * band(spot.v / size, 0.5, blur) - 1
+    color = mix(material.colors[0], material.colors[1], 0.5 + 0.5 * across * along)
+    return modulate(color, fine(spot, material, 0.006, 'cloud'))
 
 
 @texture
 def stripes(spot: Spot, material: Material) -> np.ndarray:
     share = 0.25 + 0.5 * (material.seed % 97) / 97
-    band = _band(spot.u / material.scale, share, spot.footprint / material.scale)
-    return _modulate(_mix(material.colors[0], material.colors[1], band), _fine(spot, material))
+    stripe = band(spot.u / material.scale, share, spot.footprint / material.scale)
+    return modulate(mix(material.colors[0], material.colors[1], stripe), fine(spot, material))
 
 
 @texture
 def plaid(spot: Spot, material: Material) -> np.ndarray:
     size = 1.5 * material.scale
     blur = spot.footprint / size
-    amount = 0.4 * _band(spot.u / size, 0.4, blur) + 0.4 * _band(spot.v / size, 0.4, blur)
-    thin = _band(spot.u / size + 0.5, 0.08, blur) + _band(spot.v / size + 0.5, 0.08, blur)
-    return _modulate(
-        _mix(material.colors[0], material.colors[1], amount + 0.2 * thin), _fine(spot, material)
+    amount = 0.4 * band(spot.u / size, 0.4, blur) + 0.4 * band(spot.v / size, 0.4, blur)
+    thin = band(spot.u / size + 0.5, 0.08, blur) + band(spot.v / size + 0.5, 0.08, blur)
+    return modulate(
+        mix(material.colors[0], material.colors[1], amount + 0.2 * thin), fine(spot, material)
     )
 
 
@@ -180,7 +189,7 @@ def dots(spot: Spot, material: Material) -> np.ndarray:
     blur = spot.footprint / size
     dot = np.clip((0.25 - radius) / np.maximum(blur, 1e-6) + 0.5, 0, 1)
     dot += (0.2 - dot) * np.clip(2 * blur - 0.5, 0, 1)
-    return _modulate(_mix(material.colors[0], material.colors[1], dot), _fine(spot, material))
+    return modulate(mix(material.colors[0], material.colors[1], dot), fine(spot, material))
 
 
 @texture
@@ -190,7 +199,7 @@ def damask(spot: Spot, material: Material) -> np.ndarray:
     wave = np.sin(x + 0.8 * np.sin(2 * y)) * np.sin(2 * y) + 0.5 * np.cos(2 * x) * np.cos(2 * y)
     blur = 8 * spot.footprint / size
     figure = np.clip(wave / (0.3 + blur) + 0.5, 0, 1)
-    return _modulate(_mix(material.colors[0], material.colors[1], figure), _fine(spot, material))
+    return modulate(mix(material.colors[0], material.colors[1], figure), fine(spot, material))
 
 
 @texture
@@ -199,18 +208,18 @@ def brick(spot: Spot, material: Material) -> np.ndarray:
     row = np.floor(spot.v / height)
     u = spot.u / material.scale + 0.5 * (row % 2)
     blur = spot.footprint / height
-    inside = _band(u, 0.95, blur / 3) * _band(spot.v / height, 0.86, blur)
+    inside = band(u, 0.95, blur / 3) * band(spot.v / height, 0.86, blur)
     tint = material.grain * 2 * (hashed(row, np.floor(u), material.seed) - 0.5)
-    return _modulate(
-        _mix(material.colors[1], material.colors[0], inside),
-        tint + _fine(spot, material, 0.006, 'cloud'),
+    return modulate(
+        mix(material.colors[1], material.colors[0], inside),
+        tint + fine(spot, material, 0.006, 'cloud'),
     )
 
 
 @texture
 def carpet(spot: Spot, material: Material) -> np.ndarray:
-    pile = _fine(spot, material, 0.008)
-    return _modulate(material.colors[0], pile + 0.4 * _fine(spot, material, 0.02, 'cloud'))
+    pile = fine(spot, material, 0.008)
+    return modulate(material.colors[0], pile + 0.4 * fine(spot, material, 0.02, 'cloud'))
 
 
 @texture
@@ -219,18 +228,18 @@ def rug(spot: Spot, material: Material) -> np.ndarray:
     color = material.colors[0]
     blur = np.maximum(spot.footprint, 1e-6)
     for depth, second in ((0.07, 1), (0.12, 2), (0.2, 3)):
-        color = _mix(color, material.colors[second], np.clip((inset - depth) / blur + 0.5, 0, 1))
+        color = mix(color, material.colors[second], np.clip((inset - depth) / blur + 0.5, 0, 1))
     size = 2.5 * material.scale
     diamond = np.abs((spot.u / size) % 1 - 0.5) + np.abs((spot.v / size) % 1 - 0.5)
     amount = np.clip((0.3 - diamond) * size / blur + 0.5, 0, 1) * np.clip(
         (inset - 0.22) / blur, 0, 1
     )
-    return _modulate(_mix(color, material.colors[0], amount), _fine(spot, material, 0.008))
+    return modulate(mix(color, material.colors[0], amount), fine(spot, material, 0.008))
 
 
 @texture
 def landscape(spot: Spot, material: Material) -> np.ndarray:
-    color = _mix(material.colors[0], material.colors[1], 0.5 + 0.5 * spot.t)
+    color = mix(material.colors[0], material.colors[1], 0.5 + 0.5 * spot.t)
     soft = 0.02 * np.ones_like(spot.s)
     for layer in range(3):
         ridge = (
@@ -238,8 +247,8 @@ def landscape(spot: Spot, material: Material) -> np.ndarray:
             - 0.45 * layer
             + 0.25 * noise('cloud', spot.s * 60, soft, soft, material.seed + 31 * layer)
         )
-        color = _mix(color, material.colors[2 + layer], np.clip((ridge - spot.t) * 12, 0, 1))
-    return _modulate(color, _fine(spot, material, 0.006, 'cloud'))
+        color = mix(color, material.colors[2 + layer], np.clip((ridge - spot.t) * 12, 0, 1))
+    return modulate(color, fine(spot, material, 0.006, 'cloud'))
 
 
 @texture
@@ -247,17 +256,17 @@ def blots(spot: Spot, material: Material) -> np.ndarray:
     color = material.colors[0]
     for layer in range(1, 5):
         field = noise('cloud', spot.s * 50, spot.t * 50, 0 * spot.s, material.seed + 57 * layer)
-        color = _mix(color, material.colors[layer], np.clip((field - 0.5) * 6, 0, 1))
-    return _modulate(color, _fine(spot, material, 0.006, 'cloud'))
+        color = mix(color, material.colors[layer], np.clip((field - 0.5) * 6, 0, 1))
+    return modulate(color, fine(spot, material, 0.006, 'cloud'))
 
 
 @texture
 def fields(spot: Spot, material: Material) -> np.ndarray:
     cuts = hashed(np.arange(4), material.seed) * 1.2 - 0.6
-    color = _mix(material.colors[0], material.colors[1], spot.s > cuts[0])
-    color = _mix(color, material.colors[2], (spot.t > cuts[1]) & (spot.s < cuts[2]))
-    color = _mix(color, material.colors[3], np.hypot(spot.s - cuts[3], spot.t - cuts[2]) < 0.35)
-    return _modulate(color, _fine(spot, material, 0.006, 'cloud'))
+    color = mix(material.colors[0], material.colors[1], spot.s > cuts[0])
+    color = mix(color, material.colors[2], (spot.t > cuts[1]) & (spot.s < cuts[2]))
+    color = mix(color, material.colors[3], np.hypot(spot.s - cuts[3], spot.t - cuts[2]) < 0.35)
+    return modulate(color, fine(spot, material, 0.006, 'cloud'))
 
 
 @texture
@@ -270,32 +279,32 @@ def spines(spot: Spot, material: Material) -> np.ndarray:
     height = 0.5 + 0.45 * hashed(book, material.seed, 5)
     label = (np.abs(spot.t - 0.3 + 0.5 * chance) < 0.12) & (chance > 0.4)
     color = np.where(label, 0.5 * color + 0.35, color)
-    gap = _band(warped, 0.9, spot.footprint / width)
+    gap = band(warped, 0.9, spot.footprint / width)
     gap = gap * np.where(spot.t > height, 0.25, 1.0)
-    return _modulate(color * (0.2 + 0.8 * gap), _fine(spot, material))
+    return modulate(color * (0.2 + 0.8 * gap), fine(spot, material))
 
 
 @texture
 def marble(spot: Spot, material: Material) -> np.ndarray:
     cloud = noise('cloud', spot.u / 0.004, spot.v / 0.004, spot.footprint / 0.004, material.seed)
-    color = _mix(material.colors[0], material.colors[1], np.clip(0.3 + 0.3 * cloud, 0, 1))
-    return _modulate(color, _fine(spot, material))
+    color = mix(material.colors[0], material.colors[1], np.clip(0.3 + 0.3 * cloud, 0, 1))
+    return modulate(color, fine(spot, material))
 
 
 @texture
 def cardboard(spot: Spot, material: Material) -> np.ndarray:
     tape = np.clip((0.025 - np.abs(spot.v)) / np.maximum(spot.footprint, 1e-6) + 0.5, 0, 1)
-    return _modulate(
-        _mix(material.colors[0], material.colors[1], tape), _fine(spot, material, 0.006, 'cloud')
+    return modulate(
+        mix(material.colors[0], material.colors[1], tape), fine(spot, material, 0.006, 'cloud')
     )
 
 
 @texture
 def foliage(spot: Spot, material: Material) -> np.ndarray:
     cloud = noise('cloud', spot.u / 0.003, spot.v / 0.003, spot.footprint / 0.003, material.seed)
-    fine = noise('grain', spot.u / 0.012, spot.v / 0.012, spot.footprint / 0.012, material.seed)
-    return _mix(
-        material.colors[0], material.colors[1], np.clip(0.4 + 0.3 * cloud + 0.35 * fine, 0, 1)
+    leaf = noise('grain', spot.u / 0.012, spot.v / 0.012, spot.footprint / 0.012, material.seed)
+    return mix(
+        material.colors[0], material.colors[1], np.clip(0.4 + 0.3 * cloud + 0.35 * leaf, 0, 1)
     )
 
 
@@ -306,7 +315,7 @@ def outdoors(spot: Spot, material: Material) -> np.ndarray:
     bearing = np.arctan2(spot.ray[1], spot.ray[0])
     zero = np.zeros_like(rise)
     cloud = noise('cloud', bearing * 60, rise * 120, zero, material.seed)
-    sky = _mix(material.colors[0], np.ones(3), np.clip(0.35 - rise + 0.25 * cloud, 0, 1))
+    sky = mix(material.colors[0], np.ones(3), np.clip(0.35 - rise + 0.25 * cloud, 0, 1))
     trees = 0.06 + 0.05 * noise('cloud', bearing * 90, zero, zero, material.seed + 3)
-    color = _mix(sky, material.colors[1] * 0.7, np.clip((trees - rise) * 60, 0, 1))
-    return _mix(color, material.colors[1] * 1.2, np.clip((-0.05 - rise) * 25, 0, 1))
+    color = mix(sky, material.colors[1] * 0.7, np.clip((trees - rise) * 60, 0, 1))
+    return mix(color, material.colors[1] * 1.2, np.clip((-0.05 - rise) * 25, 0, 1))

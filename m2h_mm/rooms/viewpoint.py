@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from m2h_mm.rooms.camera import Camera, look
@@ -12,16 +14,40 @@ _CLEARANCE = 0.3
 """Least distance of the camera from furniture, metres."""
 
 
-def choose_camera(rng: np.random.Generator, room: Room, height: int, width: int) -> Camera:
+@dataclass(frozen=True)
+class Framing:
+    """How a photographer holds the camera.
+
+    Attributes:
+        field_of_view: least and most horizontal field of view, degrees.
+        heights: of the camera above the floor, least and most, metres.
+        aims: heights of the point that it looks at, least and most, metres.
+        roll: standard deviation about the optical axis, degrees.
+        spacing: how much things right before the lens are avoided.
+        nearest: least distance from the camera to the point that it looks at, metres.
+    """
+
+    field_of_view: tuple[float, float] = (55, 75)
+    heights: tuple[float, float] = (1.1, 1.75)
+    aims: tuple[float, float] = (0.45, 1.15)
+    roll: float = 1.5
+    spacing: float = 0.8
+    nearest: float = 1.2
+
+
+def choose_camera(
+    rng: np.random.Generator, room: Room, height: int, width: int, framing: Framing | None = None
+) -> Camera:
     """A camera in the room's free space that has as much furniture as possible before it.
 
     Candidates are scored by what would be in view: many things, none of them right before the lens,
     and a good part of the room's depth.
     """
-    field_of_view = np.radians(rng.uniform(55, 75))
+    framing = framing or Framing()
+    field_of_view = np.radians(rng.uniform(*framing.field_of_view))
     focal = 0.5 * width / np.tan(field_of_view / 2)
-    roll, shift = rng.normal(0, np.radians(1.5)), rng.normal(0, 0.01, 2) * width
-    solids = np.array(room.solids)
+    roll, shift = rng.normal(0, np.radians(framing.roll)), rng.normal(0, 0.01, 2) * width
+    solids = np.array(room.solids + room.loose)
     subjects = solids[room.subjects]
     centers, sizes = subjects.mean(1), np.sqrt(np.ptp(subjects, axis=1).prod(1))
 
@@ -29,11 +55,11 @@ def choose_camera(rng: np.random.Generator, room: Room, height: int, width: int)
     position = np.column_stack(
         [
             rng.uniform(-1, 1, (_CANDIDATES, 2)) * (spread - 0.25),
-            rng.uniform(1.1, 1.75, _CANDIDATES),
+            rng.uniform(*framing.heights, _CANDIDATES),
         ]
     )
     target = np.column_stack(
-        [rng.uniform(-1, 1, (_CANDIDATES, 2)) * spread, rng.uniform(0.45, 1.15, _CANDIDATES)]
+        [rng.uniform(-1, 1, (_CANDIDATES, 2)) * spread, rng.uniform(*framing.aims, _CANDIDATES)]
     )
     apart = (
         np.maximum(solids[:, 0] - position[:, None], position[:, None] - solids[:, 1]).max(2).min(1)
@@ -54,11 +80,11 @@ def choose_camera(rng: np.random.Generator, room: Room, height: int, width: int)
     near = (ahead > 0) & (ahead < 1.3) & (aside < reach + 0.4)
     score = (
         inside @ (np.minimum(sizes, 1.0) + 0.25)
-        - 0.8 * near @ sizes
+        - framing.spacing * near @ sizes
         + 0.45 * np.minimum(distance, 3.5)
     )
     score += rng.normal(0, 0.3, _CANDIDATES)
-    score[distance < 1.2] -= 10
+    score[distance < framing.nearest] -= 10
     # In a room so full that no candidate is clear of furniture, the one that is clearest is taken.
     score += 100 * np.minimum(apart - _CLEARANCE, 0)
     best = int(np.argmax(score))

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from full_disk import full_disk
@@ -98,9 +99,33 @@ def test_other_parameters_have_another_folder(rooms):
             (3, 1, SIZE, 2),
             (3, 2, (30, 41), 2),
             (3, 2, SIZE, 3),
+            (3, 2, SIZE, 2, 'varied'),
         )
     }
-    assert len(folders) == 5
+    assert len(folders) == 6
+
+
+def test_the_plain_style_keeps_the_folders_of_the_time_when_there_was_one_style(rooms):
+    assert rooms_folder('', 3, 2, SIZE, 2, 'plain') == rooms_folder('', 3, 2, SIZE, 2)
+    assert rooms.name == 'v1_seed2_30x40_train3_val2'
+    assert 'style' not in json.loads((rooms / 'rooms.json').read_text())
+
+
+def test_dataset_of_the_varied_style(rooms):
+    arguments = dict(num_train=1, num_val=1, size=SIZE, seed=2, num_workers=0)
+    dataset = RoomsDataset(rooms.parent, 'val', style='varied', **arguments)
+    varied = rooms_folder(rooms.parent, 1, 1, SIZE, 2, 'varied')
+    assert json.loads((varied / 'rooms.json').read_text())['style'] == 'varied'
+    frame = render_frame(2, cache.VAL_START, *SIZE, 'varied')
+    np.testing.assert_allclose(dataset[0]['cam2img'], frame.cam2img)
+    image = cv2.imread(str(varied / 'images' / f'{cache.frame_id(cache.VAL_START)}.png'))
+    np.testing.assert_array_equal(image[..., ::-1], frame.image)
+
+
+def test_unknown_style(tmp_path):
+    with pytest.raises(ValueError, match="style='variedd'.*'plain' and 'varied'.*Did you mean"):
+        RoomsDataset(tmp_path, style='variedd')
+    assert not any(tmp_path.iterdir())
 
 
 def test_renamed_folder_is_refused(tmp_path):

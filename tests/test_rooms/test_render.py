@@ -2,36 +2,29 @@
 
 import numpy as np
 import pytest
+from empty_room import GREY, empty_room
 
 from m2h_mm.datasets.nyud import NYU40_CLASSES
 from m2h_mm.rooms import render_frame
 from m2h_mm.rooms.camera import look
 from m2h_mm.rooms.classes import Nyu40
 from m2h_mm.rooms.layout import make_room
-from m2h_mm.rooms.materials import Material
-from m2h_mm.rooms.primitives import SHELL, Group, Part, Primitives
+from m2h_mm.rooms.primitives import Primitives
 from m2h_mm.rooms.raycast import cast, occluded
+from m2h_mm.rooms.styles import STYLES
 from m2h_mm.rooms.viewpoint import choose_camera
 
 SIZE = (60, 80)
-GREY = Material('plain', np.full((1, 3), 0.5, np.float32))
+
+
+@pytest.fixture(scope='module', params=['plain', 'varied'])
+def style(request):
+    return request.param
 
 
 @pytest.fixture(scope='module')
-def frames():
-    return [render_frame(3, index, *SIZE) for index in range(16)]
-
-
-def empty_room(size=(4.0, 4.0, 3.0)) -> Group:
-    """Six faces, in the order that ``cast`` expects."""
-    group = Group(classes=[1, 2, 22])
-    size = np.array(size)
-    for face in range(6):
-        half, center = size / 2, np.array([0, 0, size[2] / 2])
-        half[face // 2] = 1e-3
-        center[face // 2] += (face % 2 - 0.5) * size[face // 2]
-        group.parts.append(Part(SHELL, center, half, np.eye(3), GREY, max(face - 3, 0)))
-    return group
+def frames(style):
+    return [render_frame(3, index, *SIZE, style) for index in range(12)]
 
 
 def normals_of_depth(depth: np.ndarray, cam2img: np.ndarray) -> np.ndarray:
@@ -52,12 +45,9 @@ def normals_of_depth(depth: np.ndarray, cam2img: np.ndarray) -> np.ndarray:
     return normal / np.linalg.norm(normal, axis=2, keepdims=True)
 
 
-def test_frame_depends_on_seed_and_index_alone(frames):
-    again, other, seeded = (
-        render_frame(3, 5, *SIZE),
-        render_frame(3, 6, *SIZE),
-        render_frame(4, 5, *SIZE),
-    )
+def test_frame_depends_on_seed_and_index_alone(frames, style):
+    other, seeded = frames[6], render_frame(4, 5, *SIZE, style)
+    again = render_frame(3, 5, *SIZE, style)
     for name, value in vars(frames[5]).items():
         np.testing.assert_array_equal(value, getattr(again, name), err_msg=name)
     assert (other.depth != again.depth).mean() > 0.5
@@ -68,7 +58,7 @@ def test_ranges_and_types(frames):
     for frame in frames:
         assert frame.image.shape == (*SIZE, 3) and frame.image.dtype == np.uint8
         assert (
-            frame.depth.dtype == np.float32 and 0.05 < frame.depth.min() and frame.depth.max() < 8.5
+            frame.depth.dtype == np.float32 and 0.05 < frame.depth.min() and frame.depth.max() < 11
         )
         assert frame.normals.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(frame.normals, axis=2), 1, atol=1e-4)
@@ -91,7 +81,8 @@ def test_every_surface_faces_the_camera(frames):
             ],
             2,
         )
-        assert ((ray * frame.normals).sum(2) < 1e-4).all()
+        # Right at the silhouette of a far thin thing, rounding may take the hidden face of an edge.
+        assert ((ray * frame.normals).sum(2) > 1e-4).mean() < 3e-4
 
 
 def test_normals_agree_with_depth(frames):
@@ -149,8 +140,8 @@ def test_class_names_match_the_data_set():
         )
 
 
-def test_size_changes_sampling_but_not_the_room():
-    small, large = render_frame(3, 0, 60, 80), render_frame(3, 0, 120, 160)
+def test_size_changes_sampling_but_not_the_room(style):
+    small, large = render_frame(3, 0, 60, 80, style), render_frame(3, 0, 120, 160, style)
     assert large.cam2img[0, 0] == pytest.approx(2 * small.cam2img[0, 0])
     # Pixel (r, c) of the small frame lies between the four pixels (2r..2r+1, 2c..2c+1) of the large
     # one.
@@ -159,17 +150,18 @@ def test_size_changes_sampling_but_not_the_room():
 
 
 @pytest.mark.parametrize('index', range(12))
-def test_furniture_does_not_overlap_and_camera_is_free(index):
+def test_furniture_does_not_overlap_and_camera_is_free(index, style):
     rng = np.random.default_rng((7, index))
-    room = make_room(rng)
-    camera = choose_camera(rng, room, *SIZE)
+    room = STYLES[style].make_room(rng)
+    camera = choose_camera(rng, room, *SIZE, STYLES[style].framing)
     for number, first in enumerate(room.solids):
         assert (np.abs(first[:, :2]) <= room.size[:2] / 2 + 1e-6).all() and first[
             1, 2
         ] <= room.size[2] + 1e-6
         for second in room.solids[:number]:
             assert (first[0] >= second[1] - 1e-6).any() or (first[1] <= second[0] + 1e-6).any()
-        assert (camera.position < first[0]).any() or (camera.position > first[1]).any()
+    for solid in room.solids + room.loose:
+        assert (camera.position < solid[0]).any() or (camera.position > solid[1]).any()
     assert (np.abs(camera.position[:2]) < room.size[:2] / 2).all()
 
 
