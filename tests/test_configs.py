@@ -114,9 +114,11 @@ def small(cfg: Config) -> Config:
     cfg = Config(cfg.to_dict())
     model = cfg.model
     model.backbone.init_cfg = None
-    if model.backbone['type'] in ('DINOv2', 'ViT') and 'arch' in model.backbone:
-        model.backbone.update(arch=dict(embed_dims=24, depth=4, num_heads=3), img_size=112)
-        model.backbone['out_indices'] = (0, 1, 2, 3)
+    if model.backbone['type'] in ('DINOv2', 'DINOv3', 'ViT') and 'arch' in model.backbone:
+        arch = dict(embed_dims=24, depth=4, num_heads=3)
+        model.backbone.update(arch=arch, out_indices=(0, 1, 2, 3))
+        if model.backbone['type'] != 'DINOv3':
+            model.backbone['img_size'] = 112
     if model.get('neck'):
         model.neck.out_channels = 16
         if model.neck['type'] == 'TokenReassembly':

@@ -25,7 +25,7 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
         mean: per channel of the RGB image, in 0..255. Default: ImageNet's.
         std: likewise.
         size_divisor: height and width are padded to a multiple of this, the backbone's coarsest
-            stride: 14 for DINOv2, 32 for most others.
+            stride: 14 for DINOv2, 16 for DINOv3, 32 for most others.
         size: (H, W) of the images that the model is trained on, in pixels: at test time an image is
             resized, its aspect ratio kept, to that area. Default: none, images are taken as they
             are up to 2 megapixels.

@@ -64,7 +64,7 @@ class ImagePipeline(nn.Module):
         mean: per channel of the RGB image, in 0..255.
         std: likewise.
         size_divisor: height and width are padded to a multiple of this, the backbone's coarsest
-            stride: 14 for DINOv2, 32 for most others.
+            stride: 14 for DINOv2, 16 for DINOv3, 32 for most others.
         size: (H, W) in pixels whose area the images get. Default: none, images are taken as they
             are up to 2 megapixels and shrunk beyond.
         keep_within: images whose area is that of ``size`` within this factor are taken as they are.
