@@ -13,7 +13,8 @@ from m2h_mm.methods.invpt.stage import CrossTaskAttention, InvPTStage
 from m2h_mm.methods.m2h.aspp import ASPP
 from m2h_mm.methods.m2h.heads import M2HEdgeHead, M2HNormalsHead
 from m2h_mm.methods.m2h.upsample import UpsampleBlock
-from m2h_mm.models.interactions.wmca import WMCA, CrossTaskLayer, TaskLayerNorm
+from m2h_mm.models.interactions.wmca import WMCA
+from m2h_mm.models.layers.cross_task_layer import CrossTaskLayer, TaskLayerNorm
 from m2h_mm.models.layers.distillation import MultiModalDistillationUnit
 from m2h_mm.models.layers.feed_forward import MLP, FeedForward
 from m2h_mm.models.layers.fusion import FusionBlock
@@ -104,6 +105,21 @@ CASES = dict(
         (task_maps(8, 7, 5),),
         ('layers.1',),
     ),
+    wmca_per_task=Case(
+        WMCA,
+        lambda: WMCA(
+            12,
+            TASKS,
+            window_size=3,
+            num_heads=3,
+            shift_size=(0, 1),
+            position_bias=True,
+            per_task=('qkv', 'proj', 'ffn'),
+            listens_to='task_per_head',
+        ),
+        (task_maps(12, 7, 5),),
+        ('layers.1', 'layers.0.qkv.depth'),
+    ),
     wmca_residual=Case(
         WMCA,
         lambda: WMCA(
@@ -116,6 +132,8 @@ CASES = dict(
             pooling=2,
             residual=True,
             pre_norm=True,
+            position_bias=True,
+            listens_to='others',
         ),
         (task_maps(8, 9, 14),),
         ('post_project.depth', 'layers.1'),

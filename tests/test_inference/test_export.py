@@ -188,7 +188,19 @@ class Exchange(nn.Module):
 
 
 @pytest.mark.parametrize(
-    'options', [{}, dict(mask_padding=True, dilation=2), dict(pooling=2, reduction=2)]
+    'options',
+    [
+        {},
+        dict(mask_padding=True, dilation=2),
+        dict(pooling=2, reduction=2),
+        dict(
+            mask_padding=True,
+            position_bias=True,
+            per_task=['qkv', 'ffn'],
+            listens_to='task_per_head',
+            residual=True,
+        ),
+    ],
 )
 def test_windows_of_a_size_that_is_not_known_yet(options):
     torch.manual_seed(0)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import repeat
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2h_mm.models.layers.conv import require_divisible
-from m2h_mm.models.layers.feed_forward import FeedForward
+from m2h_mm.models.layers.cross_task_layer import CrossTaskLayer
 from m2h_mm.models.layers.resize import resize
 from m2h_mm.models.layers.task_tokens import stack_tasks, unstack_tasks
 from m2h_mm.models.layers.windows import WindowGrid
 from m2h_mm.registry import MODELS
+from m2h_mm.system.spelling import did_you_mean
 
-MAX_WINDOWS = 65535  # CUDA's attention kernels count them in 16 bits
+LISTENS_TO = ('all', 'others', 'task_per_head')
+PER_TASK = ('qkv', 'proj', 'ffn')
 
 
 @MODELS.register_module()
@@ -27,7 +28,8 @@ class WMCA(nn.Module):
     per window, so the cost of attention is O(H W n^2 T^2 C), linear in the map's size. There is no
     encoding of position or task in the attention itself; what tells tasks apart are their own norms
     before and after it, so their order does not matter. The residual path starts at the
-    *normalised* tokens, and the result is a norm's output.
+    *normalised* tokens, and the result is a norm's output. ``residual``, ``pre_norm``,
+    ``position_bias``, ``per_task`` and ``listens_to`` are not M2H's; they change this.
 
     M2H-small: ``reduction=4, pooling=2``.
 
@@ -38,7 +40,8 @@ class WMCA(nn.Module):
     Args:
         channels: C. Filled in by the decoder.
         tasks: names of the tasks, at least two. Filled in by the decoder.
-        window_size: n in pixels, of all layers or of each. Default: 7.
+        window_size: n in pixels, of all layers or of each. With 1 only the tokens of one pixel
+            attend to each other. Default: 7.
         num_heads: attention heads; must divide the attention's channels, C / ``reduction``.
             Default: 4.
         num_layers: layers, one after the other. Default: 2.
@@ -55,16 +58,31 @@ class WMCA(nn.Module):
         pooling: with more than 1, max pooling by that factor before the layers and bilinear
             upsampling after them. Default: 1.
         residual: hand on the maps themselves, and add to each what the exchange found, ``F_t + s_t
-            * WMCA(F)_t``, with a factor s_t per task and channel that starts at 0 (LayerScale,
-            arXiv 2103.17239): an untrained exchange then changes nothing. Default: False.
-        pre_norm: norms before attention and feed-forward network, and an identity path past both,
-            as in any recent transformer, in place of the official order. Default: False.
+            * WMCA(F)_t``, with a learned factor s_t per task and channel (LayerScale,
+            arXiv 2103.17239). Default: False.
+        layer_scale: what all s_t of ``residual`` start at. With 0 an untrained exchange changes
+            nothing, as in ReZero (arXiv 2003.04887). Default: 0.
+        pre_norm: norms before attention and feed-forward network, and an identity path past both
+            (arXiv 2002.04745), in place of the official order. Default: False.
+        position_bias: add to the attention's logits a learned number per head and offset between
+            the two pixels, the same for all tasks: Swin's relative position bias
+            (arXiv 2103.14030, section 3.2). It starts near 0. Default: False.
+        per_task: which parts have weights of their own for each task, out of ``'qkv'`` (queries,
+            keys and values), ``'proj'`` (the projection after the attention) and ``'ffn'`` (the
+            feed-forward network). All three: the joint attention of Stable Diffusion 3
+            (arXiv 2403.03206, section 4), whose streams are tasks here. Default: none.
+        listens_to: which tokens of its window a token attends to. ``'all'``; ``'others'``: those of
+            the other tasks, as the tasks of MTI-Net's distillation (arXiv 2001.06902) do;
+            ``'task_per_head'``: each task is heard by ``num_heads`` / T heads that attend to its
+            tokens alone, so that tasks do not compete in one softmax, as the attention per type of
+            source node of HAN (arXiv 1903.07293). Default: ``'all'``.
 
     Shapes: ``{task: (N, C, H, W)}`` kept.
 
     Raises:
         ValueError: fewer than two tasks, no layers, channels that heads or ``reduction`` do not
-            divide, a per-layer option of the wrong length or range.
+            divide, a per-layer option of the wrong length or range, a name that is none,
+            ``layer_scale`` without ``residual``, heads that tasks do not divide.
     """
 
     def __init__(
@@ -81,7 +99,11 @@ class WMCA(nn.Module):
         reduction: int = 1,
         pooling: int = 1,
         residual: bool = False,
+        layer_scale: float = 0,
         pre_norm: bool = False,
+        position_bias: bool = False,
+        per_task: Sequence[str] = (),
+        listens_to: str = 'all',
     ) -> None:
         super().__init__()
         if len(tasks) < 2:
@@ -105,7 +127,24 @@ class WMCA(nn.Module):
             num_heads,
             f'{num_heads=}',
         )
+        if layer_scale and not residual:
+            raise ValueError(
+                'model.decoder.interaction.layer_scale (WMCA): expected 0 without residual=True, '
+                f'whose factors start at it, got {layer_scale}.'
+            )
+        _require_names('per_task', per_task, PER_TASK)
+        _require_names('listens_to', [listens_to], LISTENS_TO)
+        if listens_to == 'task_per_head':
+            require_divisible(
+                'model.decoder.interaction (WMCA)',
+                'num_heads',
+                num_heads,
+                len(tasks),
+                f'{listens_to=} and {len(tasks)} tasks',
+            )
         self.tasks = tuple(tasks)
+        self.num_heads = num_heads
+        self.listens_to = listens_to
         self.window_sizes = _per_layer('window_size', window_size, num_layers, minimum=1)
         self.dilations = _per_layer('dilation', dilation, num_layers, minimum=1)
         if isinstance(shift_size, int):
@@ -130,12 +169,22 @@ class WMCA(nn.Module):
                 {task: nn.Conv2d(width, channels, 1) for task in tasks}
             )
         self.layers = nn.ModuleList(
-            CrossTaskLayer(width, self.tasks, num_heads, ffn_ratio, pre_norm)
-            for _ in range(num_layers)
+            CrossTaskLayer(
+                width,
+                self.tasks,
+                num_heads,
+                ffn_ratio,
+                pre_norm,
+                position_bias=size if position_bias else 0,
+                per_task=per_task,
+            )
+            for size in self.window_sizes
         )
         self.scales = None
         if residual:
-            self.scales = nn.ParameterDict({task: torch.zeros(channels, 1, 1) for task in tasks})
+            self.scales = nn.ParameterDict(
+                {task: torch.full((channels, 1, 1), float(layer_scale)) for task in tasks}
+            )
 
     def forward(self, maps: dict[str, Tensor]) -> dict[str, Tensor]:
         exchanged = self.exchange(maps)
@@ -176,97 +225,39 @@ class WMCA(nn.Module):
         return [WindowGrid(height, width, *layer_options) for layer_options in options]
 
     def mask(self, grid: WindowGrid, num: int, device: torch.device) -> Tensor | None:
-        """The attention mask ``(N * windows, 1, L, L)`` of N = ``num`` maps; None: nothing is
-        hidden.
+        """The attention mask of N = ``num`` maps, ``(N * windows, 1 or heads, L, L)``, or with a 1
+        in front where it is that of every window; None: nothing is hidden.
         """
         mask = grid.mask(len(self.tasks), device, self.mask_padding)
-        return None if mask is None else mask.expand(num, -1, -1, -1).flatten(0, 1)[:, None]
+        if mask is not None:
+            mask = mask.expand(num, -1, -1, -1).flatten(0, 1)[:, None]
+        if self.listens_to == 'all':
+            return mask
+        heard = self.heard(grid.window_size**2, device)
+        return heard if mask is None else mask & heard
+
+    def heard(self, pixels: int, device: torch.device) -> Tensor:
+        """Which tasks' tokens are heard by which, ``(1, 1 or heads, L, L)`` bool."""
+        num_tasks = len(self.tasks)
+        task = torch.arange(num_tasks, device=device).repeat(pixels)
+        if self.listens_to == 'others':
+            return (task[:, None] != task)[None, None]
+        of_head = torch.arange(self.num_heads, device=device) % num_tasks
+        return (of_head[:, None, None] == task).expand(-1, len(task), -1)[None]
 
 
-class CrossTaskLayer(nn.Module):
-    """Attention among all tokens of a window, then a feed-forward network; norms per task around
-    the two.
-
-    Args:
-        channels: C.
-        tasks: names, in the order of a pixel's tokens.
-        num_heads: attention heads.
-        ffn_ratio: hidden channels of the feed-forward network per channel.
-        pre_norm: see :class:`WMCA`.
-
-    Shapes: x ``(B, L, C)`` kept, B windows of L = pixels * T tokens; mask ``(B, 1, L, L)`` bool,
-    True where a query (first) may attend to a key.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        tasks: Sequence[str],
-        num_heads: int,
-        ffn_ratio: float,
-        pre_norm: bool = False,
-    ) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.pre_norm = pre_norm
-        hidden = int(channels * ffn_ratio)
-        self.norm1 = TaskLayerNorm(channels, tasks)
-        self.qkv = nn.Linear(channels, 3 * channels)
-        self.proj = nn.Linear(channels, channels)
-        self.ffn = FeedForward(channels, hidden)
-        self.norm2 = TaskLayerNorm(channels, tasks)
-        # As in nn.MultiheadAttention, which the official code starts from.
-        nn.init.xavier_uniform_(self.qkv.weight)
-        nn.init.zeros_(self.qkv.bias)
-        nn.init.zeros_(self.proj.bias)
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        # (B, L, 3 C) to queries, keys and values (3, B, heads, L, C / heads)
-        normed = self.norm1(x)
-        qkv = self.qkv(normed).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = self.proj(attend_in_windows(qkv, mask).transpose(1, 2).flatten(2))
-        if self.pre_norm:
-            x = x + attended
-            return x + self.ffn(self.norm2(x))
-        x = normed + attended
-        return self.norm2(x + self.ffn(x))
-
-
-def attend_in_windows(qkv: Tensor, mask: Tensor | None) -> Tensor:
-    """Attention within each of B windows, in one kernel for as many windows as the device allows.
-
-    Args:
-        qkv: queries, keys and values ``(3, B, heads, L, D)``.
-        mask: ``(B, 1, L, L)`` bool, see :class:`CrossTaskLayer`.
-
-    Returns:
-        ``(B, heads, L, D)``.
-    """
-    # Lengths are compared on a GPU only: in an export for several sizes they are not known.
-    if not qkv.is_cuda or qkv.shape[1] <= MAX_WINDOWS:
-        return F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=mask)
-    masks = repeat(None) if mask is None else mask.split(MAX_WINDOWS)
-    parts = zip(qkv.split(MAX_WINDOWS, dim=1), masks, strict=False)
-    return torch.cat([F.scaled_dot_product_attention(*x, attn_mask=part) for x, part in parts])
-
-
-class TaskLayerNorm(nn.ModuleDict):
-    """One layer norm per task.
-
-    Args:
-        channels: C.
-        tasks: names of the T tasks, in the order of a pixel's tokens.
-
-    Shapes: ``(B, pixels * T, C)`` kept, the T tokens of a pixel side by side.
-    """
-
-    def __init__(self, channels: int, tasks: Sequence[str]) -> None:
-        super().__init__({task: nn.LayerNorm(channels) for task in tasks})
-
-    def forward(self, x: Tensor) -> Tensor:
-        by_task = x.unflatten(1, (-1, len(self))).unbind(2)
-        normed = [norm(tokens) for norm, tokens in zip(self.values(), by_task, strict=True)]
-        return torch.stack(normed, dim=2).flatten(1, 2)
+def _require_names(option: str, names: Sequence[str], known: Sequence[str]) -> None:
+    if isinstance(names, str):
+        raise ValueError(
+            f'model.decoder.interaction.{option} (WMCA): expected a list of names out of '
+            f'{known}, got the text {names!r}. Write [{names!r}].'
+        )
+    for name in names:
+        if name not in known:
+            raise ValueError(
+                f'model.decoder.interaction.{option} (WMCA): expected a name out of {known}, got '
+                f'{name!r}.{did_you_mean(name, known)}'
+            )
 
 
 def _per_layer(

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import repeat
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from m2h_mm.models.interactions.wmca import WMCA, CrossTaskLayer, TaskLayerNorm
+from m2h_mm.models.interactions.wmca import WMCA
+from m2h_mm.models.layers.cross_task_layer import CrossTaskLayer, TaskLayerNorm, split_mask
 from m2h_mm.models.layers.resize import resize
 from m2h_mm.models.layers.task_tokens import stack_tasks, unstack_tasks
 
 from .checks import is_exactly, is_pointwise
 from .rewrites import rewrites
 
-WINDOWS_AT_ONCE = 32
-"""Windows that one layer computes together on a CPU: its widest maps then stay in the cache."""
+TOKENS_AT_ONCE = 32 * 196
+"""Tokens that one layer computes together on a CPU, 32 windows of 7x7 pixels and four tasks: its
+widest maps then stay in the cache."""
 
 
 @rewrites(WMCA)
@@ -64,10 +64,12 @@ class FastCrossTaskLayer(CrossTaskLayer):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         together = x.device.type != 'cpu' or torch.is_grad_enabled()
         # The first: lengths are not to be compared in an export for several sizes.
-        if together or torch.compiler.is_compiling() or len(x) <= WINDOWS_AT_ONCE:
+        if together or torch.compiler.is_compiling():
             return super().forward(x, mask)
-        masks = repeat(None) if mask is None else mask.split(WINDOWS_AT_ONCE)
-        parts = zip(x.split(WINDOWS_AT_ONCE), masks, strict=False)
+        windows = max(1, TOKENS_AT_ONCE // x.shape[1])
+        if len(x) <= windows:
+            return super().forward(x, mask)
+        parts = zip(x.split(windows), split_mask(mask, windows), strict=False)
         return torch.cat([super(FastCrossTaskLayer, self).forward(*part) for part in parts])
 
 

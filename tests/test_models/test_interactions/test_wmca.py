@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from m2h_mm.models.interactions import WMCA, NoInteraction, wmca
+from m2h_mm.models.interactions import WMCA, NoInteraction
+from m2h_mm.models.layers import cross_task_layer
 from m2h_mm.models.optimize import optimize
 from m2h_mm.models.optimize import wmca as fast
 
@@ -133,7 +134,13 @@ def test_gradients_stay_finite_where_windows_hold_only_padding(options):
 
 
 @pytest.mark.parametrize(
-    'options', [dict(), dict(reduction=2, pooling=2), dict(shift_size=1, mask_padding=True)]
+    'options',
+    [
+        dict(),
+        dict(reduction=2, pooling=2),
+        dict(shift_size=1, mask_padding=True),
+        dict(position_bias=True, per_task=['qkv', 'proj', 'ffn'], listens_to='others'),
+    ],
 )
 def test_order_of_tasks_and_of_the_batch_does_not_matter(options):
     model, other = build(num_layers=2, **options), build(TASKS[::-1], num_layers=2, **options)
@@ -156,6 +163,77 @@ def test_windows_kept_between_layers_equal_windows_cut_anew():
     maps = random_maps((6, 7), num=2)
     for task, expected in second(first(maps)).items():
         torch.testing.assert_close(model(maps)[task], expected)
+
+
+def test_windows_of_one_pixel_see_nothing_but_the_pixel():
+    seen = seen_from(build(window_size=1), (3, 4), (1, 2))
+    assert torch.equal(seen, square((3, 4), slice(1, 2), slice(2, 3)))
+
+
+@pytest.mark.parametrize('mask_padding', [False, True])
+def test_tokens_of_the_own_task_are_not_attended_to(mask_padding):
+    """What a task's own other pixels are is not heard; what the others' are is."""
+    model = build(listens_to='others', shift_size=[1], mask_padding=mask_padding)
+    own = seen_from(model, (6, 7), (4, 5), in_task='semseg')
+    assert torch.equal(own, square((6, 7), slice(4, 5), slice(5, 6)))
+    assert seen_from(model, (6, 7), (4, 5)).sum() > 1
+
+
+def test_a_head_listens_to_one_task():
+    model = build(tasks=TASKS[:2], listens_to='task_per_head', pre_norm=True)
+    layer = model.layers[0]
+    with torch.no_grad():  # the first head, which hears semseg, is all that leaves the attention
+        layer.proj.weight[:, 4:] = 0
+        for parameter in layer.ffn[2].parameters():
+            parameter.zero_()
+    for sender, heard in (('semseg', True), ('depth', False)):
+        maps = random_maps((4, 4), TASKS[:2])
+        changed = {**maps, sender: maps[sender] + torch.randn(8, 1, 1).double()}
+        receiver = 'depth' if sender == 'semseg' else 'semseg'
+        assert torch.allclose(model(changed)[receiver], model(maps)[receiver]) != heard
+
+
+def test_a_bias_says_how_far_two_pixels_are_apart():
+    bias = cross_task_layer.PositionBias(3, tokens=2, num_heads=4)
+    table = bias.table.detach().view(5, 5, 4)  # by offset down and right, both from -2 on
+    found = bias()[0]
+    for query in range(9):
+        for key in range(9):
+            down, right = query // 3 - key // 3, query % 3 - key % 3
+            of_pair = found[:, 2 * query : 2 * query + 2, 2 * key : 2 * key + 2]
+            expected = table[down + 2, right + 2][:, None, None]
+            assert torch.equal(of_pair, expected.expand(4, 2, 2))
+
+
+def test_a_bias_makes_positions_matter():
+    maps, order = random_maps((4, 4)), torch.tensor([2, 0, 3, 1])
+    for position_bias in (False, True):
+        model = build(position_bias=position_bias)
+        permuted = model({task: x[..., order] for task, x in maps.items()})['depth']
+        assert torch.allclose(permuted, model(maps)['depth'][..., order]) != position_bias
+
+
+def test_weights_of_each_task_equal_shared_ones_where_they_are_the_same():
+    shared, own = build(), build(per_task=['qkv', 'proj', 'ffn'])
+    state = {}
+    for name in own.state_dict():
+        parts = name.split('.')
+        kept = parts[:3] + parts[4:] if parts[2] in ('qkv', 'proj', 'ffn') else parts
+        state[name] = shared.state_dict()['.'.join(kept)]
+    own.load_state_dict(state)
+    maps = random_maps((6, 7), num=2)
+    for task, x in shared(maps).items():
+        torch.testing.assert_close(own(maps)[task], x)
+    nn.init.normal_(own.layers[0].qkv['depth'].weight)
+    assert not torch.allclose(own(maps)['semseg'], shared(maps)['semseg'])  # it hears of depth
+
+
+def test_the_first_exchange_is_as_large_as_said():
+    model = WMCA(8, TASKS, residual=True, layer_scale=0.1).double()
+    maps = random_maps((7, 7))
+    exchanged, out = model.exchange(maps), model(maps)
+    for task in TASKS:
+        torch.testing.assert_close(out[task], maps[task] + 0.1 * exchanged[task])
 
 
 def test_an_untrained_residual_exchange_hands_on_the_maps():
@@ -187,10 +265,10 @@ def test_with_pre_norm_the_tokens_pass_both_parts():
         torch.testing.assert_close(x, maps[task])
 
 
-@pytest.mark.parametrize('mask_padding', [False, True])
-def test_windows_that_are_not_in_memory_together(mask_padding, monkeypatch):
-    monkeypatch.setattr(fast, 'WINDOWS_AT_ONCE', 3)
-    model, maps = build(mask_padding=mask_padding), random_maps((6, 7), num=2)
+@pytest.mark.parametrize('options', [{}, dict(mask_padding=True), dict(listens_to='others')])
+def test_windows_that_are_not_in_memory_together(options, monkeypatch):
+    monkeypatch.setattr(fast, 'TOKENS_AT_ONCE', 3 * 4 * 4 * len(TASKS))
+    model, maps = build(**options), random_maps((6, 7), num=2)
     counts = []
     model.layers[0].norm1.register_forward_hook(lambda _, inputs, __: counts.append(len(inputs[0])))
     whole = optimize(model)(maps)
@@ -201,21 +279,22 @@ def test_windows_that_are_not_in_memory_together(mask_padding, monkeypatch):
         torch.testing.assert_close(x, whole[task])
 
 
-@pytest.mark.parametrize('masked', [False, True])
+@pytest.mark.parametrize('masked', [None, 8, 1])
 def test_windows_beyond_what_a_kernel_counts(masked, monkeypatch):
     """On a GPU; here a tensor that says it is on one."""
 
     class OnGPU(torch.Tensor):
         is_cuda = True
 
-    monkeypatch.setattr(wmca, 'MAX_WINDOWS', 3)
+    monkeypatch.setattr(cross_task_layer, 'MAX_WINDOWS', 3)
     generator = torch.Generator().manual_seed(0)
     qkv = torch.randn(3, 8, 2, 5, 4, generator=generator).double()
-    mask = torch.rand(8, 1, 5, 5, generator=generator) > 0.5 if masked else None
+    mask = torch.rand(masked, 1, 5, 5, generator=generator) > 0.5 if masked else None
     if masked:
         mask |= torch.eye(5, dtype=torch.bool)
-    parts = wmca.attend_in_windows(qkv.as_subclass(OnGPU), mask)
-    torch.testing.assert_close(torch.Tensor(parts), torch.Tensor(wmca.attend_in_windows(qkv, mask)))
+    attend = cross_task_layer.attend_in_windows
+    parts = attend(qkv.as_subclass(OnGPU), mask)
+    torch.testing.assert_close(torch.Tensor(parts), torch.Tensor(attend(qkv, mask)))
 
 
 def test_memory_format_is_kept():
@@ -246,6 +325,11 @@ def test_projection_comes_after_the_upsampling():
         (dict(window_size=[4, 4]), 'window_size'),
         (dict(dilation=0), 'dilation'),
         (dict(num_layers=0), 'num_layers.*NoInteraction'),
+        (dict(layer_scale=0.1), 'layer_scale.*residual=True'),
+        (dict(per_task='qkv'), r"per_task.*Write \['qkv'\]"),
+        (dict(per_task=['qvk']), "per_task.*mean 'qkv'"),
+        (dict(listens_to='other'), "listens_to.*mean 'others'"),
+        (dict(listens_to='task_per_head'), 'num_heads.*multiple of 3.*task_per_head'),
     ],
 )
 def test_what_does_not_fit_is_refused_when_built(options, message):
