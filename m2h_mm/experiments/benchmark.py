@@ -14,6 +14,7 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from m2h_mm.experiments.timing import is_out_of_memory, peak_memory, time_calls
+from m2h_mm.models.adapters import merge_adapters
 from m2h_mm.models.building import require_tasks
 from m2h_mm.models.optimize import optimize
 from m2h_mm.registry import MODELS
@@ -26,7 +27,7 @@ Size = tuple[int, int]
 def build_model(path: str, cfg: Config, args: argparse.Namespace) -> nn.Module:
     """A config's model in its fast form, with random weights (``init_cfg`` is not read)."""
     model = MODELS.build(cfg.model).to(args.device).train(args.train)
-    optimize(model, training=args.train)
+    optimize(model if args.train else merge_adapters(model), training=args.train)
     if args.tasks:
         require_tasks(f'--tasks ({path})', args.tasks, tuple(model.tasks))
     if args.compile:

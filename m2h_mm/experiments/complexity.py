@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from m2h_mm.models import building
+from m2h_mm.models.adapters import merge_adapters
 from m2h_mm.models.optimize import optimize
 
 PARTS = ('backbone', 'neck', 'decoder', 'heads')
@@ -54,6 +56,8 @@ def count_flops(
         ``neck`` (0 without one), ``decoder`` and ``heads``, and of ``other`` if anything else has
         some.
     """
+    if getattr(model, 'adapters', None) is not None:
+        model = merge_adapters(copy.deepcopy(model))  # as it is deployed
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

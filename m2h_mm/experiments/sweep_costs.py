@@ -24,6 +24,7 @@ from m2h_mm.experiments.complexity import (
 from m2h_mm.experiments.sweep import Sweep
 from m2h_mm.experiments.sweep_spec import SINGLE_TASK
 from m2h_mm.experiments.timing import peak_memory, time_calls
+from m2h_mm.models.adapters import merge_adapters
 from m2h_mm.models.optimize import optimize
 from m2h_mm.registry import MODELS
 
@@ -97,7 +98,7 @@ def _measure(
     configs: Mapping[str, Config], rows: dict[str, dict], device: str, repeats: int
 ) -> None:
     def prepare(key: str, cfg: Config) -> Any:
-        model = optimize(MODELS.build(cfg.model).eval().to(device))
+        model = optimize(merge_adapters(MODELS.build(cfg.model)).eval().to(device))
         image = torch.randn(1, 3, *rows[key]['size'], device=device)
         return lambda: model(image, mode='tensor')
 

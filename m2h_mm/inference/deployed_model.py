@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from m2h_mm.models.adapters import merge_adapters
 from m2h_mm.models.building import require_tasks
 from m2h_mm.models.optimize import optimize
 from m2h_mm.models.pipeline import TEST
@@ -24,8 +25,8 @@ class DeployedModel(nn.Module):
             whoever runs it does that, see :func:`~m2h_mm.inference.export.export_metadata`.
             Default: False, images are resized as the model was evaluated.
 
-    ``model`` is changed: ``half`` makes it float16, it is put into its fast form, and upsampling
-    layers of mmseg are replaced.
+    ``model`` is changed: its adapters are put into the weights, ``half`` makes it float16, it is
+    put into its fast form, and upsampling layers of mmseg are replaced.
 
     Shapes: image ``(N, 3, H, W)`` float32, RGB in 0..255, to one tensor per task in the model's
     order, ``(N, C, H, W)`` in the units of the predictions: class ids int64, else float32.
@@ -46,7 +47,7 @@ class DeployedModel(nn.Module):
         require_tasks('--tasks', tasks or (), tuple(model.tasks))
         self.names = tuple(name for name in model.tasks if not tasks or name in tasks)
         self.raw, self.half_precision, self.dynamic = raw, half, dynamic
-        self.network = model
+        self.network = merge_adapters(model)
         if half:
             for name, part in model.named_children():
                 if name != 'data_preprocessor':  # images in 0..255 are more than float16 can tell

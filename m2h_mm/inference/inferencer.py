@@ -26,6 +26,7 @@ from m2h_mm.inference.names import (
     without_results,
 )
 from m2h_mm.inference.prediction import Prediction, as_map
+from m2h_mm.models.adapters import merge_adapters
 from m2h_mm.models.building import require_tasks
 from m2h_mm.models.optimize import optimize
 from m2h_mm.models.pipeline import TEST, ImagePipeline, Size, check_size
@@ -62,7 +63,7 @@ class M2HInferencer(BaseInferencer):
             ``{'model.data_preprocessor.size': (480, 640)}``.
 
     Attributes:
-        model: in evaluation mode.
+        model: in evaluation mode, its adapters put into the weights.
         description: what is known of it, a :class:`ModelDescription`.
         pipeline: the model's :class:`ImagePipeline`.
         tasks: name to :class:`Task`, of the model.
@@ -84,7 +85,7 @@ class M2HInferencer(BaseInferencer):
         if device is None:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.model, self.description = load_model(weights, config, options)
-        optimize(self.model.to(device))
+        optimize(merge_adapters(self.model).to(device))
         self.device = torch.device(device)
         if compile:
             self.model.run_network = torch.compile(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
 from torch import nn
 from torch.nn.modules.module import register_module_module_registration_hook
 
@@ -213,6 +216,24 @@ def require_parts(model: nn.Module, parts: Iterable[str]) -> tuple[str, ...]:
             "as 'neck', 'decoder' or 'decoder.interaction'."
         )
     return prefixes
+
+
+def warn_of_random_backbone(key: str, backbone: nn.Module) -> None:
+    """Say that a backbone that is not trained would stay random.
+
+    Args:
+        key: what freezes it.
+        backbone: the backbone.
+    """
+    init_cfg = backbone.init_cfg if isinstance(backbone, BaseModule) else None
+    configs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
+    if not any(cfg['type'] == 'Pretrained' for cfg in configs):
+        print_log(
+            f'{key} without pretrained weights in model.backbone.init_cfg keeps random weights '
+            'unless a checkpoint (load_from) brings trained ones.',
+            'current',
+            logging.WARNING,
+        )
 
 
 def describe_backbone(backbone: nn.Module) -> tuple[tuple[int, ...], tuple[float, ...]]:

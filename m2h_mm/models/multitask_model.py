@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from typing import NamedTuple
 
 import torch
-from mmengine.logging import print_log
-from mmengine.model import BaseModel, BaseModule
+from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
@@ -17,29 +14,23 @@ from m2h_mm.registry import MODELS
 from m2h_mm.structures import ConsistencyContext, Features, MultiTaskDataSample, contracts
 from m2h_mm.tasks import Task, build_tasks
 
-from .building import build_losses, build_part, describe_backbone, require_parts, require_tasks
+from .adapters.building import build_adapters, require_source_tasks
+from .adapters.by_task import split_by_task
+from .building import (
+    build_losses,
+    build_part,
+    describe_backbone,
+    require_parts,
+    require_tasks,
+    warn_of_random_backbone,
+)
 from .cameras import stack_cameras
 from .data_preprocessor import framing_of
 from .labels import stack_labels
 from .losses.consistency import log_keys
+from .network_output import NetworkOutput
 from .pipeline import ImagePipeline
 from .task_losses import TaskLosses
-
-
-class NetworkOutput(NamedTuple):
-    """What is computed from the images alone.
-
-    Attributes:
-        outputs: the heads' outputs ``{task: (N, K, h, w)}``.
-        aux: intermediate predictions of backbone and decoder, one dict per scale.
-        features: what the decoder saw; None unless a loss between tasks may look at it.
-        details: what the decoder says of its outputs, see :class:`TaskFeatures`.
-    """
-
-    outputs: dict[str, Tensor]
-    aux: list[dict[str, Tensor]]
-    features: Features | None = None
-    details: Mapping[str, Mapping[str, Tensor]] = {}
 
 
 @MODELS.register_module()
@@ -56,6 +47,8 @@ class MultiTaskModel(BaseModel):
             the order of the tasks everywhere in the model.
         backbone: config of a module that returns :class:`Features`, or of any mmseg backbone
             (``mmseg.HRNet``). It is given the tasks, if it asks for them.
+        adapters: config of what is trained in place of the backbone's own weights, such as
+            :class:`LoRA`. Default: none.
         decoder: config of a module ``Features -> TaskFeatures``.
         heads: task name to the config of its head.
         losses: task name to the config of its loss, or to a list of configs that are summed. One
@@ -88,6 +81,7 @@ class MultiTaskModel(BaseModel):
         heads: Mapping[str, dict],
         losses: Mapping[str, dict | Sequence[dict]],
         neck: dict | None = None,
+        adapters: dict | None = None,
         weighting: dict | None = None,
         consistency: Sequence[dict] = (),
         aux_weight: float | Mapping[str, float] = 1.0,
@@ -106,6 +100,7 @@ class MultiTaskModel(BaseModel):
             'model.backbone', backbone, 'model.tasks', tasks=names, task_channels=task_channels
         )
         channels, strides = describe_backbone(self.backbone)
+        self.adapters = build_adapters(adapters, self.backbone, names, freeze_backbone)
         source = f'model.backbone ({backbone["type"]})'
         given = dict(in_channels=channels, in_strides=strides)
         self.neck = None
@@ -127,6 +122,7 @@ class MultiTaskModel(BaseModel):
             tasks=names,
             task_channels=task_channels,
         )
+        require_source_tasks(self.adapters, self.decoder)
         source = f'model.decoder ({decoder["type"]})'
         require_tasks(f'{source}.out_channels', self.decoder.out_channels, names, complete=True)
         self.heads = nn.ModuleDict(
@@ -173,20 +169,15 @@ class MultiTaskModel(BaseModel):
         super().train(mode)
         if self.freeze_backbone:
             self.backbone.eval()
+        elif self.adapters is not None:
+            self.adapters.keep_statistics(self.backbone)
         return self
 
     def init_weights(self) -> None:
         """As for every module, with a warning where a frozen backbone would stay random."""
-        init_cfg = self.backbone.init_cfg if isinstance(self.backbone, BaseModule) else None
-        configs = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
-        if self.freeze_backbone and not any(cfg['type'] == 'Pretrained' for cfg in configs):
-            print_log(
-                'model.freeze_backbone=True without pretrained weights in '
-                'model.backbone.init_cfg keeps random weights unless a checkpoint (load_from) '
-                'brings trained ones.',
-                'current',
-                logging.WARNING,
-            )
+        if self.freeze_backbone or self.adapters is not None:
+            key = 'freeze_backbone=True' if self.freeze_backbone else 'adapters'
+            warn_of_random_backbone(f'model.{key}', self.backbone)
         super().init_weights()
 
     def forward(
@@ -219,12 +210,19 @@ class MultiTaskModel(BaseModel):
             return self.loss(inputs, data_samples)
         raise ValueError(f"mode: expected 'loss', 'predict' or 'tensor', got {mode!r}.")
 
-    def extract_features(self, inputs: Tensor) -> Features:
-        """What the decoder sees: the neck's features, or the backbone's where there is no neck."""
+    def extract_features(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> Features:
+        """What the decoder sees: the neck's features, or the backbone's where there is no neck;
+        ``by_task`` what it needs for ``tasks``, where each task has adapters of its own.
+        """
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with torch.no_grad() if self.freeze_backbone else nullcontext():
-            found = Features.of(self.backbone(inputs))
+        by_task = self.adapters is not None and self.adapters.per_task
+        if by_task:
+            sources = self.decoder.source_tasks(tasks)
+            found = self.adapters.run(self.backbone, inputs, sources)
+        else:
+            with torch.no_grad() if self.freeze_backbone else nullcontext():
+                found = Features.of(self.backbone(inputs))
         if self.freeze_backbone:
             found.aux = []  # nothing could be learned from them
         features = found if self.neck is None else self.neck(found)
@@ -233,11 +231,11 @@ class MultiTaskModel(BaseModel):
             features.source = features.source or found
             features.task_maps = features.task_maps or found.task_maps
             features.aux = features.aux or found.aux
-        return features
+        return split_by_task(features, sources) if by_task else features
 
     def run_network(self, inputs: Tensor, tasks: Sequence[str] | None = None) -> NetworkOutput:
         """All that is computed from the images alone, for ``tasks`` or all."""
-        features = self.extract_features(inputs)
+        features = self.extract_features(inputs, tasks)
         decoded = self.decoder(features, tasks=tasks)
         outputs = {
             name: self.heads[name](decoded.maps[name])

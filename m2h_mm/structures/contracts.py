@@ -52,6 +52,34 @@ class Backbone(Protocol):
         """
 
 
+class Adapters(Protocol):
+    """What changes a backbone whose own weights stay as they are, by few parameters.
+
+    ``__init__`` is given ``tasks``, if it has such an argument.
+
+    Attributes:
+        per_task: whether each task has its own, see ``run``.
+    """
+
+    per_task: bool
+
+    def attach(self, backbone: nn.Module) -> None:
+        """Change the backbone in place, and freeze what is not to be trained."""
+
+    def keep_statistics(self, backbone: nn.Module) -> None:
+        """Called when the model is put into train mode: norms that are not trained must not be in
+        it.
+        """
+
+    def run(self, backbone: nn.Module, images: Tensor, tasks: Sequence[str]) -> Features:
+        """With ``per_task``, the features for T tasks: a batch of T times as many samples, those of
+        one task after the other.
+        """
+
+    def merge(self) -> None:
+        """Put them into the backbone's weights, whose names are then all there is."""
+
+
 class Neck(Protocol):
     """A backbone's features to a pyramid, fine to coarse.
 
@@ -80,6 +108,10 @@ class Decoder(Protocol):
     backbone that states them, ``task_map_channels``. If the decoder states ``in_channels`` or
     ``in_strides`` as attributes, they are checked. May state ``strides`` of each task's map, by
     task name.
+
+    May have ``source_tasks(tasks)``, if it reads ``features.of_task(task)`` instead of
+    ``features``: those whose own features it needs to make the maps of ``tasks``, None for all.
+    Adapters of the backbone may then be each task's own (``model.adapters.per_task``).
 
     Attributes:
         out_channels: channels C of each task's map, by task name.

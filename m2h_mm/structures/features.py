@@ -25,6 +25,8 @@ class Features:
         aux: predictions that the backbone supervises, one dict per scale: task name to an output in
             the task's own space, at any resolution. The model applies the task's own loss to them,
             as it does to a decoder's.
+        by_task: each task's own features, where adapters give the backbone another set of weights
+            for each task. The other fields are then empty, see :meth:`of_task`.
         source: what a neck was given, kept for decoders that also look at the backbone's own maps
             (M2H's unique features). None on what comes from a backbone.
     """
@@ -35,6 +37,7 @@ class Features:
     task_maps: dict[str, Tensor | tuple[Tensor, ...]] | None = None
     aux: list[dict[str, Tensor]] = field(default_factory=list)
     source: Features | None = None
+    by_task: dict[str, Features] | None = None
 
     @classmethod
     def of(cls, output: Features | Tensor | Mapping | list | tuple) -> Features:
@@ -43,22 +46,20 @@ class Features:
             return output
         return cls(maps=(output,) if isinstance(output, Tensor) else tuple(output))
 
+    def of_task(self, task: str) -> Features:
+        """What a task sees: its own features, or those that all share."""
+        return self if self.by_task is None else self.by_task[task]
+
     def as_dict(self) -> dict[str, Any]:
         """Every field by name, as plain nested containers of tensors."""
-        return {
-            item.name: (
-                self.source.as_dict()
-                if item.name == 'source' and self.source is not None
-                else getattr(self, item.name)
-            )
-            for item in fields(self)
-        }
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Features:
         """The inverse of :meth:`as_dict`."""
-        source = content.get('source')
-        return cls(**{**content, 'source': source and cls.from_dict(source)})
+        source, by_task = content.get('source'), content.get('by_task')
+        own = by_task and {task: cls.from_dict(features) for task, features in by_task.items()}
+        return cls(**{**content, 'source': source and cls.from_dict(source), 'by_task': own})
 
 
 @dataclass
@@ -76,6 +77,14 @@ class TaskFeatures:
     maps: dict[str, Tensor]
     aux: list[dict[str, Tensor]] = field(default_factory=list)
     details: dict[str, dict[str, Tensor]] = field(default_factory=dict)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Features):
+        return value.as_dict()
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return value
 
 
 def map_tensors(function: Callable[..., Any], content: Any, *others: Any) -> Any:

@@ -81,6 +81,12 @@ class FeatureCacheHook(Hook):
             self._require_unchanged()
             return
         model = unwrap(runner.model)
+        if getattr(model, 'adapters', None) is not None:
+            raise ValueError(
+                'FeatureCacheHook: model.adapters are trained, so that the features of '
+                'model.backbone change. Take the hook out, or set model.adapters=None and '
+                'model.freeze_backbone=True.'
+            )
         backbone, training = model.backbone, model.training
         model.train()  # as in a training: a backbone that is not frozen is in train mode then
         drifting = any(module.training for module in backbone.modules())

@@ -127,15 +127,23 @@ class M2HDecoder(nn.Module):
                 of them, unless it is ``independent``.
         """
         wanted = self.tasks if tasks is None else tuple(tasks)
-        needed = wanted if getattr(self.interaction, 'independent', False) else self.tasks
-        fused = self._fuse(features.maps, needed)
+        fused = self._fuse(features, self.source_tasks(tasks))
         attended = self.interaction(fused)
         if self.merger is not None:
             return TaskFeatures(maps=self.merger(fused, attended, features, wanted))
         return TaskFeatures(maps={task: attended[task] for task in wanted})
 
-    def _fuse(self, maps: tuple[Tensor, ...], tasks: Sequence[str]) -> dict[str, Tensor]:
+    def source_tasks(self, tasks: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Those whose own features it needs for ``tasks``, by default all."""
+        independent = getattr(self.interaction, 'independent', False)
+        return self.tasks if tasks is None or not independent else tuple(tasks)
+
+    def _fuse(self, features: Features, tasks: Sequence[str]) -> dict[str, Tensor]:
+        maps = {task: features.of_task(task).maps for task in tasks}
         if self.stem is None:
-            return {task: self.fusion[task](maps) for task in tasks}
-        shared = self.stem(maps)
-        return {task: F.relu(self.fusion[task](shared), inplace=True) for task in tasks}
+            return {task: self.fusion[task](maps[task]) for task in tasks}
+        if features.by_task is None:
+            stems = dict.fromkeys(tasks, self.stem(features.maps))
+        else:
+            stems = {task: self.stem(maps[task]) for task in tasks}
+        return {task: F.relu(self.fusion[task](stems[task]), inplace=True) for task in tasks}

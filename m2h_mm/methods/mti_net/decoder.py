@@ -113,7 +113,7 @@ class MTINetDecoder(nn.Module):
         """
         wanted = self.tasks if tasks is None else tuple(tasks)
         wanted_main = [task for task in wanted if task in self.main_tasks]
-        refined = self.refine_scales(features.maps, self.tasks if wanted_main else wanted)
+        refined = self.refine_scales(features, self.tasks if wanted_main else wanted)
         maps = {task: refined[0][task] for task in wanted if task not in self.main_tasks}
         if wanted_main:
             scales = [
@@ -133,22 +133,26 @@ class MTINetDecoder(nn.Module):
             ],
         )
 
+    def source_tasks(self, tasks: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Those whose own features it needs for ``tasks``: all, as tasks exchange at each scale."""
+        return self.tasks
+
     def refine_scales(
-        self, maps: Sequence[Tensor], finest_tasks: Sequence[str]
+        self, features: Features, finest_tasks: Sequence[str]
     ) -> list[dict[str, Tensor]]:
         """The tasks' own maps ``{task: (N, C_s, h_s, w_s)}`` of every scale, fine to coarse.
 
         Args:
-            maps: the pyramid.
+            features: the pyramid.
             finest_tasks: tasks needed at the finest scale; at the others, the propagation needs
                 all.
         """
         refined = []
         carried = None
-        for scale in reversed(range(len(maps))):
-            x = maps[scale]
+        for scale in reversed(range(len(self.in_channels))):
             found = {}
             for task in self.tasks if scale else finest_tasks:
+                x = features.of_task(task).maps[scale]
                 joined = (
                     x
                     if carried is None

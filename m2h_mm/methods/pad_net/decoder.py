@@ -92,10 +92,12 @@ class PADNetDecoder(nn.Module):
         """
         wanted = self.tasks if tasks is None else tuple(tasks)
         wanted_main = [task for task in wanted if task in self.main_tasks]
-        fused = self.fuse(features.maps)
-        refined = {
-            task: self.refine[task](fused) for task in (self.tasks if wanted_main else wanted)
-        }
+        sources = self.source_tasks(tasks)
+        if features.by_task is None:
+            fused = dict.fromkeys(sources, self.fuse(features.maps))
+        else:
+            fused = {task: self.fuse(features.of_task(task).maps) for task in sources}
+        refined = {task: self.refine[task](fused[task]) for task in sources}
         maps = {task: refined[task] for task in wanted if task not in self.main_tasks}
         if wanted_main:
             maps.update(self.distil(refined, wanted_main))
@@ -104,3 +106,9 @@ class PADNetDecoder(nn.Module):
         return TaskFeatures(
             maps, [{task: conv(refined[task]) for task, conv in self.predict.items()}]
         )
+
+    def source_tasks(self, tasks: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Those whose own features it needs for ``tasks``, by default all."""
+        if tasks is None or any(task in self.main_tasks for task in tasks):
+            return self.tasks
+        return tuple(tasks)

@@ -26,7 +26,7 @@ class SharedDecoder(nn.Module):
         channels: D of the joined map. Default: the sum of ``in_channels``, as in HRNet's own head.
 
     Shapes: maps ``(N, C_i, h_i, w_i)`` to ``{task: (N, D, h_0, w_0)}``, the same tensor for every
-    task.
+    task, unless the backbone has adapters of each task.
 
     Raises:
         ValueError: levels that are not ordered fine to coarse, no tasks.
@@ -57,6 +57,11 @@ class SharedDecoder(nn.Module):
             features: the levels, fine to coarse.
             tasks: those asked for. Default: all.
         """
-        return TaskFeatures(
-            dict.fromkeys(self.tasks if tasks is None else tasks, self.fuse(features.maps))
-        )
+        wanted = self.source_tasks(tasks)
+        if features.by_task is None:
+            return TaskFeatures(dict.fromkeys(wanted, self.fuse(features.maps)))
+        return TaskFeatures({task: self.fuse(features.of_task(task).maps) for task in wanted})
+
+    def source_tasks(self, tasks: Sequence[str] | None = None) -> tuple[str, ...]:
+        """Those whose own features it needs for ``tasks``, by default all."""
+        return self.tasks if tasks is None else tuple(tasks)

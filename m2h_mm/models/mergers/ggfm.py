@@ -103,18 +103,17 @@ class GGFM(nn.Module):
         Returns:
             A map for each task asked for.
         """
-        source = (
-            features if features.source is None else features.source
-        )  # without a neck they are the backbone's own
         return {
-            task: self._merge(task, fused[task], attended[task], source.maps[-1])
+            task: self._merge(task, fused[task], attended[task], features.of_task(task))
             if task in self.tasks
             else attended[task]
             for task in (attended if tasks is None else tasks)
         }
 
-    def _merge(self, task: str, fused: Tensor, attended: Tensor, source: Tensor) -> Tensor:
-        unique = self.unique[task](source)
+    def _merge(self, task: str, fused: Tensor, attended: Tensor, features: Features) -> Tensor:
+        # Without a neck they are the backbone's own.
+        source = features if features.source is None else features.source
+        unique = self.unique[task](source.maps[-1])
         if self.join is None:
             return self.merge[task](fused=fused, attended=attended, unique=unique)
         return self.join[task](
