@@ -29,7 +29,7 @@ from m2h_mm.system.files import append_line
 from m2h_mm.system.locks import acquire
 from m2h_mm.system.text import read_json
 
-GENERATOR_VERSIONS = dict(plain=1, varied=1)
+GENERATOR_VERSIONS = dict(plain=1, varied=2)
 """Part of the folder's name: raise a style's whenever its frame of a (seed, index) changes."""
 VAL_START = 1_000_000
 """Validation frames have indices from here on, so that no split ever shares a room with the other.

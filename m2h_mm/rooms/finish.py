@@ -97,6 +97,8 @@ def _floor(rng, new: Material) -> Material:
         scale = rng.uniform(0.08, 0.25)
         new = replace(new, pattern='patchwork', colors=colors, scale=scale)
     wear = rng.uniform(0.02, 0.15)
+    if rng.random() < 0.2:
+        new = replace(new, colors=new.colors * np.float32(rng.uniform(0.15, 0.5)))
     return replace(new, sheen=rng.uniform(0, 0.7) * hard, wear=wear)
 
 

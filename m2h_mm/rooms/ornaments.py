@@ -28,6 +28,11 @@ def mirror(rng: np.random.Generator) -> Group:
     return group
 
 
+def painting(rng: np.random.Generator) -> Group:
+    """A large picture."""
+    return fixtures.picture(rng, rng.uniform(0.6, 1.4), rng.uniform(0.5, 1.1))
+
+
 def prints(rng: np.random.Generator) -> Group:
     """Two to five pictures of one size in a row, each an instance."""
     group = Group()
@@ -93,7 +98,8 @@ def panel_walls(rng: np.random.Generator, room: Room) -> None:
 def hang(rng: np.random.Generator, room: Room) -> None:
     """Put some of these on the walls where there is space."""
     for make, chance, low, high in (
-        (prints, 0.4, 1.2, 1.5),
+        (painting, 0.6, 0.9, 1.3),
+        (prints, 0.6, 1.0, 1.4),
         (mirror, 0.3, 0.8, 1.3),
         (sheet, 0.4, 0.9, 1.5),
         (sheet, 0.25, 0.9, 1.5),

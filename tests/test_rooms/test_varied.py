@@ -17,19 +17,15 @@ from m2h_mm.rooms.reflections import add_reflections
 from m2h_mm.rooms.room import Room, Window
 from m2h_mm.rooms.scatter import part_bounds
 from m2h_mm.rooms.styles import STYLES
-from m2h_mm.rooms.textures import TEXTURES
+from m2h_mm.rooms.textures import TEXTURES, Spot
 
 LIT = dict.fromkeys(('console', 'side_table'), (True,))
-MAKERS = [
-    *(
-        getattr(lounge, name)
-        for name in (
-            'ottoman console side_table game_table tub_chair bean_bag folding_screen cubes steps'
-        ).split()
-    ),
-    *(ornaments.mirror, ornaments.prints, ornaments.sheet, ornaments.coats, ornaments.plate),
-    *{*clutter.ON_TABLES, *clutter.ON_CUSHIONS, *clutter.ON_FLOORS},
-]
+NAMES = {
+    lounge: 'bean_bag console cubes folding_screen game_table ottoman side_table steps tub_chair',
+    ornaments: 'coats mirror painting plate prints sheet',
+}
+MAKERS = [getattr(module, name) for module in NAMES for name in NAMES[module].split()]
+MAKERS += {*clutter.ON_TABLES, *clutter.ON_CUSHIONS, *clutter.ON_FLOORS}
 MAKERS.sort(key=lambda maker: (maker.__module__, maker.__name__))
 
 
@@ -118,6 +114,24 @@ def test_surfaces_are_possible(rooms):
             material = part.material
             assert material.pattern in TEXTURES
             assert (material.colors > 0).all() and (material.colors < 1).all()
+
+
+@pytest.mark.parametrize('pattern', 'mottled parquet patchwork photo poster slate tufted'.split())
+def test_patterns_are_even_from_afar_unless_they_are_pictures(pattern):
+    rng = np.random.default_rng(0)
+    u, v = rng.uniform(-2, 2, (2, 500)).astype(np.float32)
+    material = Material(pattern, rng.uniform(0.1, 0.8, (5, 3)).astype(np.float32), seed=3)
+    two = np.full_like(u, 2)
+    near, far = (
+        TEXTURES[pattern](
+            Spot(u, v, u / 2, v / 2, two, two, size * two, np.ones((3, 500))), material
+        )
+        for size in (1e-4, 2.0)
+    )
+    assert near.shape == far.shape == (3, 500) and near.std(1).min() > 0.003
+    assert np.isfinite(near).all() and (near > 0).all() and (near < 2).all()
+    if pattern not in ('photo', 'poster', 'patchwork', 'parquet'):
+        assert far.std(1).max() < 0.7 * near.std(1).max()
 
 
 def test_a_finish_is_shared_as_the_material_was_and_lit_things_keep_theirs():
