@@ -44,6 +44,12 @@ BACKBONES = dict(
         out_indices=(0, 1, 2, 3),
         drop_path_rate=0.5,
     ),
+    dinov3=dict(
+        type='DINOv3',
+        arch=dict(embed_dims=24, depth=4, num_heads=3),
+        out_indices=(0, 1, 2, 3),
+        drop_path_rate=0.5,
+    ),
 )
 
 

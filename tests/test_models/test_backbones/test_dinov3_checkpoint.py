@@ -72,8 +72,15 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize('wrap', WRAPS)
-@pytest.mark.parametrize('form', FORMS)
+@pytest.mark.parametrize(
+    ('form', 'wrap'),
+    [
+        *((form, 'as it is') for form in FORMS),
+        ('authors', 'teacher'),
+        ('ours', 'with a decoder'),
+        ('hugging face', 'in M2H-MX'),
+    ],
+)
 def test_every_form_of_the_same_weights(hugging_face, file, messages, form, wrap):
     model = small_model(file(WRAPS[wrap](FORMS[form](hugging_face))), frozen_stages=4)
     model.init_weights()

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
 from m2h_mm.models.backbones.rotary_embedding import RotaryEmbedding, rotate
@@ -79,3 +80,21 @@ def test_nothing_is_drawn_in_eval_mode_or_without_an_amount(training):
     assert torch.equal(plain((2, 2), 1, CPU)[0], plain((2, 2), 1, CPU)[0])
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(drawing((2, 2), 1, CPU)[0], plain((2, 2), 1, CPU)[0]) != training
+
+
+def test_exports_for_a_grid_that_is_not_known_yet():
+    class Angles(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rope = RotaryEmbedding(8)
+
+        def forward(self, x):
+            return self.rope(tuple(x.shape), 1, x.device)
+
+    model, sizes = Angles().eval(), {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
+    exported = torch.export.export(
+        model, (torch.zeros(2, 3),), dynamic_shapes=dict(x=sizes)
+    ).module()
+    for size in ((2, 3), (7, 5)):
+        for one, other in zip(exported(torch.zeros(size)), model(torch.zeros(size)), strict=True):
+            assert_close(one, other)
