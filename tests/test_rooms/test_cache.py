@@ -112,7 +112,8 @@ def test_the_plain_style_keeps_the_folders_of_the_time_when_there_was_one_style(
 
 
 def test_dataset_of_the_varied_style(rooms):
-    arguments = dict(num_train=1, num_val=1, size=SIZE, seed=2, num_workers=0)
+    # Rendered by a process, which has to be told the style as well.
+    arguments = dict(num_train=1, num_val=1, size=SIZE, seed=2, num_workers=1)
     dataset = RoomsDataset(rooms.parent, 'val', style='varied', **arguments)
     varied = rooms_folder(rooms.parent, 1, 1, SIZE, 2, 'varied')
     assert json.loads((varied / 'rooms.json').read_text())['style'] == 'varied'
