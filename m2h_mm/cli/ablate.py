@@ -107,11 +107,15 @@ def ablate(args: argparse.Namespace) -> int:
     require_free_folder(sweep, args.overwrite)
     left = []
     if not args.table_only:
-        refuse_changed(runs, args.force)
         # The trainings are ended too, which a signal to this process alone would leave running.
         before = signal.signal(signal.SIGTERM, end_by_signal)
         try:
-            left = run_all(runs, launcher, lambda line: print(line, flush=True))
+            done: set[str] = set()
+            # What a tuned sweep has chosen decides which runs come next.
+            while new := [run for run in select(sweep, args.only) if run.name not in done]:
+                refuse_changed(new, args.force)
+                left += run_all(new, launcher, lambda line: print(line, flush=True))
+                done.update(run.name for run in new)
         except KeyboardInterrupt:
             print(
                 '\nInterrupted. Finished runs are kept; the same command goes on.', file=sys.stderr

@@ -18,6 +18,7 @@ from m2h_mm.engine.config_places import runner_keys
 from m2h_mm.engine.config_variables import read_config
 from m2h_mm.experiments.schedule import shorten_schedule
 from m2h_mm.experiments.sweep_spec import SINGLE_TASK, check_spec
+from m2h_mm.experiments.sweep_tuning import Tuning, check_frames, check_tuning, choose
 from m2h_mm.system.spelling import did_you_mean
 from m2h_mm.tasks import Task, build_tasks
 
@@ -32,6 +33,7 @@ class Run:
         cfg: all that the run depends on; nothing else is in its ``config.py``.
         folder: where it is kept.
         task: the only task of a single-task model, else None.
+        setting: what a tuned sweep has set, as a folder is named, such as ``lr_0.001``; else None.
     """
 
     variant: str
@@ -39,10 +41,12 @@ class Run:
     cfg: Config = field(repr=False)
     folder: Path
     task: str | None = None
+    setting: str | None = None
 
     @property
     def name(self) -> str:
-        return '/'.join(filter(None, (self.variant, self.task, f'seed{self.seed}')))
+        parts = (self.variant, self.task, self.setting, f'seed{self.seed}')
+        return '/'.join(filter(None, parts))
 
     @property
     def config(self) -> Path:
@@ -72,6 +76,7 @@ class Sweep:
         variants: name to config, in the spec's order.
         single_task: task to config of its single-task model; empty if the spec asks for none.
         seeds: of every variant.
+        tuning: what is chosen for each variant with the first seed; None: nothing.
     """
 
     name: str
@@ -79,6 +84,7 @@ class Sweep:
     variants: Mapping[str, Config]
     single_task: Mapping[str, Config]
     seeds: tuple[int, ...]
+    tuning: Tuning | None = None
 
     @property
     def tasks(self) -> dict[str, Task]:
@@ -89,29 +95,69 @@ class Sweep:
         return {name: tasks[name] for cfg in self.variants.values() for name in cfg.tasks}
 
     @property
-    def runs(self) -> list[Run]:
-        """All runs, seed by seed: a sweep that is stopped early compares all variants."""
+    def models(self) -> list[tuple[str, str | None, Config]]:
+        """Variant, only task (None: all) and config of every model that is compared."""
         return [
-            run
-            for seed in self.seeds
-            for run in (
-                *(self._run(name, seed, cfg) for name, cfg in self.variants.items()),
-                *(
-                    self._run(SINGLE_TASK, seed, cfg, task)
-                    for task, cfg in self.single_task.items()
-                ),
-            )
+            *((name, None, cfg) for name, cfg in self.variants.items()),
+            *((SINGLE_TASK, task, cfg) for task, cfg in self.single_task.items()),
         ]
 
-    def _run(self, variant: str, seed: int, cfg: Config, task: str | None = None) -> Run:
+    @property
+    def runs(self) -> list[Run]:
+        """All runs, seed by seed: a sweep that is stopped early compares all variants.
+
+        Of a tuned sweep, those of the first seed with every value; and those of the other seeds
+        with the chosen one, as soon as it is known.
+        """
+        if self.tuning is None:
+            return [self._run(seed, *model) for seed in self.seeds for model in self.models]
+        first = [run for model in self.models for run in self.trials(*model)]
+        chosen = [(model, self.chosen(*model)) for model in self.models]
+        return first + [
+            self._run(seed, *model, value)
+            for seed in self.seeds[1:]
+            for model, value in chosen
+            if value is not None
+        ]
+
+    @property
+    def compared(self) -> list[Run]:
+        """The runs whose results are in the tables: of a tuned sweep those of the chosen values."""
+        if self.tuning is None:
+            return self.runs
+        chosen = [(model, self.chosen(*model)) for model in self.models]
+        return [
+            self._run(seed, *model, value)
+            for seed in self.seeds
+            for model, value in chosen
+            if value is not None
+        ]
+
+    def trials(self, variant: str, task: str | None, cfg: Config) -> list[Run]:
+        """One model's runs of the first seed, one per value that may be chosen."""
+        return [self._run(self.seeds[0], variant, task, cfg, value) for value in self.tuning.values]
+
+    def chosen(self, variant: str, task: str | None, cfg: Config) -> Any:
+        """The value of one model; None until its trials have ended."""
+        trials = self.trials(variant, task, cfg)
+        best = choose(trials)
+        return None if best is None else self.tuning.values[trials.index(best)]
+
+    def _run(
+        self, seed: int, variant: str, task: str | None, cfg: Config, value: Any = None
+    ) -> Run:
         cfg = Config(
             copy.deepcopy(
                 {key: value for key, value in cfg._cfg_dict.items() if key in runner_keys()}
             )
         )
+        setting = None
+        if self.tuning is not None:
+            cfg = override(cfg, {self.tuning.key: value})
+            setting = self.tuning.label(value)
         cfg.randomness = {**cfg.get('randomness', {}), 'seed': seed}
-        folder = self.folder.joinpath(*filter(None, (variant, task)), f'seed{seed}')
-        return Run(variant, seed, cfg, folder, task)
+        folder = self.folder.joinpath(*filter(None, (variant, task, setting)), f'seed{seed}')
+        return Run(variant, seed, cfg, folder, task, setting)
 
 
 def find_sweep(name: str | Path) -> Path:
@@ -143,11 +189,14 @@ def load_sweep(path: str | Path, work_dir: str | Path | None = None) -> Sweep:
     - ``single_task``: name of the variant of which one single-task model per task is trained as
       well. Default: none.
     - ``seeds``: Default: ``[0]``.
+    - ``tune``: ``dict(key=..., values=[...])``, a setting that is chosen for each variant, such as
+      the learning rate, see :class:`~m2h_mm.experiments.sweep_tuning.Tuning`. Default: none.
     - ``max_iters``: length of every training, see
       :func:`~m2h_mm.experiments.schedule.shorten_schedule`. Default: the configs' own.
     - ``options``: overrides of every run, in force after ``max_iters``. Default: none.
 
-    Files are looked for in the spec's folder, in the folders above it, and in the current one.
+    Names that begin with an underscore are the spec's own. Files are looked for in the spec's
+    folder, in the folders above it, and in the current one.
 
     Args:
         path: path or name of the spec, see :func:`find_sweep`.
@@ -160,6 +209,7 @@ def load_sweep(path: str | Path, work_dir: str | Path | None = None) -> Sweep:
     """
     path = find_sweep(path)
     spec = Config.fromfile(path)._cfg_dict.to_dict()
+    spec = {key: value for key, value in spec.items() if not key.startswith('_')}
     check_spec(spec, path)
     variants = {
         name: _in_variant(path, name, _build_variant, spec, content, path)
@@ -172,13 +222,20 @@ def load_sweep(path: str | Path, work_dir: str | Path | None = None) -> Sweep:
             task: _in_variant(path, f'{SINGLE_TASK}/{task}', _build_single_task, chosen, task)
             for task in chosen.tasks
         }
-    return Sweep(
+    sweep = Sweep(
         path.stem,
         Path(work_dir or Path('work_dirs') / path.stem),
         variants,
         single_task,
         tuple(spec.get('seeds', (0,))),
+        Tuning(spec['tune']['key'], tuple(spec['tune']['values'])) if spec.get('tune') else None,
     )
+    if sweep.tuning is not None:
+        name, _, first = sweep.models[0]
+        _in_variant(path, name, check_tuning, sweep.tuning, first)
+        for name, cfg in variants.items():
+            _in_variant(path, name, check_frames, cfg)
+    return sweep
 
 
 def _in_variant(path: Path, name: str, build: Any, *args: Any) -> Config:

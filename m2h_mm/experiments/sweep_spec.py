@@ -8,7 +8,7 @@ from typing import Any
 
 from m2h_mm.system.spelling import did_you_mean
 
-SPEC_KEYS = ('base', 'variants', 'single_task', 'seeds', 'max_iters', 'options')
+SPEC_KEYS = ('base', 'variants', 'single_task', 'seeds', 'max_iters', 'options', 'tune')
 # Name of the single-task models among the variants, in folders and in tables.
 SINGLE_TASK = 'single_task'
 
@@ -39,6 +39,7 @@ def check_spec(spec: Mapping, path: Path) -> None:
             f'{spec["single_task"]!r}.'
         )
     _check_numbers(spec, path)
+    _check_tune(spec.get('tune'), path)
     if not isinstance(spec.get('options', {}), dict):
         raise ValueError(f'{path}: options: expected a dict of overrides, got {spec["options"]!r}.')
 
@@ -73,3 +74,25 @@ def _check_numbers(spec: Mapping, path: Path) -> None:
     max_iters = spec.get('max_iters')
     if max_iters is not None and (not isinstance(max_iters, int) or max_iters < 1):
         raise ValueError(f'{path}: max_iters: expected a number of iterations, got {max_iters!r}.')
+
+
+def _check_tune(tune: Any, path: Path) -> None:
+    if tune is None:
+        return
+    if (
+        not isinstance(tune, dict)
+        or set(tune) != {'key', 'values'}
+        or not isinstance(tune['key'], str)
+        or not isinstance(tune['values'], (list, tuple))
+        or len({repr(value) for value in tune['values']}) < max(2, len(tune['values']))
+    ):
+        raise ValueError(
+            f"{path}: tune: expected dict(key='optim_wrapper.optimizer.lr', values=[...]) with at "
+            f'least two different values, got {tune!r}.'
+        )
+    labels = [str(value) for value in tune['values']]
+    if any(set(label) & set('/\\') or label.startswith('.') for label in labels):
+        raise ValueError(
+            f'{path}: tune.values: each names a folder of the work dir, so expected numbers or '
+            f'short words, got {tune["values"]!r}.'
+        )

@@ -48,7 +48,7 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
     heading = [
         'variant',
         'seeds',
-        *(f'{_label(name)} {"↑" if better else "↓"}' for name, better in columns.items()),
+        *(f'{_label(name)} {_arrow(up)}' for name, up in columns.items()),
         *(title for _, title, _ in COSTS),
     ]
     lines = [heading, ['---', *['---:'] * (len(heading) - 1)]]
@@ -59,14 +59,58 @@ def to_markdown(summary: Mapping[str, Any]) -> str:
     for name, row in rows.items():
         lines.append(
             [
-                name.replace('_', ' ') if name == SINGLE_TASK else name,
+                _name(name),
                 f'{len(row["seeds"])}/{summary["num_seeds"]}',
                 *(_cell(row['cells'][column], decimals[column]) for column in columns),
                 *(_cost(row['costs'][key], unit) for key, _, unit in COSTS),
             ]
         )
-    table = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-    return f'# {summary["name"]}\n\n{table}\n\n{_caption(summary)}\n'
+    table = _markdown(lines)
+    parts = [f'# {summary["name"]}', table, _caption(summary), *_differences(summary)]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _differences(summary: Mapping[str, Any]) -> list[str]:
+    """The second table: each row minus the reference, seed by seed; none without two seeds."""
+    columns, rows = summary['columns'], summary['rows']
+    if all(row['cells'][column]['interval'] is None for row in rows.values() for column in columns):
+        return []
+    reference = summary['reference']
+    heading = ['variant', *(f'{_label(name)} {_arrow(up)}' for name, up in columns.items())]
+    lines = [heading, ['---', *['---:'] * len(columns)]]
+    decimals = {
+        column: _decimals([row['cells'][column]['mean'] for row in rows.values()])
+        for column in columns
+    }
+    for name, row in rows.items():
+        if name != reference:
+            cells = [_difference(row['cells'][key], decimals[key]) for key in columns]
+            lines.append([_name(name), *cells])
+    return [
+        f'## Differences from {reference}',
+        _markdown(lines),
+        'Mean of the differences between runs of the same seed ± half the width of its 95 % '
+        "confidence interval (Student's t over the seeds). Bold: the interval does not contain 0.",
+    ]
+
+
+def _difference(cell: Mapping[str, Any], decimals: int) -> str:
+    if cell['interval'] is None:
+        return NOTHING
+    text = f'{cell["difference"]:+.{decimals}f} ± {cell["interval"]:.{decimals}f}'
+    return text if cell['like_reference'] else f'**{text}**'
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+
+
+def _arrow(higher_is_better: bool) -> str:
+    return '↑' if higher_is_better else '↓'
+
+
+def _name(row: str) -> str:
+    return row.replace('_', ' ') if row == SINGLE_TASK else row
 
 
 def _label(column: str) -> str:
@@ -100,8 +144,9 @@ def _caption(summary: Mapping[str, Any]) -> str:
     if any(cell['std'] is not None for row in rows.values() for cell in row['cells'].values()):
         lines += [
             f'Mean ± standard deviation over seeds. {ALIKE}: not told apart from '
-            f'`{summary["reference"]}`: |difference| ≤ √(s_a² + s_b²) of the two standard '
-            'deviations. Bold: better than every other variant by more than that.'
+            f'`{summary["reference"]}`: the 95 % confidence interval of the differences between '
+            'runs of the same seed contains 0. Bold: better than every other variant, and told '
+            'apart from each.'
         ]
     if any(len(cell['values']) == 1 for row in rows.values() for cell in row['cells'].values()):
         lines += [
@@ -120,6 +165,14 @@ def _caption(summary: Mapping[str, Any]) -> str:
                 f'There is no {_label(GAIN)} yet: it takes a finished single-task run of every '
                 'task, and metrics other than 0.'
             ]
+    settings = [
+        f'{name} {value}' for row in rows.values() for name, value in row['setting'].items()
+    ]
+    if settings:
+        lines += [
+            'Chosen for each by the last validation of the trainings with the first seed, on other '
+            f'frames than those of the test: {", ".join(settings)}.'
+        ]
     timed = (
         f'latency is the median of {costs["repeats"]} calls, the variants in turn, on '
         f'{costs["device"]}, {costs["threads"]} threads; memory is what one call allocates at '
@@ -142,7 +195,7 @@ def to_csv(summary: Mapping[str, Any]) -> str:
     """One line per variant; costs in parameters, multiply-adds, seconds and bytes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
-    parts = ('mean', 'std', 'like_reference', 'best')
+    parts = ('mean', 'std', 'difference', 'interval', 'like_reference', 'best')
     writer.writerow(
         [
             'variant',

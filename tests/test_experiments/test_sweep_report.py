@@ -5,11 +5,13 @@ import math
 from pathlib import Path
 
 import pytest
+import scipy.stats
 from mmengine.config import Config
 
 from m2h_mm.experiments.sweep import SINGLE_TASK, Sweep
 from m2h_mm.experiments.sweep_plot import plot_gain
-from m2h_mm.experiments.sweep_report import compare, summarise_sweep
+from m2h_mm.experiments.sweep_report import summarise_sweep
+from m2h_mm.experiments.sweep_statistics import compare, paired_difference
 from m2h_mm.experiments.sweep_tables import to_csv, to_markdown, write_tables
 from m2h_mm.system import write_atomically
 
@@ -60,7 +62,7 @@ def finish(sweep: Sweep, skip=()) -> None:
 def table(summary) -> dict[str, list[str]]:
     lines = [
         line.strip('| ').split(' | ')
-        for line in to_markdown(summary).splitlines()
+        for line in to_markdown(summary).split('## ')[0].splitlines()
         if line.startswith('|')
     ]
     return {line[0]: dict(zip(lines[0], line, strict=True)) for line in lines[2:]}
@@ -171,12 +173,27 @@ def test_the_files_hold_the_same_numbers(sweep, tmp_path):
 @pytest.mark.parametrize('higher', [True, False])
 def test_the_best_is_told_apart_from_every_other(higher):
     sign = 1 if higher else -1
-    cells = compare(
-        dict(a=[1.0 * sign, 1.2 * sign], b=[3.0 * sign, 3.2 * sign], c=[9.0 * sign]), higher
-    )
+    a, b = {0: 1.0 * sign, 1: 1.2 * sign}, {0: 3.0 * sign, 1: 3.3 * sign}
+    cells = compare(dict(a=a, b=b, c={0: 9.0 * sign}), higher)
     assert not any(cell['best'] for cell in cells.values()), (
         'c has one seed, so that nothing is known to be the best'
     )
-    cells = compare(dict(a=[1.0 * sign, 1.2 * sign], b=[3.0 * sign, 3.2 * sign], c=[]), higher)
+    cells = compare(dict(a=a, b=b, c={}), higher)
     assert [name for name, cell in cells.items() if cell['best']] == ['b']
     assert cells['b']['like_reference'] is False and cells['c']['like_reference'] is None
+
+
+def test_a_paired_difference_is_that_of_the_t_test():
+    a, b = {0: 1.0, 1: 2.0, 2: 4.0, 7: 9.0}, {0: 0.5, 1: 1.0, 2: 3.5, 8: 0.0}
+    difference, interval = paired_difference(a, b)
+    expected = scipy.stats.ttest_rel([1.0, 2.0, 4.0], [0.5, 1.0, 3.5]).confidence_interval(0.95)
+    assert (difference - interval, difference + interval) == pytest.approx(tuple(expected))
+    assert paired_difference({0: 1.0}, {0: 2.0}) is None
+
+
+def test_runs_of_a_seed_are_compared_with_each_other(sweep):
+    finish(sweep)
+    text = to_markdown(summarise_sweep(sweep, COSTS)).split('## ')[1]
+    assert text.startswith('Differences from wmca')
+    # 0.90 - 0.50 and 0.92 - 0.52: no spread is left, though each varies.
+    assert '| same | -0.50 ± 6.35 | **+0.4000 ± 0.0000** |' in text

@@ -1,0 +1,70 @@
+# How the tasks exchange, and whole decoders, on pretrained features: M2H-edge on rooms of 128x160.
+# Everything is equal but what the variant names. 16 variants and the single-task models: 60
+# trainings to choose the learning rates, 60 more for the other seeds. Hours on a GPU's share, days
+# on two CPU cores: docs/ablations.md has the table.
+base = 'm2h_edge_lite0_rooms'
+_size = (128, 160)
+_iterations = 400
+
+
+def _exchange(type, **options):
+    return {'model.decoder.interaction': dict(_delete_=True, type=type, **options)}
+
+
+def _decoder(type, aux_weight=0.0, **options):
+    return {
+        'model.decoder': dict(_delete_=True, type=type, **options),
+        'model.aux_weight': aux_weight,
+    }
+
+
+variants = dict(
+    none=_exchange('NoInteraction'),
+    # As the official code has it: what it hands on is the norm's output.
+    wmca=dict(),
+    wmca_unpooled={'model.decoder.interaction.pooling': 1},
+    wmca_pre_norm={'model.decoder.interaction.pre_norm': True},
+    wmca_residual={'model.decoder.interaction.residual': True},
+    wmca_new={
+        'model.decoder.interaction.residual': True,
+        'model.decoder.interaction.pre_norm': True,
+    },
+    # As many heads as the windows, keys pooled to what the maps of small images have left.
+    global_attention=_exchange('GlobalCrossTaskAttention', num_heads=4, num_layers=2, pooling=4),
+    distillation=_exchange('MultiModalDistillation'),
+    cross_stitch=_exchange('CrossStitch'),
+    nddr=_exchange('NDDR'),
+    task_attention=_exchange('TaskAttention'),
+    cross_task_mixer=_exchange('CrossTaskMixer'),
+    # Whole decoders, with the heads and losses of the others.
+    shared=_decoder('SharedDecoder'),
+    mti_net=_decoder('MTINetDecoder', aux_weight=1.0),
+    pad_net=_decoder('PADNetDecoder', aux_weight=1.0, channels=48),
+    # It takes maps of one resolution.
+    invpt=[
+        {'model.neck.stride': 16},
+        _decoder('InvPTDecoder', aux_weight=1.0, channels=96, extra_channels=32),
+    ],
+)
+single_task = 'none'
+tune = dict(key='optim_wrapper.optimizer.lr', values=[5e-4, 1.5e-3, 4.5e-3])
+seeds = [0, 1, 2, 3]
+max_iters = _iterations
+options = {
+    'data_preprocessor.size': _size,
+    'train_dataloader.dataset': dict(size=_size, num_val=200),
+    'train_dataloader.batch_size': 16,
+    # Rooms of another seed choose the learning rate; those of the test have no part in it.
+    'val_dataloader.dataset': dict(size=_size, seed=1, num_train=1, num_val=60),
+    'val_dataloader.batch_size': 20,
+    'test_dataloader.dataset': dict(size=_size, num_val=200),
+    'test_dataloader.batch_size': 20,
+    'test_evaluator.metrics.edge.num_thresholds': 21,
+    'train_cfg.val_interval': _iterations // 4,
+    'default_hooks.checkpoint': dict(interval=_iterations, save_best=None),
+    'default_hooks.visualization.num_frames': 1,
+    # 100 iterations of 16 frames are one epoch.
+    'model.weighting.interval': 100,
+    # The search for the fastest convolutions would take longer than it saves.
+    'env_cfg.cudnn_benchmark': False,
+}
