@@ -1,7 +1,6 @@
 # How the tasks exchange, and whole decoders, on pretrained features: M2H-edge on rooms of 128x160.
-# Everything is equal but what the variant names. 16 variants and the single-task models: 60
-# trainings to choose the learning rates, 60 more for the other seeds. Hours on a GPU's share, days
-# on two CPU cores: docs/ablations.md has the table.
+# Everything is equal but what the variant names. 14 variants and the single-task models: 54
+# trainings to choose the learning rates, 54 more for the other seeds.
 base = 'm2h_edge_lite0_rooms'
 _size = (128, 160)
 _iterations = 400
@@ -22,12 +21,13 @@ variants = dict(
     none=_exchange('NoInteraction'),
     # As the official code has it: what it hands on is the norm's output.
     wmca=dict(),
-    wmca_unpooled={'model.decoder.interaction.pooling': 1},
-    wmca_pre_norm={'model.decoder.interaction.pre_norm': True},
+    # Past it, what the tasks had is kept, and the exchange begins as no change.
     wmca_residual={'model.decoder.interaction.residual': True},
+    # And its layers are those of a recent transformer.
     wmca_new={
-        'model.decoder.interaction.residual': True,
-        'model.decoder.interaction.pre_norm': True,
+        'model.decoder.interaction': dict(
+            residual=True, pre_norm=True, position_bias=True, shift_size=3, mask_padding=True
+        )
     },
     # As many heads as the windows, keys pooled to what the maps of small images have left.
     global_attention=_exchange('GlobalCrossTaskAttention', num_heads=4, num_layers=2, pooling=4),

@@ -211,8 +211,9 @@ def load_sweep(path: str | Path, work_dir: str | Path | None = None) -> Sweep:
     spec = Config.fromfile(path)._cfg_dict.to_dict()
     spec = {key: value for key, value in spec.items() if not key.startswith('_')}
     check_spec(spec, path)
+    base = read_config(_find(spec['base'], path)) if spec.get('base') else None
     variants = {
-        name: _in_variant(path, name, _build_variant, spec, content, path)
+        name: _in_variant(path, name, _build_variant, spec, base, content, path)
         for name, content in spec['variants'].items()
     }
     single_task = {}
@@ -246,12 +247,14 @@ def _in_variant(path: Path, name: str, build: Any, *args: Any) -> Config:
         raise ValueError(f'{path}, variant {name!r}: {error}') from error
 
 
-def _build_variant(spec: Mapping, content: dict | list | str, path: Path) -> Config:
+def _build_variant(
+    spec: Mapping, base: Config | None, content: dict | list | str, path: Path
+) -> Config:
     if isinstance(content, str) and content not in ablation_names():
         cfg = read_config(_find(content, path))
     else:
         changes = content if isinstance(content, (list, tuple)) else [content]
-        cfg = _change(read_config(_find(spec['base'], path)), changes, path)
+        cfg = _change(copy.deepcopy(base), changes, path)
     if spec.get('max_iters') is not None:
         shorten_schedule(cfg, spec['max_iters'])
     cfg = override(cfg, spec.get('options', {}))
