@@ -206,9 +206,16 @@ class DINOv3(StagedBackbone):
                 'model.backbone.arch: embed_dims / num_heads must be a multiple of 4, to be '
                 f'rotated by row and column, got {embed_dims} / {settings["num_heads"]}.'
             )
-        for name, stretch in dict(rope_jitter=rope_jitter, rope_rescale=rope_rescale).items():
-            if stretch is not None and stretch < 1:
-                raise ValueError(f'model.backbone.{name} must be None or from 1 up, got {stretch}.')
+        for name, value, least in (
+            ('rope_base', rope_base, 1),
+            ('rope_shift', rope_shift, 0),
+            ('rope_jitter', rope_jitter, 1),
+            ('rope_rescale', rope_rescale, 1),
+        ):
+            if value is not None and value < least:
+                raise ValueError(
+                    f'model.backbone.{name}: expected a number from {least} up, got {value}.'
+                )
         self.out_indices = block_numbers(
             settings.get('out_indices', ()) if out_indices is None else out_indices, depth
         )

@@ -152,9 +152,11 @@ def our_keys(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:
             renamed[name.replace('.qkv.', '.k_proj.')] = key
         else:
             _require_no_key_bias(key, state.get(f'{name}_mask'), name, source)
+    for name in [name for name in renamed if name.endswith('.attn.k_proj.bias')]:
+        _require_no_key_bias(renamed.pop(name), None, name, source)
     for name in [name for name in renamed if '.mlp.w1.' in name]:
         other = name.replace('.w1.', '.w2.')
-        if other in renamed:
+        if other in renamed and renamed[other].shape == renamed[name].shape:
             both = torch.cat([renamed.pop(name), renamed.pop(other)])
             renamed[name.replace('.w1.', '.w12.')] = both
     return renamed
@@ -218,14 +220,14 @@ def _shown(periods: Tensor) -> str:
 
 
 def _require_no_key_bias(bias: Tensor, mask: Tensor | None, name: str, source: str) -> None:
-    """The authors' files hold one, and a mask that takes it away."""
+    """The authors' files hold a bias of the keys, and a mask that takes it away."""
     if mask is None:
         there = bias.any()
     else:
         there = _parts(mask, 3, f'{name}_mask', source)[1].any()
     if there:
         raise ValueError(
-            f'{source}: {name} has a bias for the keys. Expected none, or one that {name}_mask '
+            f'{source}: {name} has a bias for the keys. Expected none, or one that a mask beside it '
             'takes away: no DINOv3 has such a bias.'
         )
 

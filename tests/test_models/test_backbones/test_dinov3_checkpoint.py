@@ -140,7 +140,10 @@ def test_another_rotation_is_refused(authors, file, config):
         small_model(path, **config).init_weights()
 
 
-def test_a_bias_of_the_keys_is_refused_unless_masked(authors, file):
+def test_a_bias_of_the_keys_is_refused_unless_masked(hugging_face, authors, file):
+    hugging_face['layer.3.attention.k_proj.bias'] = torch.ones(32)
+    with pytest.raises(ValueError, match=r'blocks\.3\.attn\.k_proj\.bias has a bias for the keys'):
+        small_model(file(hugging_face)).init_weights()
     del authors['blocks.1.attn.qkv.bias_mask']
     with pytest.raises(ValueError, match=r'blocks\.1\.attn\.qkv\.bias has a bias for the keys'):
         small_model(file(authors)).init_weights()
