@@ -227,8 +227,8 @@ def _require_no_key_bias(bias: Tensor, mask: Tensor | None, name: str, source: s
         there = _parts(mask, 3, f'{name}_mask', source)[1].any()
     if there:
         raise ValueError(
-            f'{source}: {name} has a bias for the keys. Expected none, or one that a mask beside it '
-            'takes away: no DINOv3 has such a bias.'
+            f'{source}: {name} has a bias for the keys. Expected none, or one that a mask takes '
+            'away: no DINOv3 has such a bias.'
         )
 
 
