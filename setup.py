@@ -52,6 +52,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['m2h_mm', 'm2h_mm.*']),
+    package_data={'m2h_mm': ['pretrained/*.safetensors']},
     cmdclass={'build_py': BuildWithConfigs},
     entry_points={'console_scripts': ['m2h-mm = m2h_mm.cli.main:main']},
     python_requires='>=3.10',

@@ -44,6 +44,17 @@ assert m2h_mm.__file__.startswith('$site'), m2h_mm.__file__
 "$bin/m2h-mm" --help > /dev/null
 "$bin/python" -m m2h_mm --help > /dev/null
 
+say 'a picture, by the model that comes with the package'
+photo=$WORK/photo.png
+"$bin/python" -c "
+import numpy as np
+from PIL import Image
+pixels = np.random.default_rng(0).integers(0, 256, (90, 130, 3), dtype=np.uint8)
+Image.fromarray(pixels).save('$photo')
+"
+"$bin/m2h-mm" predict "$photo" --out-dir maps
+test -s maps/depth/photo.npy && test -s maps/semseg/photo.png && test -s maps/pictures/photo.png
+
 say 'train, test, predict'
 enter training
 options=(train_cfg.max_iters=4 train_cfg.val_interval=4 default_hooks.checkpoint.interval=2
@@ -61,13 +72,6 @@ metrics = json.load(open('results.json'))['metrics']
 assert {'semseg/mIoU', 'depth/rmse', 'normals/mean', 'edge/odsF'} <= set(metrics), metrics
 "
 checkpoint=$PWD/work/iter_4.pth
-photo=$WORK/photo.png
-"$bin/python" -c "
-import numpy as np
-from PIL import Image
-pixels = np.random.default_rng(0).integers(0, 256, (90, 130, 3), dtype=np.uint8)
-Image.fromarray(pixels).save('$photo')
-"
 "$bin/m2h-mm" predict "$photo" "$checkpoint" --out-dir maps
 test -s maps/depth/photo.npy && test -s maps/semseg/photo.png && test -s maps/pictures/photo.png
 

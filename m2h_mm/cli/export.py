@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``m2h-mm export CHECKPOINT``; returns the exit status."""
+    """``m2h-mm export [CHECKPOINT]``; returns the exit status."""
     return run_command(export_model, parse_args(argv))
 
 
@@ -54,7 +54,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="yield the heads' outputs at their own resolution instead",
     )
     parser.add_argument('--fp16', action='store_true', help='the network computes in float16')
-    parser.add_argument('--out', metavar='FILE', help='(beside the checkpoint)')
+    parser.add_argument(
+        '--out', metavar='FILE', help='(beside the checkpoint, else in this folder)'
+    )
     add_overwrite(parser)
     parser.add_argument(
         '--repeats',
@@ -74,18 +76,22 @@ def export_model(args: argparse.Namespace) -> None:
     from m2h_mm.inference.deployed_model import DeployedModel
     from m2h_mm.inference.export import SUFFIXES, default_size, example, export, load, move_files
     from m2h_mm.inference.loading import load_model
+    from m2h_mm.inference.shipped import SHIPPED, shipped_model
     from m2h_mm.system.outputs import require_free
 
-    path = Path(args.out or Path(args.checkpoint).with_suffix(SUFFIXES[args.format]))
+    # Not beside the model that comes with the package.
+    beside = Path(args.checkpoint or SHIPPED.name)
+    path = Path(args.out or beside.with_suffix(SUFFIXES[args.format]))
     # ONNX puts the weights of a large model into a second file.
     files = [path, *([Path(f'{path}.data')] if args.format == 'onnx' else [])]
     require_free(files, filter(None, [args.checkpoint, args.config]), args.overwrite)
-    model, description = load_model(args.checkpoint, args.config)
+    checkpoint = args.checkpoint or shipped_model()
+    model, description = load_model(checkpoint, args.config)
     deployed = DeployedModel(model, args.tasks, args.raw, args.fp16, args.dynamic).eval()
     reference = deployed
     if args.fp16:
         # The other model was changed to float16.
-        exact, _ = load_model(args.checkpoint, args.config)
+        exact, _ = load_model(checkpoint, args.config)
         reference = DeployedModel(exact, args.tasks, args.raw, dynamic=args.dynamic).eval()
     size = tuple(args.size or default_size(deployed))
     step = model.pipeline.size_divisor

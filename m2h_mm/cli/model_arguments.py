@@ -12,6 +12,10 @@ if TYPE_CHECKING:
 # test compares them.
 TEST, NATIVE, FIT = 'test', 'native', 'fit'
 DTYPES = ('fp32', 'bf16', 'fp16')
+CHECKPOINT_HELP = (
+    "of a training, a published file, or one of the authors of M2H's (the model that comes with "
+    'the package)'
+)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, tasks: bool = True) -> None:
@@ -34,7 +38,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, tasks: bool = True) -> 
 
 def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
     """``CHECKPOINT``, and ``--config`` for one that does not say which model it is of."""
-    parser.add_argument('checkpoint', help="of a training, or one of the authors of M2H's")
+    parser.add_argument('checkpoint', nargs='?', help=CHECKPOINT_HELP)
     add_config_of_checkpoint(parser)
 
 

@@ -19,7 +19,7 @@ USED = ('depth', 'normals', 'edge', 'semseg')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``m2h-mm pointcloud IMAGE CHECKPOINT --out FILE.ply``; returns the exit status."""
+    """``m2h-mm pointcloud IMAGE [CHECKPOINT] --out FILE.ply``; returns the exit status."""
     return run_command(make_point_cloud, parse_args(argv))
 
 

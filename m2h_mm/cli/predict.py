@@ -16,7 +16,7 @@ from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``m2h-mm predict INPUT CHECKPOINT``; returns the exit status."""
+    """``m2h-mm predict INPUT [CHECKPOINT]``; returns the exit status."""
     return run_command(predict, parse_args(argv))
 
 

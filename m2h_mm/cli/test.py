@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``m2h-mm test CONFIG CHECKPOINT``; returns the exit status."""
+    """``m2h-mm test CONFIG [CHECKPOINT]``; returns the exit status."""
     return run_command(test, parse_args(argv))
 
 
@@ -29,7 +29,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser('test', __doc__)
     add_config(parser)
     parser.add_argument(
-        'checkpoint', help='checkpoint, or a work dir, whose last checkpoint is taken'
+        'checkpoint',
+        nargs='?',
+        help='checkpoint, or a work dir, whose last checkpoint is taken (the model that comes with '
+        'the package)',
     )
     parser.add_argument(
         '--tasks',
@@ -84,10 +87,11 @@ def test(args: argparse.Namespace) -> None:
     from m2h_mm.engine.config_copy import copy_by_time
     from m2h_mm.evaluation import evaluate_constant_predictor
     from m2h_mm.evaluation.report import build_report, describe_checkpoint, write_report
+    from m2h_mm.inference.shipped import shipped_model
     from m2h_mm.registry import DATASETS
     from m2h_mm.system.outputs import require_free
 
-    checkpoint = choose_checkpoint(args.checkpoint)
+    checkpoint = choose_checkpoint(args.checkpoint or shipped_model())
     require_free(filter(None, [args.out]), [args.config, checkpoint], args.overwrite)
     cfg = load_config(args.config, args.cfg_options, args.work_dir, args.tasks, args.ablation)
     apply_flags(cfg, args)
@@ -161,7 +165,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     cfg.runner_type = 'Runner'  # a model that was trained in shares is tested as a whole
 
 
-def choose_checkpoint(path: str) -> str | Path:
+def choose_checkpoint(path: str | Path) -> str | Path:
     """A checkpoint, or the last one of a work dir.
 
     Raises:

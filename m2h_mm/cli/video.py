@@ -25,7 +25,7 @@ INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``m2h-mm video INPUT CHECKPOINT --out FILE.mp4``; returns the exit status."""
+    """``m2h-mm video INPUT [CHECKPOINT] --out FILE.mp4``; returns the exit status."""
     return run_command(predict_video, parse_args(argv))
 
 

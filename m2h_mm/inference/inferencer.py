@@ -26,6 +26,7 @@ from m2h_mm.inference.names import (
     without_results,
 )
 from m2h_mm.inference.prediction import Prediction, as_map
+from m2h_mm.inference.shipped import shipped_model
 from m2h_mm.models.adapters import merge_adapters
 from m2h_mm.models.building import require_tasks
 from m2h_mm.models.optimize import optimize
@@ -45,13 +46,15 @@ class M2HInferencer(BaseInferencer):
 
     ::
 
-        inferencer = M2HInferencer('work_dirs/m2h_vits_nyud/iter_40000.pth')
+        inferencer = M2HInferencer()  # or M2HInferencer('work_dirs/m2h_vits_nyud/iter_40000.pth')
         depth = inferencer('room.jpg', tasks=['depth'])['predictions'][0]['depth']  # (H, W) metres
         inferencer('photos/', out_dir='results')  # pictures and maps as files
 
     Args:
-        weights: a checkpoint of a training of this project, which says itself which model it is of,
-            or one of the authors of M2H. It is never unpickled beyond tensors and plain values.
+        weights: a checkpoint of a training of this project or a published file, which say
+            themselves which model they are of, or a checkpoint of the authors of M2H. It is never
+            unpickled beyond tensors and plain values. Default: the model that comes with the
+            package.
         config: name or path of a config, or a config, that takes the place of what the checkpoint
             says. Default: what it says.
         device: 'cpu', 'cuda', 'cuda:1', ... Default: a GPU where there is one.
@@ -75,7 +78,7 @@ class M2HInferencer(BaseInferencer):
 
     def __init__(
         self,
-        weights: str | Path,
+        weights: str | Path | None = None,
         config: str | Path | Config | None = None,
         device: str | None = None,
         show_progress: bool = True,
@@ -84,6 +87,7 @@ class M2HInferencer(BaseInferencer):
     ) -> None:
         if device is None:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        weights = shipped_model() if weights is None else weights
         self.model, self.description = load_model(weights, config, options)
         optimize(merge_adapters(self.model).to(device))
         self.device = torch.device(device)

@@ -15,11 +15,11 @@ import threading
 from collections.abc import Sequence
 
 from m2h_mm.cli.command import make_parser, run_command
-from m2h_mm.cli.model_arguments import add_device
+from m2h_mm.cli.model_arguments import CHECKPOINT_HELP, add_device
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``m2h-mm web CHECKPOINT [CHECKPOINT ...]``; returns the exit status."""
+    """``m2h-mm web [CHECKPOINT ...]``; returns the exit status."""
     return run_command(serve, parse_args(argv))
 
 
@@ -27,9 +27,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser('web', __doc__)
     parser.add_argument(
         'checkpoints',
-        nargs='+',
+        nargs='*',
         metavar='CHECKPOINT',
-        help="of a training, or one of the authors of M2H's",
+        help=CHECKPOINT_HELP,
     )
     parser.add_argument(
         '--config',
@@ -53,8 +53,9 @@ def serve(args: argparse.Namespace) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 1
     from m2h_mm.cli.web.results import load_models
+    from m2h_mm.inference.shipped import shipped_model
 
-    models = load_models(args.checkpoints, args.config, args.device)
+    models = load_models(args.checkpoints or [shipped_model()], args.config, args.device)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # temporary files go then, too
     with contextlib.suppress(KeyboardInterrupt), serving(models, args.host, args.port) as address:
         print(f'Page: {address}  (Ctrl-C ends it)', flush=True)

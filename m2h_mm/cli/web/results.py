@@ -61,7 +61,9 @@ class WebResult:
 
 
 def load_models(
-    checkpoints: Sequence[str], configs: Sequence[str] | None = None, device: str | None = None
+    checkpoints: Sequence[str | Path],
+    configs: Sequence[str] | None = None,
+    device: str | None = None,
 ) -> dict[str, M2HInferencer]:
     """Load the models of a page, by name: that of the checkpoint's file, with its folder where
     several have the same.
