@@ -66,9 +66,10 @@ setup(
         'export': requirements('export'),
         'pretrained': requirements('pretrained'),
         'web': requirements('web'),
+        'hub': requirements('hub'),
         'dev': [
             requirement
-            for name in ('dev', 'export', 'pretrained', 'web')
+            for name in ('dev', 'export', 'hub', 'pretrained', 'web')
             for requirement in requirements(name)
         ],
     },

@@ -2,7 +2,9 @@
 
 FILE is a file of safetensors with the weights (their moving average, where the training has kept
 one) and with what they are: the model, what it was trained on, the command, seed, iterations,
-licence, and the results of its test. Every command takes it in the place of a checkpoint.
+licence, and the results of its test. Every command takes it in the place of a checkpoint. A folder
+gets model.safetensors and a card for people, README.md; --push uploads the two to Hugging Face's
+hub.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ SUFFIX = '.safetensors'  # as in m2h_mm.structures.safetensors_file, which impor
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``m2h-mm publish WORK_DIR --out FILE.safetensors``; returns the exit status."""
+    """``m2h-mm publish WORK_DIR --out FILE``; returns the exit status."""
     return run_command(publish, parse_args(argv))
 
 
@@ -29,7 +31,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         'work_dir', metavar='WORK_DIR', help='of a training, or one of its checkpoints'
     )
     add_config_of_checkpoint(parser)
-    parser.add_argument('--out', required=True, type=_file, metavar='FILE')
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument(
+        '--out', type=_out, metavar='FILE', help=f'the file (*{SUFFIX}), or a folder to write'
+    )
+    where.add_argument('--push', metavar='USER/NAME', help='upload it to the hub')
     parser.add_argument(
         '--half', action='store_true', help='store the weights in float16: half the size'
     )
@@ -39,7 +45,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help='what m2h-mm test --out has written of the checkpoint (WORK_DIR/results.json, if it '
         'is there)',
     )
-    parser.add_argument('--name', metavar='TEXT', help='of the model (the name of FILE)')
+    parser.add_argument('--name', metavar='TEXT', help='of the model (that of the file)')
     parser.add_argument(
         '--trained-on',
         metavar='TEXT',
@@ -53,9 +59,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _file(text: str) -> Path:
-    if Path(text).suffix != SUFFIX:
-        raise argparse.ArgumentTypeError(f'expected a name that ends in {SUFFIX}, got {text!r}')
+def _out(text: str) -> Path:
+    if Path(text).suffix not in ('', SUFFIX):
+        raise argparse.ArgumentTypeError(
+            f'expected a file that ends in {SUFFIX}, or a folder without a suffix, got {text!r}'
+        )
     return Path(text)
 
 
@@ -63,18 +71,21 @@ def publish(args: argparse.Namespace) -> None:
     from m2h_mm.cli.test import choose_checkpoint
     from m2h_mm.engine.training_facts import read_training
     from m2h_mm.evaluation.report import describe_checkpoint
-    from m2h_mm.inference import publishing
+    from m2h_mm.inference import hub, publishing
     from m2h_mm.inference.loading import load_model
     from m2h_mm.structures.checkpoint_file import read_checkpoint
     from m2h_mm.system.outputs import require_free
 
     checkpoint = Path(choose_checkpoint(args.work_dir))
     results = args.results or checkpoint.parent / 'results.json'
-    require_free([args.out], filter(None, [checkpoint, results, args.config]), args.overwrite)
-    facts = dict(name=args.out.stem, **read_training(read_checkpoint(checkpoint, mmap=True)))
-    for name in ('name', 'trained_on', 'command', 'licence'):
-        if getattr(args, name) is not None:
-            facts[name] = getattr(args, name)
+    name = args.push or args.out.stem
+    is_file = args.out is not None and args.out.suffix == SUFFIX
+    files = [args.out] if is_file else [args.out / file for file in hub.FILES] if args.out else []
+    require_free(files, filter(None, [checkpoint, results, args.config]), args.overwrite)
+    facts = dict(name=Path(name).name, **read_training(read_checkpoint(checkpoint, mmap=True)))
+    for key in ('name', 'trained_on', 'command', 'licence'):
+        if getattr(args, key) is not None:
+            facts[key] = getattr(args, key)
     if 'trained_on' not in facts:
         raise ValueError(
             f'{checkpoint} does not say what it was trained on, as it was written by an earlier '
@@ -84,13 +95,19 @@ def publish(args: argparse.Namespace) -> None:
         digest = describe_checkpoint(checkpoint)['checkpoint_sha256']
         facts['results'] = publishing.read_results(results, digest)
     model, description = load_model(checkpoint, args.config)
-    publishing.publish(args.out, model, description, facts, args.half)
-    show(args.out, facts)
+    if args.push:
+        print(f'Uploaded: {hub.push(args.push, model, description, facts, args.half)}')
+    elif is_file:
+        publishing.publish(args.out, model, description, facts, args.half)
+    else:
+        hub.write_folder(args.out, model, description, facts, args.half, str(args.out))
+    show(files[:1], facts)
 
 
-def show(path: Path, facts: Mapping[str, Any]) -> None:
-    """What the file says."""
-    print(f'Wrote {path} ({path.stat().st_size / 1e6:.1f} MB):')
+def show(files: Sequence[Path], facts: Mapping[str, Any]) -> None:
+    """What was written, and what it says."""
+    for path in files:
+        print(f'Wrote {path} ({path.stat().st_size / 1e6:.1f} MB):')
     for name, value in facts.items():
         if name == 'results':
             value = ', '.join(f'{key} {number:.4g}' for key, number in value['metrics'].items())

@@ -15,6 +15,7 @@ from mmengine.infer import BaseInferencer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from m2h_mm.datasets.files import LABEL_SUFFIXES
+from m2h_mm.inference.hub import HubModel
 from m2h_mm.inference.images import list_images, list_sources
 from m2h_mm.inference.loading import load_model
 from m2h_mm.inference.names import (
@@ -41,7 +42,7 @@ DTYPES = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
 
 
 @INFERENCERS.register_module()
-class M2HInferencer(BaseInferencer):
+class M2HInferencer(HubModel, BaseInferencer):
     """Runs a trained model on images.
 
     ::
@@ -102,6 +103,7 @@ class M2HInferencer(BaseInferencer):
         self.show_progress = show_progress
         self.classes = self.description.classes
         self.visualizer = MultiTaskVisualizer(name='inferencer')
+        self.source = Path(weights)
         self._read = [path for path in (weights, config) if isinstance(path, (str, Path))]
 
     def __call__(

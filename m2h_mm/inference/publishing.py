@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,25 +72,35 @@ def read_published(path: str | Path) -> dict[str, Any]:
     stored = read_meta(path).get(PUBLISHED_KEY)
     if not isinstance(stored, Mapping):
         return {}
-    facts: dict[str, Any] = {
-        name: ' '.join(stored[name][:_LONGEST].split())
-        for name in TEXTS
-        if isinstance(stored.get(name), str)
-    }
-    facts.update(
-        {name: stored[name] for name in ('seed', 'iterations') if type(stored.get(name)) is int}
-    )
+    facts = {**_texts(stored, TEXTS), **_counts(stored, ('seed', 'iterations'))}
     results = stored.get('results')
     if isinstance(results, Mapping) and isinstance(results.get('metrics'), Mapping):
+        constant = results.get('constant_predictor')
         facts['results'] = {
-            **results,
-            'metrics': {
-                str(name)[:_LONGEST]: value
-                for name, value in results['metrics'].items()
-                if isinstance(value, float) and math.isfinite(value)
-            },
+            'metrics': _numbers(results['metrics']),
+            'constant_predictor': _numbers(constant if isinstance(constant, Mapping) else {}),
+            **_texts(results, ('config',)),
+            **_counts(results, ('num_frames',)),
         }
     return facts
+
+
+def _texts(stored: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """On one line each."""
+    found = {name: stored[name] for name in names if isinstance(stored.get(name), str)}
+    return {name: ' '.join(value[:_LONGEST].split()) for name, value in found.items()}
+
+
+def _counts(stored: Mapping[str, Any], names: Iterable[str]) -> dict[str, int]:
+    return {name: stored[name] for name in names if type(stored.get(name)) is int}
+
+
+def _numbers(stored: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        str(name)[:_LONGEST]: value
+        for name, value in stored.items()
+        if isinstance(value, float) and math.isfinite(value)
+    }
 
 
 def read_results(path: str | Path, sha256: str) -> dict[str, Any]:
@@ -109,12 +119,13 @@ def read_results(path: str | Path, sha256: str) -> dict[str, Any]:
         raise FileNotFoundError(f'There are no results {path}.')
     try:
         report = json.loads(Path(path).read_text())
-        kept = ('metrics', 'constant_predictor', 'num_frames', 'config', 'protocol')
+        kept = ('metrics', 'constant_predictor', 'num_frames')
         results = {name: report[name] for name in kept if name in report}
-        metrics, tested = dict(results['metrics']), report['checkpoint_sha256']
+        results.update(metrics=dict(report['metrics']), config=Path(report['config']).stem)
+        tested = report['checkpoint_sha256']
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(
-            f'{path} is no report of m2h-mm test --out ({error!r}): expected metrics and '
+            f'{path} is no report of m2h-mm test --out ({error!r}): expected metrics, config and '
             'checkpoint_sha256.'
         ) from error
     if tested != sha256:
@@ -122,4 +133,4 @@ def read_results(path: str | Path, sha256: str) -> dict[str, Any]:
             f'{path} has the results of another checkpoint ({report.get("checkpoint")}). Test this '
             f'one again: m2h-mm test CONFIG CHECKPOINT --out {path} --overwrite.'
         )
-    return {**results, 'metrics': metrics}
+    return results

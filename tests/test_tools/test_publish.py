@@ -3,9 +3,10 @@
 import hashlib
 import json
 
+import numpy as np
 import torch
 
-from m2h_mm.inference import load_model
+from m2h_mm.inference import M2HInferencer, load_model
 from m2h_mm.inference.publishing import read_published
 from m2h_mm.structures.checkpoint_file import read_checkpoint
 
@@ -20,7 +21,7 @@ def test_a_training_becomes_one_small_file(toy_config, run, tmp_path):
     checkpoint = work / 'iter_2.pth'
     trained = read_checkpoint(checkpoint)
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    report = dict(metrics={'depth/rmse': 0.5}, checkpoint_sha256=digest, num_frames=3)
+    report = dict(metrics={'depth/rmse': 0.5}, config='a/toy.py', checkpoint_sha256=digest)
     (work / 'results.json').write_text(json.dumps(report))
 
     said = run('publish', work, '--out', out, '--licence', 'MIT', '--half')
@@ -42,6 +43,19 @@ def test_a_training_becomes_one_small_file(toy_config, run, tmp_path):
     assert 'licence' not in published and torch.equal(
         load_model(out)[0].state_dict()[name], averaged
     )
+
+    run('publish', checkpoint, '--out', tmp_path / 'shared', '--licence', 'MIT')
+    image = np.random.default_rng(0).integers(0, 256, (30, 44, 3), dtype=np.uint8)
+    expected, found = (
+        inferencer(image)['predictions'][0]
+        for inferencer in (
+            M2HInferencer(checkpoint, device='cpu', show_progress=False),
+            M2HInferencer.from_pretrained(tmp_path / 'shared', device='cpu', show_progress=False),
+        )
+    )
+    assert all(np.array_equal(found[task], expected[task]) for task in expected)
+    assert 'license: mit' in (tmp_path / 'shared' / 'README.md').read_text()
+
     (work / 'results.json').write_text(json.dumps({**report, 'checkpoint_sha256': 'other'}))
     said = run('publish', work, '--out', tmp_path / 'b.safetensors', status=1)
     assert 'has the results of another checkpoint' in said
