@@ -33,7 +33,13 @@ class BuildWithConfigs(build_py):
     def shipped_files() -> list[Path]:
         return [
             path.relative_to(ROOT)
-            for pattern in ('configs/**/*.py', 'tools/**/*.py', 'tools/*.sh')
+            for pattern in (
+                'model-index.yml',
+                'configs/**/*.py',
+                'configs/*/metafile.yml',
+                'tools/**/*.py',
+                'tools/*.sh',
+            )
             for path in sorted(ROOT.glob(pattern))
         ]
 

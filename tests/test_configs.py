@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
+import model_index
 import pytest
 import torch
 from label_fields import label_field
@@ -60,6 +61,16 @@ def test_there_are_few_configs_and_each_name_is_there_once():
     names = [path.stem for path in ALL if '_base_' not in path.parts]
     assert sorted(set(names)) == sorted(names)
     assert len(ALL) <= 96
+
+
+def test_the_model_index_says_what_they_are():
+    written = {model_index.REPOSITORY / model_index.INDEX: model_index.index()}
+    for folder in model_index.folders():
+        written[folder / model_index.METAFILE] = model_index.metafile(folder, load)
+    stale = [
+        path for path, text in written.items() if not path.is_file() or path.read_text() != text
+    ]
+    assert not stale, 'python tests/helpers/model_index.py writes them anew'
 
 
 @pytest.mark.parametrize('path', TRAININGS, ids=lambda path: path.stem)
