@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from m2h_mm import __version__
 from m2h_mm.engine.model_description import META_KEY, ModelDescription
+from m2h_mm.models.adapters import merge_adapters
 from m2h_mm.structures.checkpoint_file import TRAINING_STATE
 from m2h_mm.structures.safetensors_file import read_meta, write_safetensors
 
@@ -37,7 +39,8 @@ def publish(
 
     Args:
         path: the file.
-        model: its weights are written, without the state of the loss weighting.
+        model: its weights are written, without the state of the loss weighting. Adapters are put
+            into the weights, in place, as for inference.
         description: of the model.
         facts: what is said of it, see :data:`PUBLISHED_KEY`.
         half: store weights of two or more dimensions in float16, half the size; they become float32
@@ -47,6 +50,9 @@ def publish(
     Raises:
         OSError: it could not be written.
     """
+    if getattr(merge_adapters(model), 'adapters', None) is None:
+        parts = {name: part for name, part in description.model.items() if name != 'adapters'}
+        description = replace(description, model=parts)
     state = {
         name: _halved(value) if half else value
         for name, value in model.state_dict().items()

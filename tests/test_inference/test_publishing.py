@@ -5,8 +5,11 @@ import math
 import pytest
 import torch
 
+from m2h_mm.engine.config import load_config
+from m2h_mm.engine.model_description import describe_model
 from m2h_mm.inference import load_model
 from m2h_mm.inference.publishing import PUBLISHED_KEY, publish, read_published, read_results
+from m2h_mm.registry import MODELS
 from m2h_mm.structures.checkpoint_file import read_checkpoint, write_checkpoint
 
 
@@ -25,6 +28,22 @@ def test_half_the_size_and_nothing_is_lost_that_float16_cannot_hold(tiny, tmp_pa
         assert value.dtype == own[name].dtype
         # Half of the last of 11 bits, and of the smallest number.
         torch.testing.assert_close(value, own[name], rtol=2**-11, atol=2**-25)
+
+
+def test_adapters_are_put_into_the_weights(tiny, tmp_path):
+    adapted = {'model.adapters': dict(type='LoRA', rank=2), 'model.freeze_backbone': False}
+    cfg = load_config(tiny[0], adapted)
+    model = MODELS.build(cfg.model).eval()
+    for parameter in model.adapters.parameters():
+        torch.nn.init.normal_(parameter)
+    image = torch.rand(1, 3, 28, 28)
+    with torch.no_grad():
+        expected = model(image)['depth']
+        publish(tmp_path / 'a.safetensors', model, describe_model(cfg), {})
+        loaded, description = load_model(tmp_path / 'a.safetensors')
+        torch.testing.assert_close(loaded(image)['depth'], expected, rtol=1e-4, atol=1e-4)
+    assert 'adapters' not in description.model
+    assert not any('adapters' in name for name in loaded.state_dict())
 
 
 @pytest.mark.parametrize(
