@@ -26,13 +26,15 @@ ALL = sorted(CONFIGS.rglob('*.py'))
 TRAININGS = [path for path in ALL if not {'_base_', 'ablations', 'sweeps'} & set(path.parts)]
 NAMES = [path.stem for path in TRAININGS]
 BACKBONES = '(lite0|tiny|vits|vitb|vitl|hrnet18|hrnet48)'
-DATA = '(nyud|rooms|hypersim|cityscapes|pascal)'
+DATA = '(nyud|rooms|scannet|hypersim|cityscapes|pascal)'
 PATTERNS = {
     'baselines': rf'mtl_{BACKBONES}_{DATA}',
     'm2h': rf'm2h(_small|_fast|_edge)?_{BACKBONES}_{DATA}(_[a-z]+)?',
+    'm2h_mx': rf'm2h_mx_{BACKBONES}_{DATA}(_official)?',
 }
 # Of data sets with others than the four.
 TASKS = dict(
+    scannet=['semseg', 'depth'],
     cityscapes=['semseg', 'disparity', 'edge'],
     pascal=['semseg', 'human_parts', 'saliency', 'normals', 'edge'],
 )

@@ -11,7 +11,14 @@ from m2h_mm.registry import EVALUATOR, MODELS
 from m2h_mm.structures import MultiTaskDataSample
 
 TASKS = ['semseg', 'depth', 'normals', 'edge']
-DECODERS = ['m2h/m2h', 'invpt/invpt', 'mti_net/mti_net', 'pad_net/pad_net', 'baselines/mtl']
+DECODERS = [
+    'm2h/m2h',
+    'm2h_mx/m2h_mx',
+    'invpt/invpt',
+    'mti_net/mti_net',
+    'pad_net/pad_net',
+    'baselines/mtl',
+]
 
 
 @pytest.fixture
@@ -54,7 +61,8 @@ def test_every_decoder_is_checked_with_every_single_task(load, name, task):
 
 
 @pytest.mark.parametrize(
-    ('name', 'task'), zip([*DECODERS, 'm2h/m2h'], [*TASKS, 'semseg', 'normals'], strict=True)
+    ('name', 'task'),
+    zip([*DECODERS, 'm2h/m2h'], [*TASKS, 'depth', 'semseg', 'normals'], strict=True),
 )
 def test_a_single_task_model_takes_a_step_and_is_evaluated(load, name, task):
     cfg = restrict_tasks(load(name), [task])

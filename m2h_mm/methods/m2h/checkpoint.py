@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from torch import Tensor
 
-from m2h_mm.methods.official_checkpoint import unwrap_official
-from m2h_mm.structures.checkpoint_file import TRAINING_STATE
+from m2h_mm.methods.official_checkpoint import Conversion, compare, unwrap_official, without_archive
 
 OFFICIAL_TASKS = {'edges': 'edge', 'normals': 'normals', 'sem_seg': 'semseg', 'depth': 'depth'}
 """Official name to ours, in the official order, by which the norms of the cross-task attention are
@@ -181,31 +179,9 @@ def unwrap_state_dict(content: Mapping) -> dict[str, Tensor]:
     Raises:
         ValueError: no key belongs to M2H's head.
     """
-    state = content
-    if isinstance(content, Mapping) and any(str(key).startswith('weights/') for key in content):
-        state = {
-            key.removeprefix('weights/'): value
-            for key, value in content.items()
-            if isinstance(key, str) and key.startswith('weights/')
-        }
-    return unwrap_official(state, lambda key: key.startswith('mlt_head.'), 'M2H', '"mlt_head."')
-
-
-@dataclass
-class Conversion:
-    """What became of an official state dict when it was fitted to a model.
-
-    Attributes:
-        state_dict: our key to tensor, only keys of the model.
-        dead: official keys without effect, whether the model has them or not.
-        unused: other official keys that the model has no place for.
-        missing: keys of the model that the file does not fill, but for what only a training needs.
-    """
-
-    state_dict: dict[str, Tensor]
-    dead: list[str]
-    unused: list[str]
-    missing: list[str]
+    return unwrap_official(
+        without_archive(content), lambda key: key.startswith('mlt_head.'), 'M2H', '"mlt_head."'
+    )
 
 
 def fit_official_m2h(official: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Conversion:
@@ -220,26 +196,12 @@ def fit_official_m2h(official: Mapping[str, Tensor], expected: Mapping[str, Tens
     """
     names = {key: translate_m2h_key(key) for key in official}
     converted = {ours: official[key] for key, ours in names.items() if ours in expected}
-    shapes = [
-        f'{key} is {tuple(tensor.shape)}, the model wants {tuple(expected[key].shape)}'
-        for key, tensor in converted.items()
-        if tensor.shape != expected[key].shape
-    ]
-    if shapes or not converted:
-        raise ValueError(
-            f'The checkpoint does not fit the config: {len(shapes)} tensors of another shape '
-            f'({"; ".join(shapes[:4]) or "and none of a known name"}). Check separable '
-            '(M2H-small), channels, the number of classes and the backbone.'
-        )
-    return Conversion(
+    unused = [key for key, ours in names.items() if ours not in expected and key not in DEAD_KEYS]
+    return compare(
         converted,
-        dead=[key for key in official if key in DEAD_KEYS],
-        unused=[
-            key for key, ours in names.items() if ours not in expected and key not in DEAD_KEYS
-        ],
-        missing=[
-            key
-            for key in expected
-            if key not in converted and key not in DEAD_KEYS and not key.startswith(TRAINING_STATE)
-        ],
+        expected,
+        DEAD_KEYS,
+        [key for key in official if key in DEAD_KEYS],
+        unused,
+        'separable (M2H-small), channels, the number of classes and the backbone',
     )
