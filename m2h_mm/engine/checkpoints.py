@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
+from m2h_mm.engine.base_weights import left_out, restore_base
 from m2h_mm.structures.checkpoint_file import TRAINING_STATE, read_checkpoint
 from m2h_mm.structures.weights import find_weights, require_dense
 
@@ -33,10 +34,12 @@ def load_weights(model: nn.Module, path: str | Path, checkpoint: Any = None) -> 
 
     Raises:
         FileNotFoundError, ValueError: see :func:`read_checkpoint`; also if the weights are another
-            architecture's, with the first keys that differ.
+            architecture's, with the first keys that differ; if it leaves out weights of the
+            backbone, see :func:`restore_base`.
     """
     content = read_checkpoint(path) if checkpoint is None else checkpoint
     target = unwrap(model)
+    restore_base(target, content, path)
     own = target.state_dict()
     state = require_fitting(own, content, path)
     target.load_state_dict(
@@ -55,6 +58,8 @@ def require_fitting(own: Mapping[str, Tensor], content: Any, path: str | Path) -
     Raises:
         ValueError: the weights are another architecture's, with the first keys that differ.
     """
+    base = left_out(content)
+    own = {key: value for key, value in own.items() if key not in base}
     state = fitting_weights(own, content, path)
     refuse_official(state, path)
     found = compare_weights(

@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from m2h_mm.engine.base_weights import left_out
 from m2h_mm.engine.checkpoints import compare_weights, unwrap
 from m2h_mm.engine.model_description import META_KEY
 from m2h_mm.engine.training_state import is_number, optimizers
@@ -45,7 +46,9 @@ def find_differences(
     found = [*_tasks(content, description), *_progress(runner, content)]
     if not isinstance(runner, Runner):  # weights and states are divided among processes
         return found
+    base = left_out(content)
     own = unwrap(runner.model).state_dict()
+    own = {key: value for key, value in own.items() if key not in base}
     state = {key.removeprefix('module.'): value for key, value in content['state_dict'].items()}
     found += [f'weights: {difference}' for difference in compare_weights(own, state)]
     found += _average(runner, own, content.get('ema_state_dict'))

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 
+from m2h_mm.engine.base_weights import left_out, named_source
 from m2h_mm.engine.checkpoints import load_weights, require_fitting
 from m2h_mm.engine.config import load_config, share_preprocessing, share_tasks
 from m2h_mm.engine.model_description import ModelDescription, describe_model, read_description
@@ -24,6 +25,7 @@ from .official import OFFICIAL_NORMALISATION, official_config
 
 PARTS, PARTS_BY_WEIGHT = 1000, 10
 """Modules that a model may have: so many, and so many more for each of its weights."""
+BASE_OPTION = 'model.backbone.init_cfg.checkpoint'
 SHARED = ('tasks', 'data_preprocessor')
 """What a config says at its top and its model is given."""
 
@@ -60,6 +62,7 @@ def load_model(
     except ValueError:
         official = None  # one of this project
     options = _of_model(options or {})
+    base = options.pop(BASE_OPTION, None)  # nothing of the description, which has the weights
     described = config is None and official is None
     with naming_errors(checkpoint, all_kinds=described):
         description = _describe(checkpoint, content, official, config, options)
@@ -69,6 +72,8 @@ def load_model(
         _require_described(description, content, checkpoint)
     model = MODELS.build(description.model)
     if official is None:
+        if left_out(content):
+            model.backbone.init_cfg = _base_config(content, config, base)
         load_weights(model, checkpoint, content)
     else:
         with naming_errors(checkpoint):
@@ -92,6 +97,20 @@ def _require_described(
     with naming_errors(checkpoint, all_kinds=True), limited_parts(PARTS_BY_WEIGHT * parts + PARTS):
         twin = build_without_weights(description.model)
         require_fitting(twin.state_dict(), content, checkpoint)
+
+
+def _base_config(
+    content: Any, config: str | Path | Config | None, file: str | Path | None
+) -> Mapping[str, Any] | None:
+    """Where the weights are that a checkpoint leaves out: in the file that is named, or where the
+    config says, or the checkpoint if it names one of the backbone's own files.
+    """
+    if file is not None:
+        return dict(type='Pretrained', checkpoint=str(file))
+    if config is None:
+        return named_source(content)
+    cfg = config if isinstance(config, Config) else load_config(config)
+    return cfg.model.backbone.get('init_cfg')
 
 
 def _of_model(options: Mapping[str, Any]) -> dict[str, Any]:

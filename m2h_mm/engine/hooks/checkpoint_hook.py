@@ -19,6 +19,14 @@ from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import IterBasedTrainLoop, Runner
 
+from m2h_mm.engine.base_weights import (
+    BASE_KEY,
+    describe_base,
+    fill_base,
+    left_out,
+    source_of,
+    without_base,
+)
 from m2h_mm.engine.checkpoint_search import POINTER, run_of
 from m2h_mm.engine.checkpoints import initial_weights, unwrap
 from m2h_mm.engine.mmengine_patches import is_installed
@@ -72,6 +80,10 @@ class CheckpointHook(MMEngineCheckpointHook):
       ``torch.load(weights_only=True)``.
 
     Args:
+        trained_only (bool): leave out the weights of the backbone that the training does not
+            change, which are most of a model with adapters. Such a checkpoint is read where the
+            backbone's own weights are at hand; that they are the same is checked. Default: False,
+            a checkpoint is whole.
         left_out (Sequence[str]): how the names of those weights begin that ``load_from`` does not
             fill, such as ``('heads.semseg.',)`` for another number of classes. Default: none.
         others: as of mmengine's.
@@ -84,9 +96,14 @@ class CheckpointHook(MMEngineCheckpointHook):
         RuntimeError: :func:`m2h_mm.engine.install` was not called.
     """
 
-    def __init__(self, *args, left_out: Sequence[str] = (), **kwargs) -> None:
+    def __init__(
+        self, *args, trained_only: bool = False, left_out: Sequence[str] = (), **kwargs
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.left_out = tuple(left_out)
+        self.trained_only = trained_only
+        self._base: dict | None = None
+        self._base_source: str | None = None
         # mmengine keeps what it does not know for Runner.save_checkpoint, which would refuse it at
         # the first checkpoint, after hours.
         unknown = sorted(set(self.args) - set(inspect.signature(Runner.save_checkpoint).parameters))
@@ -127,6 +144,10 @@ class CheckpointHook(MMEngineCheckpointHook):
         if self._description is not None:
             checkpoint['meta'][META_KEY] = self._description
             checkpoint['meta'][TRAINING_KEY] = self._training
+        if self._base is not None:
+            checkpoint['meta'][BASE_KEY] = self._base
+            for key in ('state_dict', 'ema_state_dict'):
+                without_base(checkpoint.get(key, {}), self._base['weights'])
         checkpoint['meta'][OPTIMIZER] = optimizer_names(runner.optim_wrapper)
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {
@@ -135,6 +156,11 @@ class CheckpointHook(MMEngineCheckpointHook):
         hub['runtime_info'] = _plain_numbers(hub['runtime_info'])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if left_out(checkpoint):
+            self._base_source = source_of(checkpoint)
+            fill_base(unwrap(runner.model), checkpoint, runner._load_from)
+        elif not runner._resume:
+            self._base_source = str(runner._load_from)
         if not runner._resume:
             if isinstance(runner, Runner):
                 own = unwrap(runner.model).state_dict()
@@ -155,6 +181,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         # of at once.
         self._description = _describe(runner)
         self._training = describe_training(runner)
+        if self.trained_only:
+            self._base = self._describe_base(runner)
         loaded = runner.message_hub.runtime_info.get(RUN) if runner._resume else None
         self._runs = {loaded, loaded or uuid4().hex}
         runner.message_hub.update_info(RUN, max(self._runs, key=bool))
@@ -164,6 +192,17 @@ class CheckpointHook(MMEngineCheckpointHook):
             self._remove(runner.message_hub.runtime_info.get(OUTDATED, ()))
             remove_temporaries(self.out_dir, f'*{Path(self.filename_tmpl).suffix}')
             remove_temporaries(runner.work_dir, POINTER)
+
+    def _describe_base(self, runner: Runner) -> dict[str, Any]:
+        model = unwrap(runner.model)
+        init_cfg = getattr(model.backbone, 'init_cfg', None)
+        named = init_cfg.get('checkpoint') if isinstance(init_cfg, Mapping) else None
+        training = model.training
+        model.train()  # as in the training: of norms in eval mode, the statistics do not change
+        try:
+            return describe_base(model, self._base_source or named)
+        finally:
+            model.train(training)
 
     def before_train_epoch(self, runner: Runner) -> None:
         loop = runner.train_loop
