@@ -32,12 +32,14 @@ lint: setup  ## style, line width, and the arrows between the rooms of the packa
 
 setup: $(READY)
 
-# torch comes first and alone: resolved together with other packages, pip could replace it by another build.
+# torch comes first and alone: resolved together with other packages, pip could replace it by another build. timm comes
+# alone as well: it wants torchvision, whose builds at PyPI do not fit torch's build for CPUs, and does without.
 $(READY): setup.py requirements/*.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) -r requirements/onedl.txt
 	$(PIP) -e .[dev]
+	$(PIP) --no-deps -r requirements/timm.txt
 	touch $(READY)
 
 clean:  ## remove the environment and what trainings wrote

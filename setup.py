@@ -71,11 +71,13 @@ setup(
         'tensorboard': ['tensorboard'],
         'export': requirements('export'),
         'pretrained': requirements('pretrained'),
+        'hf': requirements('hf'),
+        'timm': requirements('timm'),
         'web': requirements('web'),
         'hub': requirements('hub'),
         'dev': [
             requirement
-            for name in ('dev', 'export', 'hub', 'pretrained', 'web')
+            for name in ('dev', 'export', 'hf', 'hub', 'pretrained', 'web')
             for requirement in requirements(name)
         ],
     },

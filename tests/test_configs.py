@@ -4,7 +4,9 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import model_index
@@ -38,6 +40,14 @@ TASKS = dict(
     cityscapes=['semseg', 'disparity', 'edge'],
     pascal=['semseg', 'human_parts', 'saliency', 'normals', 'edge'],
 )
+# Packages that an ablation needs and that may be missing; small forms of the networks from them.
+NEEDS = dict(backbone_swin='transformers', backbone_convnext='timm')
+SMALL_FORMS = dict(
+    HFBackbone=dict(
+        options=dict(embed_dim=8, depths=(1, 1, 1, 1), num_heads=(1, 1, 2, 2), window_size=4)
+    ),
+    TimmBackbone=dict(options=dict(depths=(1, 1, 1, 1), dims=(8, 8, 16, 16))),
+)
 # What an ablation is for, if not for M2H.
 BASE = dict(
     backbone_frozen='mti_net_hrnet18_nyud',
@@ -62,7 +72,7 @@ def build(cfg: Config) -> torch.nn.Module:
 def test_there_are_few_configs_and_each_name_is_there_once():
     names = [path.stem for path in ALL if '_base_' not in path.parts]
     assert sorted(set(names)) == sorted(names)
-    assert len(ALL) <= 96
+    assert len(ALL) <= 98
 
 
 def test_the_model_index_says_what_they_are():
@@ -135,6 +145,8 @@ def small(cfg: Config) -> Config:
         model.backbone.update(arch=arch, out_indices=(0, 1, 2, 3))
         if model.backbone['type'] != 'DINOv3':
             model.backbone['img_size'] = 112
+    if 'options' not in model.backbone:
+        model.backbone.update(SMALL_FORMS.get(model.backbone['type'], {}))
     if model.get('neck'):
         model.neck.out_channels = 16
         if model.neck['type'] == 'TokenReassembly':
@@ -201,8 +213,14 @@ def test_every_structure_takes_a_training_step(name):
 
 
 # ---- ablations
+def skip_if_it_needs_what_is_not_installed(name: str) -> None:
+    if name in NEEDS and find_spec(NEEDS[name]) is None:
+        pytest.skip(f'{NEEDS[name]} is not installed')
+
+
 @pytest.mark.parametrize('name', ablation_names())
 def test_every_ablation_fits_the_model_at_its_full_size(name):
+    skip_if_it_needs_what_is_not_installed(name)
     base = load_unshared(BASE.get(name, 'm2h_vits_nyud'))
     check_config(share_tasks(apply_ablation(base, name)))
 
@@ -213,7 +231,51 @@ def load_unshared(name: str) -> Config:
 
 @pytest.mark.parametrize('name', [name for name in ablation_names() if name not in BASE])
 def test_every_ablation_takes_a_training_step(name):
+    skip_if_it_needs_what_is_not_installed(name)
     cfg = share_tasks(apply_ablation(load_unshared('m2h_tiny_rooms'), name))
+    take_a_step(small(cfg))
+
+
+# ---- M2H on backbones of other libraries, in ten lines each; Swin and ConvNeXt are ablations
+STAGE = dict(num_modules=1, block='BASIC')
+OF_OTHERS = dict(
+    dinov3=dict(
+        data_preprocessor=dict(size_divisor=16),
+        backbone=dict(
+            _delete_=True,
+            type='HFBackbone',
+            name='dinov3_vit',
+            options=dict(
+                hidden_size=24, num_hidden_layers=4, num_attention_heads=3, intermediate_size=48
+            ),
+        ),
+    ),
+    hrnet=dict(
+        data_preprocessor=dict(size_divisor=32),
+        backbone=dict(
+            _delete_=True,
+            type='mmseg.HRNet',
+            norm_cfg=dict(type='BN'),
+            extra=dict(
+                stage1=dict(STAGE, block='BOTTLENECK', num_branches=1, num_blocks=(1,),
+                            num_channels=(8,)),
+                stage2=dict(STAGE, num_branches=2, num_blocks=(1,) * 2, num_channels=(8,) * 2),
+                stage3=dict(STAGE, num_branches=3, num_blocks=(1,) * 3, num_channels=(8,) * 3),
+                stage4=dict(STAGE, num_branches=4, num_blocks=(1,) * 4, num_channels=(8,) * 4),
+            ),
+        ),
+        neck=dict(_delete_=True, type='Lateral', out_channels=16),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize('name', OF_OTHERS)
+def test_m2h_takes_a_training_step_on_a_backbone_of_others(name):
+    if name == 'dinov3':
+        pytest.importorskip('transformers', reason='transformers is not installed')
+    cfg = load_unshared('m2h_tiny_rooms')
+    cfg.merge_from_dict(dict(model=deepcopy(OF_OTHERS[name])))
+    cfg = share_tasks(cfg)
     take_a_step(small(cfg))
 
 

@@ -63,7 +63,7 @@ def describe_model(cfg: Config, classes: Sequence[str] | None = None) -> ModelDe
     Raises:
         ValueError: a value that is no plain data, by its key.
     """
-    model = _to_plain(cfg['model'], 'model')
+    model = _to_plain(_described_by_parts(cfg['model']), 'model')
     model['tasks'] = {
         name: dict(model['tasks'][name] or {}) if isinstance(model['tasks'], dict) else {}
         for name in model['tasks']
@@ -122,6 +122,21 @@ def read_description(content: Any, path: str | Path) -> ModelDescription | None:
     )
     require_registered_types(description.model, description.tasks, path, _way_out(description))
     return description
+
+
+def _described_by_parts(model: Any) -> dict[str, Any]:
+    """A model's config in which each part that knows how says in full what it is.
+
+    A part that is named by a folder or a model on the hub has to be built without them later: its
+    class has a static method ``stored_config(cfg) -> cfg``.
+    """
+    stored = dict(model)
+    for name, part in stored.items():
+        kind = part.get('type') if isinstance(part, Mapping) else None
+        cls = MODELS.get(kind) if isinstance(kind, str) else kind
+        if hasattr(cls, 'stored_config'):
+            stored[name] = cls.stored_config(part)
+    return stored
 
 
 def _to_plain(value: Any, key: str) -> Any:

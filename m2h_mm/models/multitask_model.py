@@ -26,6 +26,7 @@ from .building import (
 )
 from .cameras import stack_cameras
 from .data_preprocessor import framing_of
+from .input_check import require_padding, warn_of_normalisation
 from .labels import stack_labels
 from .losses.consistency import log_keys
 from .network_output import NetworkOutput
@@ -99,6 +100,7 @@ class MultiTaskModel(BaseModel):
         self.backbone = build_part(
             'model.backbone', backbone, 'model.tasks', tasks=names, task_channels=task_channels
         )
+        require_padding(self.backbone, self.data_preprocessor)
         channels, strides = describe_backbone(self.backbone)
         self.adapters = build_adapters(adapters, self.backbone, names, freeze_backbone)
         source = f'model.backbone ({backbone["type"]})'
@@ -179,6 +181,7 @@ class MultiTaskModel(BaseModel):
             key = 'freeze_backbone=True' if self.freeze_backbone else 'adapters'
             warn_of_random_backbone(f'model.{key}', self.backbone)
         super().init_weights()
+        warn_of_normalisation(self.backbone, self.data_preprocessor)
 
     def forward(
         self,

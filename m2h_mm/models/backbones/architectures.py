@@ -55,8 +55,18 @@ def architecture(
     return settings
 
 
-def block_numbers(out_indices: Sequence[int], depth: int) -> tuple[int, ...]:
+def quarters(depth: int) -> tuple[int, ...]:
+    """Four blocks, a quarter of the depth apart; of fewer than four each."""
+    return tuple(sorted({-(-depth * quarter // 4) - 1 for quarter in (1, 2, 3, 4)}))
+
+
+def block_numbers(out_indices: Sequence[int], depth: int, what: str = 'block') -> tuple[int, ...]:
     """The blocks whose outputs are returned.
+
+    Args:
+        out_indices: as the config states them.
+        depth: how many there are.
+        what: what they are called in the message.
 
     Raises:
         ValueError: they are no ascending numbers of blocks.
@@ -68,8 +78,8 @@ def block_numbers(out_indices: Sequence[int], depth: int) -> tuple[int, ...]:
         or not 0 <= indices[0] <= indices[-1] < depth
     ):
         raise ValueError(
-            'model.backbone.out_indices must be ascending block numbers from 0 to '
-            f'{depth - 1}, got {indices}.'
+            f'model.backbone.out_indices must be ascending {what} numbers from 0 to {depth - 1}, '
+            f'got {indices}.'
         )
     return indices
 

@@ -97,13 +97,13 @@ class HFBackbone(WrappedBackbone):
         self.final_norm = final_norm
         config = make_config(architecture)
         if self.plain:
-            self.out_indices = choose_levels(out_indices, config.num_hidden_layers, True, 'blocks')
+            self.out_indices = choose_levels(out_indices, config.num_hidden_layers, True)
             config.num_hidden_layers = self.out_indices[-1] + 1
             patch = config.patch_size
             self.patch_size = patch if isinstance(patch, int) else patch[0]
         else:
             count, self.first = _stages(config, self.kind)
-            self.out_indices = choose_levels(out_indices, count, False, 'stages')
+            self.out_indices = choose_levels(out_indices, count, False)
         if self.kind in PYRAMIDS:
             config.out_indices = [index + self.first for index in self.out_indices]
         self.wrap(lambda: build_network(config, self.kind), _native(config))

@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from m2h_mm.structures.checkpoint_file import read_checkpoint
 from m2h_mm.structures.weights import find_weights
 
+from .backbone_checkpoint import shorten
 from .hf_architecture import (
     Architecture,
     find_architecture,
@@ -54,7 +55,6 @@ FREE = (
 # Made by AutoBackbone behind every stage; weights from another task have none. They start as
 # mmseg's do, with 1 and 0.
 NEW = 'hidden_states_norms.'
-SHOWN = 6
 
 
 def load_weights(backbone: HFBackbone, checkpoint: str) -> Normalisation | None:
@@ -69,20 +69,32 @@ def load_weights(backbone: HFBackbone, checkpoint: str) -> Normalisation | None:
     """
     file = Path(checkpoint).expanduser()
     if file.is_file():
-        _load_file(backbone, file)
+        _load(backbone, checkpoint, None, state_dict=_read(backbone, file))
         return read_normalisation(str(file.parent), fetch=False)
     local = is_folder(checkpoint)
     _compare(backbone, find_architecture(checkpoint, {}, fetch=not local), checkpoint)
+    _load(backbone, checkpoint, str(file) if local else checkpoint, local_files_only=local)
+    return read_normalisation(checkpoint, fetch=not local)
+
+
+def _load(backbone: HFBackbone, checkpoint: str, source: str | None, **options: Any) -> None:
+    """Let transformers read, and translate names of other versions of it.
+
+    Args:
+        backbone: gets the weights.
+        checkpoint: as in the config, for messages.
+        source, options: of ``from_pretrained``.
+    """
     try:
         loaded, info = type(backbone.model).from_pretrained(
-            str(file) if local else checkpoint,
+            source,
             config=copy.deepcopy(backbone.model.config),
-            local_files_only=local,
             output_loading_info=True,
             dtype=torch.float32,
+            **options,
         )
     except OSError as error:
-        raise (FileNotFoundError if local else ConnectionError)(
+        raise (FileNotFoundError if options.get('local_files_only') else ConnectionError)(
             f'{CONFIG_KEY}={checkpoint!r} holds no weights that can be had: '
             f'{str(error).splitlines()[0]}'
         ) from error
@@ -93,30 +105,16 @@ def load_weights(backbone: HFBackbone, checkpoint: str) -> Normalisation | None:
     _require(backbone, info['missing_keys'], checkpoint)
     backbone.model.load_state_dict(loaded.state_dict())
     print_log(f'HFBackbone: loaded the weights of {checkpoint}', 'current')
-    return read_normalisation(checkpoint, fetch=not local)
 
 
-def _load_file(backbone: HFBackbone, file: Path) -> None:
+def _read(backbone: HFBackbone, file: Path) -> dict[str, torch.Tensor]:
+    """Of a file of transformers, or of a checkpoint of this project, the backbone's weights."""
     wanted = backbone.model.state_dict()
-    source = f'{CONFIG_KEY}: {file}'
     weights = find_weights(
-        read_checkpoint(file), wanted.__contains__, source, least=len(wanted) // 2
+        read_checkpoint(file), wanted.__contains__, f'{CONFIG_KEY}: {file}', least=len(wanted) // 2
     )
     weights.report(file)
-    state = {name: value for name, value in weights.state.items() if name in wanted}
-    different = [
-        f'{name}: {tuple(value.shape)} in the file, {tuple(wanted[name].shape)} in the model'
-        for name, value in state.items()
-        if value.shape != wanted[name].shape
-    ]
-    if different:
-        raise ValueError(
-            f'{source} does not fit model.backbone ({backbone.kind}): {_shorten(different)}. '
-            'Change model.backbone.name or options, or name another file.'
-        )
-    _require(backbone, wanted.keys() - state.keys(), str(file))
-    backbone.model.load_state_dict(state, strict=False)
-    print_log(f'HFBackbone: loaded {len(state)} tensors from {file}', 'current')
+    return weights.state
 
 
 def _require(backbone: HFBackbone, missing: Iterable[str], checkpoint: str) -> None:
@@ -125,9 +123,7 @@ def _require(backbone: HFBackbone, missing: Iterable[str], checkpoint: str) -> N
     if needed:
         raise ValueError(
             f'{CONFIG_KEY}: {checkpoint} lacks {len(needed)} weights of model.backbone '
-            f'({backbone.kind}): {_shorten(needed)}. Name weights of this network; for a file '
-            'whose names are those of an old version of transformers, name the folder that it is '
-            'in, which is converted.'
+            f'({backbone.kind}): {shorten(needed)}. Name weights of this network.'
         )
 
 
@@ -147,15 +143,10 @@ def _compare(backbone: HFBackbone, found: Architecture, checkpoint: str) -> None
     if different:
         raise ValueError(
             f'{CONFIG_KEY}={checkpoint!r} is of another network than model.backbone: '
-            f'{_shorten(different)}. Set them in model.backbone.options, or set '
+            f'{shorten(different)}. Set them in model.backbone.options, or set '
             f'model.backbone.name={checkpoint!r}.'
         )
 
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
-
-
-def _shorten(items: list[str]) -> str:
-    rest = len(items) - SHOWN
-    return ', '.join(items[:SHOWN]) + (f' and {rest} more' if rest > 0 else '')

@@ -98,8 +98,7 @@ class TimmBackbone(WrappedBackbone):
             raise ValueError(
                 f'model.backbone.final_norm=True: {name!r} is no plain transformer. Remove it.'
             )
-        kind = 'blocks' if self.plain else 'levels'
-        self.out_indices = choose_levels(out_indices, len(levels), self.plain, kind)
+        self.out_indices = choose_levels(out_indices, len(levels), self.plain)
         prefix = PREFIX in inspect.signature(whole.forward_intermediates).parameters
         self.prefix = whole.num_prefix_tokens if prefix else 0
         self.class_token = getattr(whole, 'cls_token', None) is not None

@@ -14,7 +14,7 @@ from m2h_mm.models.layers.feed_forward import MLP
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 
-from .architectures import patch_grid
+from .architectures import patch_grid, quarters
 from .backbone_checkpoint import CONFIG_KEY, load_backbone_weights
 from .dinov2_checkpoint import describe_vit, read_backbone_checkpoint
 from .staged_backbone import StagedBackbone
@@ -201,8 +201,7 @@ def _architecture(arch: str | Mapping[str, Any]) -> tuple[int, int, int]:
 
 def _out_indices(out_indices: Sequence[int] | None, depth: int) -> tuple[int, ...]:
     if out_indices is None:
-        # A network of fewer than four blocks returns each of them.
-        return tuple(sorted({-(-depth * quarter // 4) - 1 for quarter in (1, 2, 3, 4)}))
+        return quarters(depth)
     indices = tuple(out_indices)
     if (
         not indices

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from m2h_mm.structures import Features
 
+from .architectures import block_numbers, patch_grid, quarters
 from .staged_backbone import StagedBackbone
 from .units import backbone_units
 
@@ -92,14 +93,7 @@ class WrappedBackbone(StagedBackbone):
             self.model.get_parameter(name).requires_grad_(False)
 
     def forward(self, image: Tensor) -> Features:
-        height, width = image.shape[-2:]
-        if height % self.size_divisor or width % self.size_divisor:
-            raise ValueError(
-                f'{type(self).__name__}: this network needs images whose sides are multiples of '
-                f'{self.size_divisor}, got {height}x{width} (HxW). Set '
-                f'model.data_preprocessor.size_divisor={self.size_divisor}, which pads images to '
-                'such a size.'
-            )
+        patch_grid(image, self.size_divisor, type(self).__name__)
         return self.read(self.model, image)
 
     def units(self) -> tuple[nn.Module, ...]:
@@ -204,37 +198,21 @@ def _stride(length: int, cells: int) -> float:
     return length // cells if length % cells == 0 else length / cells
 
 
-def choose_levels(
-    out_indices: Sequence[int] | None, count: int, plain: bool, what: str
-) -> tuple[int, ...]:
-    """The blocks or levels whose outputs are returned, checked.
+def choose_levels(out_indices: Sequence[int] | None, count: int, plain: bool) -> tuple[int, ...]:
+    """The blocks of a plain transformer, or the levels of a pyramid, whose outputs are returned.
 
     Args:
-        out_indices: as the config states them.
+        out_indices: as the config states them. None: four blocks, a quarter of the depth apart, or
+            the last four levels.
         count: how many there are.
-        plain: they are blocks of one resolution: four, a quarter of the depth apart, by default;
-            else the last four.
-        what: what they are called in the message.
+        plain: whether they are blocks.
 
     Raises:
-        ValueError: not ascending, or none of them.
+        ValueError: they are no ascending numbers of those.
     """
-    if out_indices is None and plain:
-        quarters = range(1, LEVELS + 1)
-        return tuple(sorted({-(-count * quarter // LEVELS) - 1 for quarter in quarters}))
-    if out_indices is None:
-        return tuple(range(max(0, count - LEVELS), count))
-    indices = tuple(out_indices)
-    if (
-        not indices
-        or list(indices) != sorted(set(indices))
-        or not 0 <= indices[0] <= indices[-1] < count
-    ):
-        raise ValueError(
-            f'model.backbone.out_indices must be ascending numbers of {what} from 0 to '
-            f'{count - 1}, got {indices}.'
-        )
-    return indices
+    if out_indices is not None:
+        return block_numbers(out_indices, count, 'block' if plain else 'level')
+    return quarters(count) if plain else tuple(range(max(0, count - LEVELS), count))
 
 
 def from_tokens(tokens: Sequence[Tensor], grid: tuple[int, int]) -> Features:
