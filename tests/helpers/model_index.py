@@ -34,7 +34,11 @@ METHODS = {
         'Spatial Perception',
         '2510.17363',
     ),
-    'm2h_mx': ('M2H-MX', None, '2603.29236'),
+    'm2h_mx': (
+        'M2H-MX',
+        'M2H-MX: Multi-Task Dense Visual Perception for Real-Time Monocular Spatial Understanding',
+        '2603.29236',
+    ),
     'mti_net': (
         'MTI-Net',
         'MTI-Net: Multi-Scale Task Interaction Networks for Multi-Task Learning',
@@ -120,6 +124,8 @@ def _arch(backbone: Mapping[str, Any]) -> str:
 
 def _data(cfg: Config) -> str:
     dataset = cfg.train_dataloader.dataset
+    if dataset.type == 'MultiTaskDataset':  # of no data set in particular
+        return Path(dataset.data_root).name
     return dataset.type.removesuffix('Dataset')
 
 
