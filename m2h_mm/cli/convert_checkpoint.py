@@ -12,6 +12,8 @@ from m2h_mm.cli.command import add_cfg_options, add_overwrite, make_parser, run_
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from m2h_mm.methods.official_checkpoint import Conversion
+
     State = Mapping[str, Tensor]
 
 
@@ -24,11 +26,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser('convert-checkpoint', __doc__)
     methods = parser.add_subparsers(title='methods', metavar='METHOD', required=True)
     m2h = _add(methods, 'm2h', 'M2H and M2H-small', convert_m2h, config=None)
-    m2h.add_argument(
-        '--partial',
-        action='store_true',
-        help='write the file even if it does not fill every weight of the model',
-    )
+    m2h_mx = _add(methods, 'm2h_mx', 'M2H-MX', convert_m2h_mx, config='m2h_mx_vitl_nyud_official')
+    for parser_of_both in (m2h, m2h_mx):
+        parser_of_both.add_argument(
+            '--partial',
+            action='store_true',
+            help='write the file even if it does not fill every weight of the model',
+        )
     _add(methods, 'invpt', 'InvPT', convert_invpt, config='invpt_vitl_nyud')
     _add(methods, 'mti_net', 'MTI-Net and PAD-Net', convert_mti_net, config='mti_net_hrnet18_nyud')
     return parser.parse_args(argv)
@@ -101,6 +105,27 @@ def convert_m2h(args: argparse.Namespace, model: nn.Module) -> State:
     from m2h_mm.methods.m2h.checkpoint import fit_official_m2h, unwrap_state_dict
 
     conversion = fit_official_m2h(unwrap_state_dict(read(args.src)), model.state_dict())
+    return _told(conversion, args)
+
+
+def convert_m2h_mx(args: argparse.Namespace, model: nn.Module) -> State:
+    """Weights of M2H-MX under our names; adapters are merged where the model has none.
+
+    Raises:
+        ValueError: without ``--partial``, weights of the model that the file lacks.
+    """
+    from m2h_mm.methods.m2h_mx.checkpoint import fit_official_m2h_mx, unwrap_state_dict
+
+    official = unwrap_state_dict(read(args.src))
+    return _told(fit_official_m2h_mx(official, model.state_dict(), tuple(model.tasks)), args)
+
+
+def _told(conversion: Conversion, args: argparse.Namespace) -> State:
+    """The converted weights, after what became of the others is printed.
+
+    Raises:
+        ValueError: without ``--partial``, weights of the model that the file lacks.
+    """
     print(f'{len(conversion.state_dict)} tensors converted.')
     _list(conversion.dead, 'of the file have no effect on any output')
     _list(conversion.unused, 'of the file are not used, the model has no place for them')

@@ -1,4 +1,4 @@
-"""Loading a model from a checkpoint of a training, or of the authors of M2H."""
+"""Loading a model from a checkpoint of a training, or of the authors of M2H or M2H-MX."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from torch import Tensor, nn
+from torch import nn
 
 from m2h_mm.engine.base_weights import left_out, named_source
 from m2h_mm.engine.checkpoints import load_weights, require_fitting
 from m2h_mm.engine.config import load_config, share_preprocessing, share_tasks
 from m2h_mm.engine.model_description import ModelDescription, describe_model, read_description
-from m2h_mm.methods.m2h.checkpoint import fit_official_m2h, unwrap_state_dict
 from m2h_mm.models.building import build_without_weights, limited_parts
 from m2h_mm.registry import MODELS, SCOPE
 from m2h_mm.structures.checkpoint_file import naming_errors, read_checkpoint
 from m2h_mm.structures.weights import require_weights
 
-from .official import OFFICIAL_NORMALISATION, official_config
+from .official import OfficialCheckpoint, recognise
 
 PARTS, PARTS_BY_WEIGHT = 1000, 10
 """Modules that a model may have: so many, and so many more for each of its weights."""
@@ -38,8 +37,9 @@ def load_model(
     """Build a model and load its weights, without running what may be in the file.
 
     Args:
-        checkpoint: of a training of this project, or the authors' own of M2H, which is taken as it
-            is; its input is then normalised as in the authors' code, whatever the config says.
+        checkpoint: of a training of this project, or the authors' own of M2H or M2H-MX, which is
+            taken as it is; its input is then normalised as in the authors' code, whatever the
+            config says.
         config: name or path of a config, or a config, that takes the place of what the checkpoint
             says of its model. Default: what it says; the authors' checkpoints are recognised by
             their weights.
@@ -57,10 +57,7 @@ def load_model(
     """
     content = read_checkpoint(checkpoint)
     require_weights(content, checkpoint)
-    try:
-        official = unwrap_state_dict(content)
-    except ValueError:
-        official = None  # one of this project
+    official = recognise(content)  # None: one of this project
     options = _of_model(options or {})
     base = options.pop(BASE_OPTION, None)  # nothing of the description, which has the weights
     described = config is None and official is None
@@ -77,13 +74,7 @@ def load_model(
         load_weights(model, checkpoint, content)
     else:
         with naming_errors(checkpoint):
-            conversion = fit_official_m2h(official, model.state_dict())
-        if conversion.missing:
-            raise ValueError(
-                f'{checkpoint} lacks {len(conversion.missing)} weights of the model, such as '
-                f'{conversion.missing[0]}. Use the config that it was trained with.'
-            )
-        model.load_state_dict(conversion.state_dict, strict=False)
+            official.fill(model, checkpoint)
     return model.eval(), description
 
 
@@ -131,7 +122,7 @@ def _of_model(options: Mapping[str, Any]) -> dict[str, Any]:
 def _describe(
     checkpoint: str | Path,
     content: Mapping[str, Any],
-    official: Mapping[str, Tensor] | None,
+    official: OfficialCheckpoint | None,
     config: str | Path | Config | None,
     options: Mapping[str, Any],
 ) -> ModelDescription:
@@ -139,7 +130,7 @@ def _describe(
     if config is None and official is None:
         return _change(_read(content, checkpoint), options)
     if config is None:
-        cfg = official_config(official)
+        cfg = official.code.config(official.state)
     elif isinstance(config, Config):
         cfg = share_preprocessing(share_tasks(copy.deepcopy(config)))
     else:
@@ -147,7 +138,7 @@ def _describe(
     cfg.merge_from_dict(dict(options))
     if official is not None:
         preprocessor = cfg.model.get('data_preprocessor') or dict(type='MultiTaskDataPreprocessor')
-        cfg.model['data_preprocessor'] = {**preprocessor, **OFFICIAL_NORMALISATION}
+        cfg.model['data_preprocessor'] = {**preprocessor, **official.code.normalisation}
     return describe_model(cfg)
 
 
@@ -157,7 +148,7 @@ def _read(content: Mapping[str, Any], checkpoint: str | Path) -> ModelDescriptio
         raise ValueError(
             f'{checkpoint} does not say which model it is of: it was written by an earlier '
             'version of m2h_mm or by another program, and does not have the layout of the '
-            'official M2H code. Pass the config that it was trained with.'
+            'official code of M2H or M2H-MX. Pass the config that it was trained with.'
         )
     return description
 

@@ -12,7 +12,7 @@ from m2h_mm.engine.config import find_config
 from m2h_mm.engine.model_description import META_KEY
 from m2h_mm.inference.inferencer import M2HInferencer
 from m2h_mm.inference.loading import load_model
-from m2h_mm.inference.official import official_config
+from m2h_mm.inference.official_m2h import official_config
 from m2h_mm.methods.m2h.checkpoint import convert_official_m2h
 from m2h_mm.registry import MODELS
 from m2h_mm.structures.checkpoint_file import write_checkpoint

@@ -125,7 +125,7 @@ def convert_official_m2h_mx(
     for key, ours in _names(official, expected).items():
         if ours is not None:
             converted[ours] = official[key]
-    names, theirs = tuple(tasks), _tasks_of(official)
+    names, theirs = tuple(tasks), tasks_of(official)
     for task in theirs:
         key = f'decoder.heads.{task}.mixer.fuse.0.weight'
         if key in converted:
@@ -133,7 +133,7 @@ def convert_official_m2h_mx(
     return converted
 
 
-def _tasks_of(official: Mapping[str, Tensor]) -> list[str]:
+def tasks_of(official: Mapping[str, Tensor]) -> list[str]:
     """The tasks of an official state dict, in its order."""
     found = {task for head, task in _HEADS.items() if any(key.startswith(head) for key in official)}
     return [task for task in OFFICIAL_TASKS if task in found]
@@ -141,7 +141,7 @@ def _tasks_of(official: Mapping[str, Tensor]) -> list[str]:
 
 def _names(official: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, str | None]:
     """Our names of the keys outside the backbone."""
-    tasks = _tasks_of(official)
+    tasks = tasks_of(official)
     return {
         key: translate_m2h_mx_key(key, tasks, _has_all_layers(expected))
         for key in official
