@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK = 16
-"""Positions whose states are held at a time."""
-STATES_AT_ONCE = 2**15
-"""On a CPU, states of one position that are computed together: a chunk of them stays in the cache,
-and more than this many torch spreads over several cores.
+CHUNKS = (16, 64)
+"""Fewest and most positions whose states are held at a time."""
+CACHED = 2**19
+"""States that are held at a time, where the number of positions allows: they stay in the cache."""
+AT_ONCE = 2**15
+"""On CPUs, states of one position that are computed together, of several samples if these are
+small: torch spreads more over several cores, and their chunks would leave the cache.
 """
 
 
@@ -36,9 +38,10 @@ def chunked_scan(step: Tensor, value: Tensor, A: Tensor, B: Tensor, C: Tensor) -
     """
     samples = step.shape[1]
     if step.device.type == 'cpu':
-        samples = min(samples, max(1, STATES_AT_ONCE // A.numel()))
+        samples = min(samples, max(1, AT_ONCE // A.numel()))
     parts = zip(*(x.split(samples, dim=1) for x in (step, value, B, C)), strict=True)
-    outputs = [_ChunkedScan.apply(A, *(x.contiguous() for x in part)) for part in parts]
+    keep = torch.is_grad_enabled()
+    outputs = [_ChunkedScan.apply(keep, A, *(x.contiguous() for x in part)) for part in parts]
     return outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
 
 
@@ -46,9 +49,8 @@ class _Chunk:
     """Memory for one chunk of positions, used for all chunks in turn.
 
     Attributes:
-        decay: ``(CHUNK, batch, N, channels)``, ``exp(step_t A)``.
-        states: ``(CHUNK + 1, batch, N, channels)``, x before the chunk and at each of its
-            positions.
+        decay: ``(T, batch, N, channels)``, ``exp(step_t A)``, for a chunk of T positions.
+        states: ``(T + 1, batch, N, channels)``, x before the chunk and at each of its positions.
     """
 
     def __init__(self, step: Tensor, A: Tensor) -> None:
@@ -56,9 +58,17 @@ class _Chunk:
         self.step, self.A = step, A
         # Several times as fast as torch's exp on CPUs.
         self.rate = A * math.log2(math.e)
-        self.decay = step.new_empty(min(CHUNK, len(step)), *shape)
-        self.states = step.new_zeros(len(self.decay) + 1, *shape)
+        shortest, longest = CHUNKS
+        length = min(len(step), longest, max(shortest, CACHED // math.prod(shape)))
+        self.decay = step.new_empty(length, *shape)
+        self.states = step.new_zeros(length + 1, *shape)
         self.decays, self.state = self.decay.unbind(0), self.states.unbind(0)
+
+    def parts(self) -> list[slice]:
+        """The positions, chunk by chunk."""
+        length = len(self.step)
+        starts = range(0, length, len(self.decay))
+        return [slice(start, min(start + len(self.decay), length)) for start in starts]
 
     def compute(self, positions: slice, value: Tensor, B: Tensor) -> tuple[Tensor, Tensor]:
         """Decays and states at some positions, from ``states[0]`` before them."""
@@ -67,20 +77,22 @@ class _Chunk:
         torch.mul(self.step[positions, :, None], self.rate, out=decay)
         torch.exp2(decay, out=decay)
         torch.mul(value[positions, :, None], B[positions, :, :, None], out=states)
-        for t in range(count):
-            self.state[t + 1].addcmul_(self.decays[t], self.state[t])
+        before = self.state[0]
+        for decay_t, state in zip(self.decays[:count], self.state[1:], strict=False):
+            before = state.addcmul_(decay_t, before)
         return decay, states
 
 
 class _ChunkedScan(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, A: Tensor, step: Tensor, value: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    def forward(
+        ctx, keep: bool, A: Tensor, step: Tensor, value: Tensor, B: Tensor, C: Tensor
+    ) -> Tensor:
         chunk = _Chunk(step, A)
         y = torch.empty_like(value)
-        needed = any(ctx.needs_input_grad)
         before = []
-        for positions in _chunks(len(step)):
-            if needed:
+        for positions in chunk.parts():
+            if keep:
                 before.append(chunk.states[0].clone())
             _, states = chunk.compute(positions, value, B)
             _times(C[positions], states, y[positions])
@@ -101,7 +113,7 @@ class _ChunkedScan(torch.autograd.Function):
         ones = step.new_ones(1, len(product) * step.shape[1])
         handed = torch.zeros_like(chunk.states[0])
         gs = g_all.unbind(0)
-        for positions, state in reversed(list(zip(_chunks(len(step)), before, strict=True))):
+        for positions, state in reversed(list(zip(chunk.parts(), before, strict=True))):
             chunk.states[0] = state
             decay, states = chunk.compute(positions, value, B)
             count = len(decay)
@@ -121,11 +133,7 @@ class _ChunkedScan(torch.autograd.Function):
             torch.mul(by_exponent, step[positions, :, None], out=scaled)
             rows = scaled.view(-1, A.numel())
             grad_A.addmm_(ones[:, : len(rows)], rows)
-        return grad_A.view_as(A), grad_step, grad_value, grad_B, grad_C
-
-
-def _chunks(length: int) -> list[slice]:
-    return [slice(start, min(start + CHUNK, length)) for start in range(0, length, CHUNK)]
+        return None, grad_A.view_as(A), grad_step, grad_value, grad_B, grad_C
 
 
 def _times(rows: Tensor, matrices: Tensor, out: Tensor) -> None:

@@ -65,7 +65,7 @@ def _scan(*inputs: Tensor | bool | None) -> Tensor:
     constant = any(x.ndim == 2 for x in inputs[3:5])
     # In two steps: torch 2.6 does not know is_exporting.
     if torch.compiler.is_compiling() and torch.compiler.is_exporting():
-        return _around(scan_by_steps if constant else scan_for_export, *inputs)
+        return scan_with(scan_by_steps if constant else scan_for_export, *inputs)
     return _scan_eagerly(constant, *inputs)
 
 
@@ -76,7 +76,7 @@ def _scan_eagerly(constant: bool, *inputs: Tensor | bool | None) -> Tensor:
         if kernel is not None:
             return kernel(*inputs)
     by_steps = constant or torch.jit.is_tracing()
-    return _around(scan_by_steps if by_steps else chunked_scan, *inputs)
+    return scan_with(scan_by_steps if by_steps else chunked_scan, *inputs)
 
 
 @cache
@@ -97,7 +97,7 @@ def mamba_kernel() -> Callable[..., Tensor] | None:
     return selective_scan_fn
 
 
-def _around(
+def scan_with(
     recurrence: Callable[..., Tensor],
     u: Tensor,
     delta: Tensor,
@@ -109,7 +109,12 @@ def _around(
     delta_bias: Tensor | None,
     delta_softplus: bool,
 ) -> Tensor:
-    """What is done at each position alone, before and behind the recurrence."""
+    """:func:`selective_scan` with one of the forms of its recurrence: what is done at each position
+    alone, before and behind it.
+
+    Args:
+        recurrence: :func:`chunked_scan`, :func:`scan_by_steps` or :func:`scan_for_export`.
+    """
     # Positions first and channels last, as linear layers leave them.
     delta, u = delta.permute(2, 0, 1), u.permute(2, 0, 1).contiguous()
     if delta_bias is not None:
@@ -131,12 +136,13 @@ def scan_by_steps(step: Tensor, value: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     Arguments are those of :func:`chunked_scan`; B and C may also be ``(N, channels)``, the same at
     each position.
     """
-    B, C = (x.expand(len(step), 1, *x.shape) if x.ndim == 2 else x[..., None] for x in (B, C))
+    A = A.t().contiguous()
+    B, C = (x.t().expand(len(step), 1, *A.shape) if x.ndim == 2 else x[:, :, None] for x in (B, C))
     state = value.new_zeros(value.shape[1], *A.shape)
     outputs = []
-    for dt, v, b, c in zip(step[:, :, None], value[:, :, None], B, C, strict=True):
+    for dt, v, b, c in zip(step[..., None], value[..., None], B, C, strict=True):
         state = torch.exp(dt * A) * state + v * b
-        outputs.append((state * c).sum(1))
+        outputs.append((state * c).sum(2))
     return torch.stack(outputs)
 
 

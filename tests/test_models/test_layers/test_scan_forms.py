@@ -12,7 +12,7 @@ from torch._subclasses import FakeTensorMode
 from m2h_mm.models.layers import Mamba, chunked_scan, selective_scan
 from m2h_mm.models.layers.selective_scan import mamba_kernel, scan_by_steps
 
-CHUNK = chunked_scan.CHUNK
+CHUNK = chunked_scan.CHUNKS[1]
 NAMES = ('step', 'value', 'A', 'B', 'C')
 
 
@@ -52,7 +52,7 @@ def test_chunks_say_what_steps_say(length):
 def test_large_batches_are_taken_in_parts(monkeypatch):
     inputs = random_inputs(5, batch=3)
     whole = outputs_and_gradients(chunked_scan.chunked_scan, inputs)
-    monkeypatch.setattr(chunked_scan, 'STATES_AT_ONCE', 13)  # two samples of 6 states each
+    monkeypatch.setattr(chunked_scan, 'AT_ONCE', 13)  # two samples of 6 states each
     for x, expected in zip(
         outputs_and_gradients(chunked_scan.chunked_scan, inputs), whole, strict=True
     ):
@@ -60,7 +60,7 @@ def test_large_batches_are_taken_in_parts(monkeypatch):
 
 
 def test_gradients_are_those_of_differences(monkeypatch):
-    monkeypatch.setattr(chunked_scan, 'CHUNK', 3)
+    monkeypatch.setattr(chunked_scan, 'CHUNKS', (1, 3))
     assert torch.autograd.gradcheck(chunked_scan.chunked_scan, random_inputs(7))
 
 
@@ -68,7 +68,7 @@ def test_gradients_are_those_of_differences(monkeypatch):
 @pytest.mark.parametrize('step', [1e-6, 1.0, 1e4])
 def test_nothing_overflows_in_float32(step, rate):
     """States that are kept for ever, and such as are forgotten at once."""
-    inputs = random_inputs(20 * CHUNK, batch=1)
+    inputs = random_inputs(5 * CHUNK, batch=1)
     inputs[0], inputs[2] = (
         (scale * x.detach()).requires_grad_()
         for scale, x in ((step, inputs[0]), (-rate, inputs[2]))
@@ -97,7 +97,7 @@ def test_what_is_kept_for_the_backward_pass_is_linear_and_a_fraction_of_the_stat
             chunked_scan.chunked_scan(*random_inputs(length, channels=32, states=32))
         return sum(sizes.values())
 
-    length = 20 * CHUNK
+    length = 5 * CHUNK
     assert kept(2 * length) - kept(length) == pytest.approx(kept(3 * length) - kept(2 * length))
     assert kept(length) < 2 * 32 * 32 * length / 4
 
