@@ -29,6 +29,8 @@ INTERACTIONS = {
     ),
     'distillation': dict(type='MultiModalDistillation'),
     'gated mixing': dict(type='CrossTaskMixer'),
+    "M2H-MX's mixer": dict(type='M2HMXMixer'),
+    "M2H-MX's Mamba block": dict(type='M2HMXMamba'),
 }
 COSTS = dict(time=('time (ms)', 1e3), flops=('GFLOPs', 1e-9), memory=('peak memory (MiB)', 2**-20))
 
@@ -127,7 +129,7 @@ def draw(costs: dict, sides: list[int], path: str) -> None:
             axes.plot(
                 areas,
                 np.multiply(found[cost], unit),
-                marker='os^D'[index % 4],
+                marker='os^Dvx'[index % 6],
                 label=f'{name}: area^{exponent(areas, found[cost]):.2f}',
             )
         axes.grid(which='both', alpha=0.3)

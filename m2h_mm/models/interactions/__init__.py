@@ -7,6 +7,8 @@ from .cross_stitch import CrossStitch
 from .cross_task_mixer import CrossTaskMixer
 from .distillation import MultiModalDistillation
 from .global_attention import GlobalCrossTaskAttention
+from .m2h_mx_mamba import M2HMXMamba
+from .m2h_mx_mixer import M2HMXMixer
 from .nddr import NDDR
 from .none import NoInteraction
 from .task_attention import TaskAttention
@@ -18,6 +20,8 @@ __all__ = [
     'CrossStitch',
     'CrossTaskMixer',
     'GlobalCrossTaskAttention',
+    'M2HMXMamba',
+    'M2HMXMixer',
     'MultiModalDistillation',
     'NoInteraction',
     'TaskAttention',

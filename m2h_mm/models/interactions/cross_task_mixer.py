@@ -12,7 +12,8 @@ from m2h_mm.registry import MODELS
 
 @MODELS.register_module()
 class CrossTaskMixer(nn.Module):
-    """Gated 1x1 mixing, in the spirit of M2H-MX (arXiv 2603.29236); not a re-implementation of it.
+    """Gated 1x1 mixing, in the spirit of M2H-MX (arXiv 2603.29236); its own mixer is
+    :class:`M2HMXMixer`.
 
     ``y_t = x_t + g_t * conv1_t([x_a, a != t])`` with a gate ``g_t = sigmoid(conv1'_t(x_t))`` per
     pixel and channel, both 1x1 convolutions with bias. The receiving task's map alone sets the

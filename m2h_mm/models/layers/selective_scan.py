@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from importlib.util import find_spec
 
@@ -56,7 +57,9 @@ def selective_scan(
     """
     _check(u, A, B, C, D, delta=delta, z=z, delta_bias=delta_bias)
     inputs = u, delta, A, B, C, D, z, delta_bias
-    with torch.autocast(u.device.type, enabled=False):
+    # Devices without arithmetic, on which operations are counted, know no autocast.
+    autocast = torch.amp.is_autocast_available(u.device.type)
+    with torch.autocast(u.device.type, enabled=False) if autocast else nullcontext():
         single = (None if x is None else _at_least_single(x) for x in inputs)
         return _scan(*single, delta_softplus).to(u.dtype)
 

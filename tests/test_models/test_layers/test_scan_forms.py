@@ -157,6 +157,11 @@ def test_without_the_kernel_it_goes_on(monkeypatch, messages, broken, said):
     assert sum('mamba_ssm is installed' in message for message in messages(30)) == said
 
 
+def test_shapes_are_known_without_numbers():
+    y = selective_scan(**scan_arguments(device='meta'), delta_softplus=True)
+    assert y.shape == (2, 6, 5)
+
+
 @pytest.mark.parametrize('name', ['delta', 'A', 'B', 'C', 'D', 'z', 'delta_bias'])
 def test_a_wrong_shape_is_an_error(name):
     inputs = scan_arguments()
