@@ -51,10 +51,20 @@ class Score(Evaluator):
 
 
 def make(
-    work_dir, iters=6, hooks=(), validate=0, rule='greater', optimizer=None, size=4, **options
+    work_dir,
+    iters=6,
+    hooks=(),
+    validate=0,
+    rule='greater',
+    optimizer=None,
+    size=4,
+    model=None,
+    trained_only=False,
+    **options,
 ):
     torch.manual_seed(0)
     checkpoint = dict(type='CheckpointHook', by_epoch=False, interval=2, max_keep_ckpts=2)
+    checkpoint.update(trained_only=trained_only)
     loader = dict(
         dataset=Numbers(), batch_size=2, num_workers=0, collate_fn=dict(type='pseudo_collate')
     )
@@ -70,7 +80,7 @@ def make(
     if validate:
         checkpoint.update(save_best='score', rule=rule)
     runner = Runner(
-        Dropping(size),
+        model or Dropping(size),
         str(work_dir),
         experiment_name=next(names),
         default_scope='m2h_mm',

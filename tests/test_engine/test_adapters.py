@@ -1,78 +1,80 @@
 """Trainings with adapters: their checkpoints, whole and small, and what they learn."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.model import BaseModule
+from number_training import Dropping, make
+from number_training import train as train_numbers
+from small_adapted import CONFIG, build, filled
 from torch import nn
 
 from m2h_mm.engine.base_weights import BASE_KEY, describe_base, fill_base, left_out
 from m2h_mm.engine.hooks import FeatureCacheHook
+from m2h_mm.engine.model_description import META_KEY, describe_model
 from m2h_mm.inference import load_model
-from m2h_mm.models.backbones import DINOv2
 from m2h_mm.registry import MODELS
 
-ARCH = dict(embed_dims=24, depth=4, num_heads=3)
-LORA = {'model.adapters': dict(type='LoRA', rank=2), 'optim_wrapper.optimizer.lr': 0.01}
-BASE = 'model.backbone.init_cfg'
-SMALL = {
-    'default_hooks.checkpoint.trained_only': True,
-    'default_hooks.checkpoint.interval': 1,
-    'train_cfg.max_iters': 2,
-    'custom_hooks': [dict(type='EMAHook')],
-}
+LORA = dict(type='LoRA', rank=2)
+EMA = dict(custom_hooks=[dict(type='EMAHook')])
 
 
-@pytest.fixture(scope='module')
-def base(tmp_path_factory) -> dict:
-    """``init_cfg`` of a pretrained backbone."""
-    torch.manual_seed(7)
-    file = tmp_path_factory.mktemp('base') / 'dinov2.pth'
-    torch.save(DINOv2(ARCH, (0, 1, 2, 3), img_size=140).state_dict(), file)
-    return dict(_delete_=True, type='Pretrained', checkpoint=str(file))
+# ---- small checkpoints: while training
+class Frozen(BaseModule):
+    """A backbone whose weights are in a file, which is the same each time."""
+
+    def __init__(self, value=1.0, init_cfg=None):
+        super().__init__(init_cfg)
+        self.value = value
+        self.conv = nn.Linear(4, 4).requires_grad_(False)
+        self.norm = nn.BatchNorm1d(4).requires_grad_(False)
+
+    def init_weights(self):
+        nn.init.constant_(self.conv.weight, self.value)
+        nn.init.zeros_(self.conv.bias)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+    def forward(self, x):
+        return self.norm(self.conv(x))
 
 
-@pytest.fixture
-def small(train, base, tmp_path) -> tuple:
-    """A training with small checkpoints, and the last of them."""
-    run = train({**LORA, **SMALL, BASE: base})
-    return run, Path(tmp_path, 'work', 'iter_2.pth')
+class Adapted(Dropping):
+    def __init__(self, **options):
+        torch.manual_seed(0)
+        super().__init__()
+        self.backbone = Frozen(init_cfg=dict(type='Pretrained', checkpoint='official'), **options)
+
+    def forward(self, inputs, mode='tensor'):
+        return super().forward(list(self.backbone(torch.stack(inputs))), mode)
 
 
-def test_small_checkpoints_hold_what_was_trained_alone(small, base, train, tmp_path):
-    run, path = small
-    content = torch.load(path, weights_only=True)
-    names = set(content['state_dict'])
-    assert {name.split('.')[0] for name in names} >= {'adapters', 'neck', 'decoder', 'heads'}
-    assert not any(name.startswith('backbone.') for name in names)
-    assert not any('backbone.' in name for name in content['ema_state_dict'])
-    assert content['meta'][BASE_KEY]['source'] == base['checkpoint']
-    own = run.model.state_dict()
-    assert names | set(left_out(content)) == set(own)
+def test_a_training_goes_on_from_what_was_trained_alone(tmp_path):
+    whole = train_numbers(tmp_path / 'whole', 4, model=Adapted(), **EMA)
+    train_numbers(tmp_path / 'small', 2, model=Adapted(), trained_only=True, **EMA)
+    content = torch.load(tmp_path / 'small' / 'iter_2.pth', weights_only=True)
+    assert set(content['state_dict']) == {'layer.weight', 'layer.bias'}
+    assert set(content['ema_state_dict']) == {'steps', 'module.layer.weight', 'module.layer.bias'}
+    assert content['meta'][BASE_KEY]['source'] == 'official'
+    assert set(left_out(content)) | set(content['state_dict']) == set(whole.model.state_dict())
+    again = make(tmp_path / 'small', 4, model=Adapted(), trained_only=True, resume=True, **EMA)
+    again.train()
+    finished = [torch.load(tmp_path / name / 'iter_4.pth') for name in ('whole', 'small')]
+    for key in ('state_dict', 'ema_state_dict'):
+        for name, value in finished[1][key].items():
+            assert torch.equal(value, finished[0][key][name])
 
-    # It is read where the backbone's own weights are at hand.
-    model, _ = load_model(path, options={f'{BASE}.checkpoint': base['checkpoint']})
-    for name, value in model.state_dict().items():
-        if not name.startswith('weighting.'):
-            assert torch.equal(value, content['state_dict'].get(name, own[name]))
-    with pytest.raises(ValueError, match='without .* weights of the backbone, which came from'):
-        load_model(path)
-    other = DINOv2(ARCH, (0, 1, 2, 3), img_size=140).state_dict()
-    model.backbone.load_state_dict(other)
-    fill_base(model, content, path)  # which reads them again
-    assert content['state_dict'].keys() == own.keys()
-    model.backbone.load_state_dict(other)
-    model.backbone.init_cfg = None
-    with pytest.raises(ValueError, match='The model has others: .* differ, such as backbone.cls'):
-        fill_base(model, content, path)
-
-    # Another training goes on from it, or begins with it.
-    resumed = train(
-        {**LORA, **SMALL, BASE: base, 'load_from': str(path.with_name('iter_1.pth'))}, resume=True
-    )
-    assert resumed.losses == run.losses[1:]
-    assert all(torch.equal(own[name], value) for name, value in resumed.model.state_dict().items())
+    path = str(tmp_path / 'small' / 'iter_4.pth')
+    begun = train_numbers(tmp_path / 'begun', 2, model=Adapted(), load_from=path)
+    assert torch.equal(begun.model.backbone.conv.weight, torch.ones(4, 4))
+    other = make(tmp_path / 'other', 2, model=Adapted(value=2.0), load_from=path)
+    with pytest.raises(ValueError, match='holds what was trained alone, without 7 weights.*other'):
+        other.train()
 
 
 def test_a_random_backbone_is_not_left_out():
@@ -81,33 +83,79 @@ def test_a_random_backbone_is_not_left_out():
         describe_base(model, None)
 
 
-def test_the_share_of_adapters_at_full_size(meta_model):
-    """Of a ViT-L with the adapters of M2H-MX, and the plain decoder, less than 5 % is trained."""
-    sizes = {name: p.numel() for name, p in meta_model.named_parameters()}
-    trained = sum(p.numel() for p in meta_model.parameters() if p.requires_grad)
+# ---- and behind it
+@pytest.fixture
+def small(tmp_path):
+    """A model with adapters and its small checkpoint; the file of its backbone."""
+    model = filled(build('dinov2', adapters=LORA))
+    torch.save(model.backbone.state_dict(), tmp_path / 'backbone.pth')
+    base = describe_base(model.train(), str(tmp_path / 'backbone.pth'))
+    cfg = Config(dict(model=dict(CONFIG['dinov2'], adapters=LORA)))
+    path = tmp_path / 'small.pth'
+    torch.save(
+        dict(
+            state_dict={
+                name: value
+                for name, value in model.state_dict().items()
+                if name not in base['weights']
+            },
+            meta={META_KEY: describe_model(cfg).to_plain(), BASE_KEY: base},
+        ),
+        path,
+    )
+    return model.eval(), path, tmp_path / 'backbone.pth'
+
+
+def test_a_small_checkpoint_is_read_with_the_backbones_own_file(small):
+    model, path, backbone = small
+    option = {'model.backbone.init_cfg.checkpoint': str(backbone)}
+    found, _ = load_model(path, options=option)
+    image = torch.randn(1, 3, 56, 56)
+    torch.testing.assert_close(found(image), model(image), rtol=0, atol=0)
+    with pytest.raises(ValueError, match=f'without .* weights of the backbone.* from {backbone}'):
+        load_model(path)  # a path in a file may be anybody's
+    state = torch.load(backbone)
+    state['blocks.2.mlp.fc1.weight'] += 0.01
+    torch.save(state, backbone)
+    with pytest.raises(ValueError, match='1 differ, such as backbone.blocks.2.mlp.fc1.weight'):
+        load_model(path, options=option)
+    backbone.unlink()
+    with pytest.raises(ValueError, match='Name the file that they came from.*no such file'):
+        load_model(path, options=option)
+
+
+def test_what_a_file_says_of_its_base_may_be_anything(small):
+    model, path, _ = small
+    content = torch.load(path)
+    for odd in (3, {}, dict(weights=3), dict(weights={'backbone.norm.bias': 'x', 4: [1, 2, 3]})):
+        assert left_out(dict(meta={BASE_KEY: odd})) == {}
+    content['meta'][BASE_KEY]['weights'] = {'backbone.none': [1.0, 2.0, 3.0]}
+    with pytest.raises(ValueError, match='1 differ, such as backbone.none'):
+        fill_base(model, content, path)
+
+
+def test_the_share_of_adapters_at_full_size():
+    """Of a ViT-L with the adapters of M2H-MX and the plain decoder, less than 5 % is trained."""
+    with torch.device('meta'):
+        model = MODELS.build(
+            dict(
+                CONFIG['dinov2'],
+                backbone=dict(type='DINOv2', arch='large'),
+                adapters=dict(type='LoRA', train_norms=True),
+                decoder=dict(type='SharedDecoder', channels=256),
+            )
+        )
+    sizes = {name: p.numel() for name, p in model.named_parameters()}
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     adapters = sum(size for name, size in sizes.items() if name.startswith('adapters.'))
     assert adapters == 24 * 3 * 2 * 16 * 1024
     assert adapters < 0.01 * sum(sizes.values()) and trained < 0.05 * sum(sizes.values())
 
 
-@pytest.fixture
-def meta_model():
-    with torch.device('meta'):
-        return MODELS.build(
-            dict(
-                type='MultiTaskModel',
-                tasks=dict(semseg=dict(num_classes=40), depth=dict()),
-                backbone=dict(type='DINOv2', arch='large'),
-                adapters=dict(type='LoRA', train_norms=True),
-                decoder=dict(type='SharedDecoder', channels=256),
-                heads=dict.fromkeys(('semseg', 'depth'), dict(type='LinearHead')),
-                losses=dict(semseg=dict(type='CrossEntropyLoss'), depth=dict(type='SILogLoss')),
-            )
-        )
-
-
+# ---- rooms
 def test_adapters_of_each_task_learn_rooms(toy_runner):
-    runner = toy_runner({**LORA, 'model.adapters': dict(LORA['model.adapters'], per_task=True)})
+    runner = toy_runner({'model.adapters': dict(LORA, per_task=True)})
+    runner.cfg.optim_wrapper.optimizer.lr = 0.01
     model, batch = runner.model.train(), next(iter(runner.train_dataloader))
     optimizer = runner.build_optim_wrapper(runner.cfg.optim_wrapper)
     losses = [model.train_step(batch, optimizer)['loss'].item() for _ in range(6)]

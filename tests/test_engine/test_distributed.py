@@ -107,6 +107,23 @@ def test_trained_blocks_are_units_and_frozen_parameters_in_none(alone, tiny, fro
     assert units[0] is sharded and count <= padded < count + 100  # a block has thousands
 
 
+@pytest.mark.filterwarnings('ignore:FSDP is switching to use `NO_SHARD`:UserWarning')
+@pytest.mark.filterwarnings('ignore::FutureWarning')
+def test_adapters_are_trained_in_shares(alone, tiny):
+    """They are in no block's unit: what a block takes part in is not gathered for their sake."""
+    model = MODELS.build(load_config(str(tiny[0]), {'model.adapters': dict(type='LoRA')}).model)
+    sharded = ShardedModel(model, device_id=0)
+    assert FullyShardedDataParallel.fsdp_modules(sharded) == [sharded]
+    frozen = {name: value.clone() for name, value in model.backbone.named_parameters()}
+    own = model.adapters.low_rank.blocks.get_submodule('0').attn.qkv.q
+    before = own.B.detach().clone()
+    optimizer = build_optim_wrapper(sharded, dict(optimizer=dict(type='SGD', lr=0.1)))
+    sharded.train_step(batch(model.tasks), optimizer)
+    with FullyShardedDataParallel.summon_full_params(sharded):
+        assert (own.B != before).any()
+    assert all(torch.equal(frozen[name], p) for name, p in model.backbone.named_parameters())
+
+
 RESNET = dict(
     type='mmseg.ResNetV1c',
     depth=18,

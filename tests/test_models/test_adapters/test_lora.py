@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from m2h_mm.engine.hooks.activation_checkpointing_hook import checkpointed
+from m2h_mm.inference.deployed_model import DeployedModel
 from m2h_mm.models.adapters import merge_adapters
 from m2h_mm.models.adapters.low_rank import LayerAdapter, LowRank
 from m2h_mm.models.optimize import optimize
@@ -23,7 +24,7 @@ ALL_LINEAR = dict(layers=('qkv', 'proj', 'fc1', 'fc2'))
 
 @pytest.fixture
 def image():
-    return torch.randn(2, 3, 56, 56, generator=torch.Generator().manual_seed(1))
+    return torch.randn(2, 3, 112, 112, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize(
@@ -186,6 +187,17 @@ def test_mixed_precision_and_activation_checkpointing(image):
 def test_a_random_backbone_is_announced(messages):
     build('dinov2', adapters=dict(type='LoRA')).init_weights()
     assert any('model.adapters without pretrained' in m for m in messages(logging.WARNING))
+
+
+def test_a_deployed_model_has_them_in_its_weights(image):
+    model = filled(build('dinov3', adapters=LAYERS['dinov3'])).eval()
+    raw = model(image)['depth']
+    deployed = DeployedModel(model, raw=True, dynamic=True).eval()
+    assert deployed.network.adapters is None
+    exported = torch.export.export(deployed, (image,)).module()
+    inputs = (image - image.min()) * 10
+    torch.testing.assert_close(exported(inputs), deployed(inputs), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(image)['depth'], raw, rtol=1e-3, atol=1e-3)
 
 
 # ---- refused

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from small_adapted import BACKBONES, LAYERS, build, filled
+from small_adapted import LAYERS, build, filled
 
 from m2h_mm.models.adapters import merge_adapters
 from m2h_mm.models.optimize import optimize
@@ -47,7 +47,7 @@ def build_for_tasks(name='dinov2', decoder='shared', backbone=None, tasks=TASKS,
 
 @pytest.fixture
 def image():
-    return torch.randn(2, 3, 28, 56, generator=torch.Generator().manual_seed(1)).double()
+    return torch.randn(2, 3, 112, 112, generator=torch.Generator().manual_seed(1)).double()
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def alone():
     return merged
 
 
-@pytest.mark.parametrize('name', BACKBONES)
+@pytest.mark.parametrize('name', ['dinov3', 'lite', 'swin'])
 def test_each_task_sees_the_backbone_with_its_own_weights(name, image, alone):
     model = filled(build_for_tasks(name))
     features = model.extract_features(image)
@@ -81,25 +81,25 @@ def test_each_task_sees_the_backbone_with_its_own_weights(name, image, alone):
 @pytest.mark.parametrize('decoder', DECODERS)
 def test_decoders_give_each_task_its_own_features(decoder, image):
     """Where all tasks have the same adapters, the outputs are those of shared ones."""
+    image = image[:, :, :28, :56]
     model = filled(build_for_tasks(decoder=decoder))
-    shared = build_for_tasks(decoder=decoder)
-    shared.adapters.per_task = False
     own = model.state_dict()
     for key in own:
         if key.startswith('adapters.'):
             own[key].copy_(own[key.replace('.semseg.', '.depth.').replace('.edge.', '.depth.')])
-    shared.load_state_dict(own)
-    for adapter in shared.adapters.adapted.values():
+    found = model(image), optimize(model)(image)
+    model.adapters.per_task = False
+    for adapter in model.adapters.adapted.values():
         adapter.tasks = ('depth',)
-    expected = shared(image)
-    for found in (model(image), optimize(model)(image)):
-        for task in TASKS:
-            torch.testing.assert_close(found[task], expected[task], rtol=1e-9, atol=1e-9)
+    expected = model(image)
+    model.adapters.per_task = True
+    for task in TASKS:
+        for outputs in found:
+            torch.testing.assert_close(outputs[task], expected[task], rtol=1e-9, atol=1e-9)
     # Another adapter of one task changes what that task sees; what else changes, is exchange.
     for key in own:
         if key.startswith('adapters.') and '.edge.' in key:
             own[key].add_(0.1)
-    model.load_state_dict(own)
     changed = model(image)
     assert not torch.allclose(changed['edge'], expected['edge'], rtol=1e-2)
     if decoder in ('shared', 'm2h_shared_fusion'):
