@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from fuzz_guard import REPOSITORY, Attempt, Implausible
-from fuzz_mutate import NAMES, mutate_bytes, mutate_tree, mutate_zip, pick
+from fuzz_mutate import NAMES, mutate_bytes, mutate_tree, mutate_zip, pick, to_json
 from mmengine.optim import OptimWrapper
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from safetensors.torch import save
 from torch import nn
 
 from m2h_mm.cli.convert_checkpoint import (
@@ -35,10 +36,12 @@ from m2h_mm.engine.config import load_config
 from m2h_mm.engine.model_description import META_KEY, describe_model
 from m2h_mm.engine.resume import refuse_other
 from m2h_mm.inference.loading import load_model
+from m2h_mm.inference.publishing import PUBLISHED_KEY, read_published
 from m2h_mm.models.backbones import DINOv3
 from m2h_mm.registry import MODELS
 from m2h_mm.structures.checkpoint_file import read_checkpoint
 
+FACTS = dict(name='x', iterations=3, results=dict(metrics={'depth/rmse': 0.5}, num_frames=2))
 SMALL = {'model.decoder.interaction': dict(_delete_=True, type='NoInteraction')}
 
 
@@ -188,7 +191,10 @@ class Checkpoints:
         name = pick(rng, ('training',) * 6 + ('description',) * 4 + tuple(self.trees))
         note = ''
         way = rng.random()
-        if way < 0.25:
+        if rng.random() < 0.2:
+            path, name = self.folder / 'x.safetensors', 'description'
+            data, note = self.shared(rng)
+        elif way < 0.25:
             data = mutate_bytes(rng, pick(rng, self.others), self.others)
         elif way < 0.45:
             data = mutate_zip(rng, self.files[name], self.others)
@@ -215,6 +221,8 @@ class Checkpoints:
             calls['load_from'] = lambda: initial_weights(
                 self.model.state_dict(), read_checkpoint(path), path
             )
+        if path.suffix == '.safetensors':
+            calls['published'] = lambda: read_published(path)
         if name == 'description' or name == 'official':
             calls['load_model'] = lambda: load_model(path)
         if name != 'training':
@@ -253,6 +261,23 @@ class Checkpoints:
         found, _ = find_checkpoint(work)
         if found is not None and found.parent != work:
             raise Implausible(f'the search leads to {found}')
+
+    def shared(self, rng: np.random.Generator) -> tuple[bytes, str]:
+        """A file of safetensors, wrong in what it says, in its header or anywhere."""
+        meta = {META_KEY: self.description, PUBLISHED_KEY: FACTS}
+        changed, note = mutate_tree(rng, meta) if rng.random() < 0.6 else (meta, '')
+        changed = changed if isinstance(changed, dict) else {META_KEY: changed}
+        text = {str(name): to_json(rng, value) for name, value in changed.items()}
+        text = {name: value.decode('utf-8', 'replace') for name, value in text.items()}
+        data = save(self.model.state_dict(), text)
+        if note and rng.random() < 0.8:
+            return data, note
+        end = 8 + int.from_bytes(data[:8], 'little')
+        head = mutate_bytes(rng, data[8:end], self.others)
+        if rng.random() < 0.3:
+            return mutate_bytes(rng, data, self.others), f'{note} anywhere'
+        length = pick(rng, (len(head), len(head), end - 8, 2**40))
+        return length.to_bytes(8, 'little') + head + data[end:], f'{note} in the header'
 
     def hostile(self, rng: np.random.Generator) -> tuple[bytes, str]:
         """A file that would run code, or that only looks like a checkpoint."""
