@@ -14,6 +14,7 @@ from m2h_mm.structures.checkpoint_file import read_checkpoint
 from m2h_mm.structures.safetensors_file import is_safetensors
 
 POINTER = 'last_checkpoint'
+KINDS = ('.pth', '.pt')
 SHARDS = '.metadata'  # in a folder of torch's distributed checkpoints
 
 
@@ -111,7 +112,10 @@ def _follow(work_dir: Path) -> Path | None:
     beside = work_dir / Path(name).name
     path = beside if os.path.isfile(beside) else Path(name)
     # Of several processes with a file each it is a folder, but not any folder.
-    return None if os.path.isdir(path) and not os.path.isfile(path / SHARDS) else path
+    if os.path.isdir(path):
+        return path if os.path.isfile(path / SHARDS) else None
+    # What is no checkpoint by its name is not even opened, wherever the file leads.
+    return path if path.suffix in KINDS else None
 
 
 def _step(path: Path) -> int:
