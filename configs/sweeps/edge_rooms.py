@@ -1,6 +1,6 @@
 # How the tasks exchange, and whole decoders, on pretrained features: M2H-edge on rooms of 128x160.
-# Everything is equal but what the variant names. 14 variants and the single-task models: 54
-# trainings to choose the learning rates, 54 more for the other seeds.
+# Everything is equal but what the variant names. 17 variants and the single-task models: 63
+# trainings to choose the learning rates, 63 more for the other seeds.
 base = 'm2h_edge_lite0_rooms'
 _size = (128, 160)
 _iterations = 400
@@ -17,7 +17,7 @@ def _decoder(type, aux_weight=0.0, **options):
     }
 
 
-variants = dict(
+_m2h = dict(
     none=_exchange('NoInteraction'),
     # As the official code has it: what it hands on is the norm's output.
     wmca=dict(),
@@ -36,16 +36,25 @@ variants = dict(
     nddr=_exchange('NDDR'),
     task_attention=_exchange('TaskAttention'),
     cross_task_mixer=_exchange('CrossTaskMixer'),
+    # M2H-MX's two: a mixer over the tasks' channels, and Mamba blocks over all positions.
+    m2h_mx_mixer='interaction_m2h_mx_mixer',
+    m2h_mx_mamba='interaction_m2h_mx_mamba',
     # Whole decoders, with the heads and losses of the others.
     shared=_decoder('SharedDecoder'),
     mti_net=_decoder('MTINetDecoder', aux_weight=1.0),
     pad_net=_decoder('PADNetDecoder', aux_weight=1.0, channels=48),
     # It takes maps of one resolution.
-    invpt=[
-        {'model.neck.stride': 16},
-        _decoder('InvPTDecoder', aux_weight=1.0, channels=96, extra_channels=32),
-    ],
+    invpt={
+        'model.neck.stride': 16,
+        **_decoder('InvPTDecoder', aux_weight=1.0, channels=96, extra_channels=32),
+    },
 )
+variants = {
+    # 100 iterations of 16 frames are one epoch.
+    **{name: [change, {'model.weighting.interval': 100}] for name, change in _m2h.items()},
+    # A method of its own heads, losses and weights.
+    'm2h_mx': 'm2h_mx_lite0_rooms',
+}
 single_task = 'none'
 tune = dict(key='optim_wrapper.optimizer.lr', values=[5e-4, 1.5e-3, 4.5e-3])
 seeds = [0, 1, 2, 3]
@@ -63,8 +72,6 @@ options = {
     'train_cfg.val_interval': _iterations // 4,
     'default_hooks.checkpoint': dict(interval=_iterations, save_best=None),
     'default_hooks.visualization.num_frames': 1,
-    # 100 iterations of 16 frames are one epoch.
-    'model.weighting.interval': 100,
     # The search for the fastest convolutions would take longer than it saves.
     'env_cfg.cudnn_benchmark': False,
 }

@@ -134,6 +134,13 @@ def test_a_pointer_to_what_is_no_checkpoint_is_as_good_as_none(work_dir, pointed
     assert find_checkpoint(work_dir)[0] == work_dir / 'iter_6.pth'
 
 
+def test_a_pointer_opens_no_file_of_others(work_dir, tmp_path):
+    (tmp_path / 'secret').write_bytes(b'of somebody')
+    (work_dir / 'last_checkpoint').write_text(str(tmp_path / 'secret'))
+    found, skipped = find_checkpoint(work_dir)
+    assert found == work_dir / 'iter_6.pth' and tmp_path / 'secret' not in skipped
+
+
 def test_a_folder_of_several_processes_is_pointed_to(work_dir):
     (work_dir / 'iter_8').mkdir()
     (work_dir / 'last_checkpoint').write_text(str(work_dir / 'iter_8'))
