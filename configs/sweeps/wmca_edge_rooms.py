@@ -24,4 +24,8 @@ variants = dict(
 )
 single_task = None
 tune = None
-options = {'optim_wrapper.optimizer.lr': 1.5e-3, 'model.weighting.interval': 100}
+options = {
+    'optim_wrapper.optimizer.lr': 1.5e-3,
+    'model.consistency': [],
+    'model.weighting.interval': 100,
+}
