@@ -53,7 +53,7 @@ CONFIG = {
 def build(name, backbone=None, **options):
     """A model with random weights, the same each time; of a class, its backbone."""
     torch.manual_seed(0)
-    cfg = CONFIG[name] if isinstance(name, str) else dict(CONFIG['dinov2'], backbone={'type': name})
+    cfg = CONFIG[name] if isinstance(name, str) else dict(CONFIG['lite'], backbone={'type': name})
     return MODELS.build(dict(cfg, backbone={**cfg['backbone'], **(backbone or {})}, **options))
 
 

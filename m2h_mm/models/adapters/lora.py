@@ -34,8 +34,8 @@ class LoRA(nn.Module):
 
     With ``per_task=True`` each task has adapters of its own, like MTLoRA's task-specific ones
     (arXiv 2403.20320, section 3), and features of its own. The blocks before the first adapted one
-    run once, that one and those behind it once for each task, in one batch. Only decoders can be
-    used that start from each task's own features.
+    run once, that one and those behind it once for each task, in one batch; see
+    :class:`TaskBatch`. Only decoders can be used that start from each task's own features.
 
     The defaults are those of the published M2H-MX models (arXiv 2603.29236), which also train the
     norms: ``train_norms=True``.
@@ -100,8 +100,7 @@ class LoRA(nn.Module):
         seen = run_blank(backbone)
         layers = choose_layers(backbone, self.patterns, self.last_units, seen)
         if self.per_task:
-            self.batch = TaskBatch(backbone, list(layers), seen)
-            self.batch.try_out(backbone, list(layers), self.names)
+            self.batch = TaskBatch(backbone, list(layers), self.names, seen)
         trainable = {id(p) for p in backbone.parameters() if p.requires_grad}
         backbone.requires_grad_(False)
         trained = [p for p in self._also_trained(backbone, seen) if id(p) in trainable]

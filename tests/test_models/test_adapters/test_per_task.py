@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from small_adapted import LAYERS, build, filled
+from torch import nn
 
 from m2h_mm.models.adapters import merge_adapters
 from m2h_mm.models.optimize import optimize
@@ -119,6 +120,43 @@ def test_blocks_before_the_first_adapted_one_run_once(image):
     batches.clear()
     model(image, tasks=['depth'])  # the others' are not needed
     assert batches == [2, 2, 2, 2]
+
+
+class Remembers(nn.Module):
+    """A backbone that puts down the size of the batch before its layers run."""
+
+    out_channels, strides = (8,), (14,)
+
+    def __init__(self, wrong=False):
+        super().__init__()
+        self.embed, self.wrong = nn.Conv2d(3, 8, 14, stride=14), wrong
+        self.blocks = nn.ModuleList([nn.Sequential(nn.Linear(8, 8), nn.GELU())])
+
+    def forward(self, image):
+        embedded = self.embed(image)
+        tokens = self.blocks[0](embedded.flatten(2).transpose(1, 2))
+        if self.wrong:
+            return tokens.transpose(1, 2).mean(0, keepdim=True).unflatten(2, embedded.shape[2:])
+        return tokens.transpose(1, 2).reshape(len(image), -1, *embedded.shape[2:])
+
+
+def test_a_backbone_that_puts_down_the_batch_runs_as_a_whole_for_each_task(image):
+    options = dict(
+        tasks=TASKS,
+        decoder=DECODERS['shared'],
+        heads={task: dict(type='LinearHead') for task in TASKS},
+        losses={task: dict(type='L1Loss') for task in TASKS},
+        adapters=dict(type='LoRA', layers='blocks', rank=2, per_task=True),
+    )
+    model = filled(build(Remembers, **options)).double().eval()
+    model.backbone.embed.register_forward_hook(lambda *call: batches.append(len(call[-1])))
+    batches = []
+    outputs = [model(images) for images in (image, image[1:])]
+    assert batches == [6, 3]
+    for task in TASKS:
+        torch.testing.assert_close(outputs[0][task][1:], outputs[1][task])
+    with pytest.raises(ValueError, match='for 3 tasks in one batch: where one image yields'):
+        build(Remembers, dict(wrong=True), **options)
 
 
 def test_merging_leaves_several_and_merges_one(image):
