@@ -19,6 +19,7 @@ from .hf_architecture import (
     find_architecture,
     import_transformers,
     make_config,
+    without_pooler,
 )
 from .hf_checkpoint import load_weights
 from .wrapped_backbone import WrappedBackbone, choose_levels, from_tokens
@@ -106,7 +107,13 @@ class HFBackbone(WrappedBackbone):
             self.out_indices = choose_levels(out_indices, count, False)
         if self.kind in PYRAMIDS:
             config.out_indices = [index + self.first for index in self.out_indices]
-        self.wrap(lambda: build_network(config, self.kind), _native(config))
+        self.interpolates = False
+        self.wrap(lambda: self._build(config), _native(config))
+
+    def _build(self, config: Any) -> nn.Module:
+        model = build_network(config, self.kind)
+        self.interpolates = INTERPOLATE in inspect.signature(model.forward).parameters
+        return model
 
     @staticmethod
     def stored_config(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,9 +158,7 @@ def build_network(config: Any, kind: str) -> nn.Module:
     if kind in PYRAMIDS:
         return transformers.AutoBackbone.from_config(config, dtype=torch.float32)
     cls = transformers.MODEL_MAPPING[type(config)]
-    pooler = 'add_pooling_layer' in inspect.signature(cls.__init__).parameters
-    options = {'add_pooling_layer': False} if pooler else {}
-    return transformers.AutoModel.from_config(config, dtype=torch.float32, **options)
+    return transformers.AutoModel.from_config(config, dtype=torch.float32, **without_pooler(cls))
 
 
 def _architecture(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -79,8 +80,7 @@ def find_architecture(name: str, options: Mapping[str, Any], fetch: bool) -> Arc
     Args:
         name: a type, a folder with a ``config.json``, or a model on the hub.
         options: fields of the config that take the place of those found.
-        fetch: download a missing ``config.json`` from the hub. Otherwise only what was downloaded
-            before is looked at.
+        fetch: download a ``config.json`` that is missing here from the hub.
 
     Raises:
         ValueError: a type that is not known here; an option that the type does not have.
@@ -97,7 +97,7 @@ def find_architecture(name: str, options: Mapping[str, Any], fetch: bool) -> Arc
             f'model.backbone.name={name!r} is of the type {kind!r}. HFBackbone knows '
             f'{", ".join(TYPES)}.{did_you_mean(kind, TYPES)}'
         )
-    known = _fields(kind)
+    known = known_fields(kind)
     unknown = [key for key in options if key not in known]
     if unknown:
         raise ValueError(
@@ -163,6 +163,12 @@ def read_normalisation(name: str, fetch: bool) -> Normalisation | None:
     )
 
 
+def without_pooler(cls: type) -> dict[str, bool]:
+    """The argument, if there is one, by which a network has no layer behind its class token."""
+    has_one = 'add_pooling_layer' in inspect.signature(cls.__init__).parameters
+    return {'add_pooling_layer': False} if has_one else {}
+
+
 def is_folder(name: str) -> bool:
     """Whether a name is that of a folder here, not of a model on the hub."""
     return Path(name).expanduser().is_dir()
@@ -186,20 +192,22 @@ def _path(name: str, file: str, fetch: bool) -> Path:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
-        return Path(hf_hub_download(name, file, local_files_only=not fetch))
+        return Path(hf_hub_download(name, file, local_files_only=True))
     except LocalEntryNotFoundError as error:
-        raise (ConnectionError if fetch else FileNotFoundError)(
-            f'model.backbone: {file} of {name!r} is not on this machine'
-            f'{", and the hub cannot be reached" if fetch else ""}. Fetch it with "hf download '
-            f"{name}\", or set model.backbone.init_cfg=dict(type='Pretrained', checkpoint="
-            f'{name!r}), which downloads the weights too, or name a folder or a type.'
-        ) from error
+        if not fetch:
+            raise FileNotFoundError(
+                f'model.backbone: {file} of {name!r} is not on this machine. Fetch it with "hf '
+                f"download {name}\", or set model.backbone.init_cfg=dict(type='Pretrained', "
+                f'checkpoint={name!r}), which downloads the weights too, or name a folder.'
+            ) from error
+    try:
+        return Path(hf_hub_download(name, file))
     except EntryNotFoundError as error:
         raise FileNotFoundError(f'model.backbone: {name!r} has no {file} on the hub.') from error
     except Exception as error:  # of the connection, or of a name that nobody has
         raise ConnectionError(
             f'model.backbone: {file} of {name!r} cannot be had from the hub '
-            f'({str(error).splitlines()[0]}).'
+            f'({str(error).splitlines()[0]}). Without a connection, name a folder.'
         ) from error
 
 
@@ -211,7 +219,7 @@ def _vision_part(found: Mapping[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-def _fields(kind: str) -> set[str]:
+def known_fields(kind: str) -> set[str]:
     """What a config of a type may be asked for: what is its own, not that of all models, such as
     code to load or an implementation to fetch.
     """
@@ -221,7 +229,7 @@ def _fields(kind: str) -> set[str]:
 
 
 def _only(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
-    known = _fields(kind)
+    known = known_fields(kind)
     return {key: value for key, value in fields.items() if key in known}
 
 

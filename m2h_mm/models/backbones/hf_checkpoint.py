@@ -18,8 +18,10 @@ from .hf_architecture import (
     Architecture,
     find_architecture,
     is_folder,
+    known_fields,
     make_config,
     read_normalisation,
+    without_pooler,
 )
 from .wrapped_backbone import Normalisation
 
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from .hf import HFBackbone
 
 CONFIG_KEY = 'model.backbone.init_cfg.checkpoint'
-# Fields of a config that change nothing of what trained weights compute, or that a wrong number of
-# is seen by the shapes.
+# Parts of the names of fields that change nothing of what trained weights compute, or whose wrong
+# values show in the shapes.
 FREE = (
     'apply_layernorm',
     'auxiliary',
@@ -43,6 +45,9 @@ FREE = (
     'out_indices',
     'pool_scales',
     'pooler',
+    'pos_embed_jitter',
+    'pos_embed_rescale',
+    'pos_embed_shift',
     'projection_dim',
     'reshape_hidden_states',
     'semantic_loss',
@@ -86,11 +91,13 @@ def _load(backbone: HFBackbone, checkpoint: str, source: str | None, **options: 
         source, options: of ``from_pretrained``.
     """
     try:
-        loaded, info = type(backbone.model).from_pretrained(
+        cls = type(backbone.model)
+        loaded, info = cls.from_pretrained(
             source,
             config=copy.deepcopy(backbone.model.config),
             output_loading_info=True,
             dtype=torch.float32,
+            **without_pooler(cls),
             **options,
         )
     except OSError as error:
@@ -137,7 +144,7 @@ def _compare(backbone: HFBackbone, found: Architecture, checkpoint: str) -> None
         )
     different = [
         f'{key}: {_plain(ours[key])} in the config, {_plain(theirs[key])} in the weights'
-        for key in sorted(found.fields)
+        for key in sorted(known_fields(found.kind))
         if not any(part in key for part in FREE) and _plain(ours[key]) != _plain(theirs[key])
     ]
     if different:

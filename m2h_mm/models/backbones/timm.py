@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from m2h_mm.models.building import NOT_ON_META
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
 from m2h_mm.system.spelling import did_you_mean
@@ -146,16 +147,8 @@ def create(name: str, options: Mapping[str, Any], **loading: Any) -> nn.Module:
         name, options: as of :class:`TimmBackbone`.
         loading: arguments of ``timm.create_model`` that say which weights it gets. Default: random
             ones.
-
-    Raises:
-        ValueError: options that it does not take.
     """
-    try:
-        return import_timm().create_model(name, **options, **loading)
-    except (TypeError, AssertionError) as error:
-        raise ValueError(
-            f'model.backbone.options: {name!r} of timm refuses them: {error}'
-        ) from error
+    return import_timm().create_model(name, **options, **loading)
 
 
 def _look_at(name: str, options: Mapping[str, Any]) -> nn.Module:
@@ -176,11 +169,23 @@ def _look_at(name: str, options: Mapping[str, Any]) -> nn.Module:
             f'model.backbone.options: {reserved} are said by model.backbone itself; weights by '
             'model.backbone.init_cfg.'
         )
-    with torch.device('meta'):
-        whole = create(name, options)
+    try:
+        whole = _without_values(name, options)
+    except Exception as error:  # whatever a network raises at an argument that it cannot use
+        raise ValueError(
+            f'model.backbone.options: {name!r} of timm refuses them: {error}'
+        ) from error
     if not hasattr(whole, 'forward_intermediates'):
         raise ValueError(
             f'model.backbone.name={name!r}: {type(whole).__name__} of timm has no '
             'forward_intermediates, by which its features are read. Choose another network.'
         )
     return whole
+
+
+def _without_values(name: str, options: Mapping[str, Any]) -> nn.Module:
+    try:
+        with torch.device('meta'):
+            return create(name, options)
+    except NOT_ON_META:
+        return create(name, options)

@@ -25,7 +25,7 @@ def import_timm() -> Any:
     Raises:
         ImportError: timm is not installed, with what to do.
     """
-    if 'timm' in sys.modules:
+    if sys.modules.get('timm') is not None:
         return sys.modules['timm']
     try:
         importlib.import_module(TORCHVISION)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import lcm
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from m2h_mm.models.building import NOT_ON_META
 from m2h_mm.structures import Features
 
 from .architectures import block_numbers, patch_grid, quarters
@@ -146,7 +148,7 @@ def find_facts(
         with torch.device('meta'):
             twin = build().eval()
         features = read(twin, _blank(twin, native))
-    except (NotImplementedError, RuntimeError):  # see models.building.NOT_ON_META
+    except NOT_ON_META:
         twin = build().eval()
         features = read(twin, _blank(twin, native))
     strides = tuple(_stride(native[0], level.shape[-2]) for level in features.maps)
@@ -170,9 +172,9 @@ def _divisor(
     strides: Sequence[float],
 ) -> int:
     """Of the sides of an image: the coarsest stride or, for windows that must fit without rest,
-    the native size.
+    what both native sides divide.
     """
-    for divisor in (round(max(strides)), native[0]):
+    for divisor in (round(max(strides)), lcm(*native)):
         size = (native[0] + divisor, native[1])
         try:
             with torch.no_grad():

@@ -118,6 +118,19 @@ def test_weights_of_another_network_are_refused(folder):
         HFBackbone('dinov3_vit', dict(DINOV3, intermediate_size=24), init_cfg=file).init_weights()
 
 
+def test_the_layer_behind_the_class_token_is_left_out(tmp_path):
+    options = dict(hidden_size=12, num_hidden_layers=1, num_attention_heads=3, intermediate_size=12)
+    init_cfg = dict(type='Pretrained', checkpoint=str(tmp_path))
+    vit = HFBackbone('vit', options, init_cfg=init_cfg).eval()
+    whole = type(vit.model)(vit.model.config)
+    whole.save_pretrained(tmp_path)
+    vit.init_weights()
+    assert not any('pooler' in name for name in vit.state_dict())
+    image = torch.randn(1, 3, 32, 32)  # not the size of the weights
+    tokens = whole.eval()(image, interpolate_pos_encoding=True, output_hidden_states=True)
+    torch.testing.assert_close(vit(image).cls_tokens[0], tokens.hidden_states[1][:, 0])
+
+
 def test_a_checkpoint_describes_the_network_without_its_folder(dinov3, folder, tmp_path):
     part = dict(type='HFBackbone', name=str(folder), out_indices=(1, 3))
     again = from_checkpoint(dict(part, init_cfg=None), dinov3, tmp_path)
