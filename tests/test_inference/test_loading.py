@@ -171,25 +171,17 @@ def test_a_file_that_describes_no_model_is_named_before_there_is_memory_for_one(
     for parent in parents:
         part = part[parent]
     part[last] = value
-    for suffix in ('pth', 'safetensors'):
-        if suffix == 'pth' or not isinstance(value, (bytes, torch.Tensor)):
-            write_checkpoint(tmp_path / f'other.{suffix}', content['state_dict'], content['meta'])
-            with pytest.raises(ValueError, match=rf'other\.{suffix}'):
-                load_model(tmp_path / f'other.{suffix}')
+    # Both say the same to what reads it; some values are none of JSON.
+    for suffix in ('pth', 'safetensors') if key == 'heads.depth' else ('pth',):
+        write_checkpoint(tmp_path / f'other.{suffix}', content['state_dict'], content['meta'])
+        with pytest.raises(ValueError, match=rf'other\.{suffix}'):
+            load_model(tmp_path / f'other.{suffix}')
 
 
-def test_a_file_of_safetensors_is_as_good(tiny, tmp_path):
+def test_metadata_that_are_no_json_are_harmless(tiny, tmp_path):
     config, checkpoint = tiny
-    content = torch.load(checkpoint)
     path = tmp_path / 'tiny.safetensors'
-    write_checkpoint(path, content['state_dict'], content['meta'])
-    image = np.random.default_rng(0).integers(0, 256, (30, 44, 3), dtype=np.uint8)
-    expected, found = (
-        M2HInferencer(file, device='cpu', show_progress=False)(image)['predictions'][0]
-        for file in (checkpoint, path)
-    )
-    assert all(np.array_equal(found[task], expected[task]) for task in expected)
-    write_checkpoint(path, content['state_dict'], {META_KEY: '{"model": '})
+    write_checkpoint(path, torch.load(checkpoint)['state_dict'], {META_KEY: '{"model": '})
     with pytest.raises(ValueError, match="tiny.safetensors: meta.'m2h_mm'. has the format 'str'"):
         load_model(path)
     assert load_model(path, config)[1].tasks

@@ -1,4 +1,4 @@
-"""The way of a user: train, kill, resume, evaluate, look."""
+"""The way of a user: train, kill, resume, evaluate, look, share."""
 
 import json
 import os
@@ -8,12 +8,17 @@ import subprocess
 import sys
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
 from m2h_mm.engine.checkpoints import read_checkpoint
+from m2h_mm.inference import M2HInferencer
+from m2h_mm.inference.publishing import read_published
 
 from .conftest import start
+
+EMA = "default_hooks['ema'] = dict(type='EMAHook', momentum=0.5)\n"
 
 
 def weights(work_dir, iteration):
@@ -54,7 +59,7 @@ def test_a_killed_and_resumed_training_ends_with_the_same_weights(toy_config, ru
 
 
 def test_train_then_test_gives_metrics_pictures_and_a_report(toy_config, run, tmp_path):
-    config, work_dir = toy_config(), tmp_path / 'work'
+    config, work_dir = toy_config(EMA), tmp_path / 'work'
     said = run('train', config, '--work-dir', work_dir, '--amp')
     assert all(f'w_{task}:' in said for task in ('semseg', 'depth', 'normals', 'edge'))
     assert list(work_dir.glob('*/vis_data/vis_image/*.png'))
@@ -79,6 +84,43 @@ def test_train_then_test_gives_metrics_pictures_and_a_report(toy_config, run, tm
     assert report['metrics'].keys() == report['constant_predictor'].keys()
     pictures = list((tmp_path / 'pictures').glob('*.png'))
     assert len(pictures) == 3 and all(cv2.imread(str(path)).std() > 0 for path in pictures)
+    share(run, work_dir / 'iter_6.pth', tmp_path / 'out.json')
+
+
+def share(run, checkpoint, results):
+    """One small file of the averaged weights, and a folder, from which the same maps come."""
+    folder, out = checkpoint.parent, results.with_name('small.safetensors')
+    options = ('--half', '--licence', 'MIT', '--results', results)
+    assert 'licence: MIT' in run('publish', folder, '--out', out, *options)
+    assert out.stat().st_size < checkpoint.stat().st_size / 4
+    published, report = read_published(out), json.loads(results.read_text())
+    assert published['trained_on'] == '6 frames of RoomsDataset' and published['config'] == 'toy'
+    assert (published['seed'], published['iterations'], published['licence']) == (0, 6, 'MIT')
+    assert published['results']['metrics'] == report['metrics'] and published['command']
+    name, trained = 'heads.depth.final.weight', read_checkpoint(checkpoint)
+    averaged, last = trained['state_dict'][name], trained['ema_state_dict'][f'module.{name}']
+    assert not torch.equal(averaged, last)
+    assert torch.equal(read_checkpoint(out)['state_dict'][name], averaged.half())
+
+    run('publish', checkpoint, '--out', folder / 'shared', '--name', 'Toy', '--trained-on', 'six')
+    published = read_published(folder / 'shared' / 'model.safetensors')
+    assert (published['name'], published['trained_on']) == ('Toy', 'six')
+    assert 'licence' not in published and '# Toy' in (folder / 'shared' / 'README.md').read_text()
+    image = np.random.default_rng(0).integers(0, 256, (30, 44, 3), dtype=np.uint8)
+    expected, found = (
+        inferencer(image)['predictions'][0]
+        for inferencer in (
+            M2HInferencer(checkpoint, device='cpu', show_progress=False),
+            M2HInferencer.from_pretrained(folder / 'shared', device='cpu', show_progress=False),
+        )
+    )
+    assert all(np.array_equal(found[task], expected[task]) for task in expected)
+
+    assert 'is there already' in run('publish', checkpoint, '--out', out, status=1)
+    assert 'ends in .safetensors' in run('publish', folder, '--out', 'b.pth', status=2)
+    results.write_text(json.dumps({**report, 'checkpoint_sha256': 'other'}))
+    said = run('publish', folder, '--out', 'b', '--results', results, status=1)
+    assert 'has the results of another checkpoint' in said and not list(results.parent.glob('b*'))
 
 
 def test_flags_of_train(toy_config, run, tmp_path):
