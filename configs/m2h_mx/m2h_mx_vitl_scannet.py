@@ -1,4 +1,4 @@
-# Segmentation and depth alone. 333 M parameters, of which 30 M are trained.
+# Segmentation and depth alone. 331 M parameters, of which 28 M are trained.
 _base_ = [
     '../_base_/models/m2h_mx.py',
     '../_base_/datasets/scannet.py',

@@ -1,4 +1,4 @@
-# M2H-MX on DINOv3 ViT-L/16 with LoRA: 353 M parameters, of which 50 M are trained.
+# M2H-MX on DINOv3 ViT-L/16 with LoRA: 351 M parameters, of which 48 M are trained.
 model = dict(
     type='MultiTaskModel',
     data_preprocessor=dict(type='MultiTaskDataPreprocessor', size_divisor=16),
