@@ -39,12 +39,14 @@ def warn_of_normalisation(backbone: nn.Module, preprocessor: nn.Module) -> None:
     given = torch.stack([pipeline.mean, pipeline.std]).flatten().cpu()
     if (given - torch.tensor([*wanted.mean, *wanted.std])).abs().max() < SAME:
         return
-    mean, std = ([round(value, 3) for value in values] for values in wanted)
+    ours, theirs = (
+        'mean={}, std={}'.format(*([round(float(value), 3) for value in values] for values in pair))
+        for pair in ((pipeline.mean.flatten(), pipeline.std.flatten()), wanted)
+    )
     print_log(
-        f'model.data_preprocessor normalises with mean={pipeline.mean.flatten().tolist()} and '
-        f'std={pipeline.std.flatten().tolist()}, but the weights of model.backbone '
+        f'model.data_preprocessor normalises with {ours}, but the weights of model.backbone '
         f'({type(backbone).__name__}) were trained with others. Set '
-        f'model.data_preprocessor=dict(mean={mean}, std={std}), unless that is meant.',
+        f'model.data_preprocessor=dict({theirs}), unless that is meant.',
         'current',
         logging.WARNING,
     )

@@ -30,6 +30,12 @@ class Backbone(Protocol):
     May state ``task_map_channels``: channels of its ``task_maps`` by task name, which the decoder
     is then given.
 
+    May state ``size_divisor``: sides of an image must be multiples of it, in pixels, and so must
+    ``data_preprocessor.size_divisor``; and, once weights are loaded, ``normalisation``: the mean
+    and std per channel, in 0..255, that they were trained with, of which the model warns if its
+    own are others. A backbone that is built from a file or a download says by a static method
+    ``stored_config(cfg) -> cfg`` how it is built without.
+
     Backbones of mmseg return a tensor or a tuple of tensors and state nothing: the model runs them
     once on a blank image to find out.
 
