@@ -122,10 +122,7 @@ class HFBackbone(WrappedBackbone):
         return {**cfg, 'name': kind, 'options': fields}
 
     def read(self, model: nn.Module, image: Tensor) -> Features:
-        accepted = inspect.signature(model.forward).parameters
-        options = (
-            {'interpolate_pos_encoding': True} if 'interpolate_pos_encoding' in accepted else {}
-        )
+        options = {INTERPOLATE: True} if self.interpolates else {}
         if self.kind in PYRAMIDS:
             return Features(maps=tuple(model(image, **options).feature_maps))
         states = model(image, output_hidden_states=True, **options).hidden_states
@@ -153,12 +150,22 @@ def build_network(config: Any, kind: str) -> nn.Module:
     Args:
         config: of transformers.
         kind: its type.
+
+    Raises:
+        ImportError: transformers cannot import its code, with what to do.
     """
     transformers = import_transformers()
-    if kind in PYRAMIDS:
-        return transformers.AutoBackbone.from_config(config, dtype=torch.float32)
-    cls = transformers.MODEL_MAPPING[type(config)]
-    return transformers.AutoModel.from_config(config, dtype=torch.float32, **without_pooler(cls))
+    try:
+        if kind in PYRAMIDS:
+            return transformers.AutoBackbone.from_config(config, dtype=torch.float32)
+        options = without_pooler(transformers.MODEL_MAPPING[type(config)])
+        return transformers.AutoModel.from_config(config, dtype=torch.float32, **options)
+    except ImportError as error:
+        raise ImportError(
+            f'HFBackbone: transformers cannot import {kind!r} ({str(error).splitlines()[0]}). A '
+            'torchvision for another torch is the usual cause: if python -c "import torchvision" '
+            'fails, run pip uninstall torchvision, which is not needed here.'
+        ) from error
 
 
 def _architecture(

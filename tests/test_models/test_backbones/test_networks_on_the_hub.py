@@ -88,3 +88,15 @@ def test_a_missing_package_is_named_with_the_way_to_it(cls, name, package, said,
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=said):
         cls(name)
+
+
+@pytest.mark.skipif(find_spec('transformers') is None, reason='transformers is not installed')
+def test_a_torchvision_for_another_torch_is_named(monkeypatch):
+    import transformers
+
+    def fail(*_, **__):
+        raise ModuleNotFoundError("Could not import module 'SwinBackbone'.")  # says no more
+
+    monkeypatch.setattr(transformers.AutoBackbone, 'from_config', fail)
+    with pytest.raises(ImportError, match='pip uninstall torchvision'):
+        HFBackbone('swin')
