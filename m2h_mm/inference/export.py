@@ -18,6 +18,7 @@ from torch import Tensor
 
 from m2h_mm import __version__
 from m2h_mm.inference.deployed_model import DeployedModel
+from m2h_mm.inference.onnx_graph import widen_argmax
 from m2h_mm.models.pipeline import FIT, MAX_INPUT_PIXELS, TEST
 from m2h_mm.system.files import not_written
 from m2h_mm.tasks.view import build_view
@@ -235,6 +236,7 @@ def _write_onnx(
         )
     program.model.metadata_props[METADATA] = metadata
     program.save(path)
+    widen_argmax(path)
 
 
 def _write_torch_export(
