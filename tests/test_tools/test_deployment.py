@@ -32,7 +32,9 @@ def export(run, tiny) -> Callable[..., str]:
     return partial(run, 'export', tiny[1])
 
 
-def test_a_checkpoint_becomes_a_file_that_onnx_runtime_runs_alone(export, tiny, tmp_path):
+def test_a_checkpoint_becomes_a_file_that_onnx_runtime_runs_alone(
+    export, tiny, tmp_path, monkeypatch
+):
     pytest.importorskip('onnxscript')
     runtime = pytest.importorskip('onnxruntime')
     model = tmp_path / 'sub' / 'tiny.onnx'
@@ -73,6 +75,7 @@ def test_a_checkpoint_becomes_a_file_that_onnx_runtime_runs_alone(export, tiny, 
             np.testing.assert_allclose(map, expected[task], atol=1e-3)
         assert np.load(out / task / 'larger.npy').shape[:2] == (74, 100)
         assert Image.open(out / task / 'same.png').size == (50, 37)
+    require_int8(export, model, images / 'same.png', monkeypatch)
 
 
 def test_the_runner_needs_neither_the_package_nor_torch():
@@ -172,3 +175,31 @@ def test_bad_options_are_named(export, tmp_path, options, message):
     said = export('--out', tmp_path / 'model', *options, status=1)
     assert message in said and 'Traceback' not in said
     assert not list(tmp_path.iterdir())
+
+
+def require_int8(export, model, photo, monkeypatch):
+    """The command makes a file in int8 of ``model``, which stands for what it would write itself:
+    that takes long.
+    """
+    monkeypatch.setattr(
+        'm2h_mm.inference.export.export', lambda _, path, *__: shutil.copy(model, path)
+    )
+    out = photo.parent / 'new' / 'int8.onnx'
+    said = export('--int8', '--calibrate', photo, '--size', 37, 50, '--out', out, '--repeats', 1)
+    assert 'compared on: 1.' in said and 'degrees' in said and 'exported / float32' in said
+    assert [path.name for path in out.parent.iterdir()] == ['int8.onnx']
+    _, metadata = load_runner().load(str(out), 'CPUExecutionProvider')
+    assert metadata['precision'] == 'int8' and list(metadata['outputs']) == TASKS
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        ('--calibrate', 'a.png'),
+        ('--weight-bits', 7),
+        ('--int8', '--fp16'),
+        ('--int8', '--format', 'torchscript'),
+    ],
+)
+def test_what_does_not_go_with_int8_is_refused(export, options):
+    assert '--int8' in export(*options, status=2)
