@@ -1,5 +1,8 @@
 """The tiny M2H-MX models of the reference vectors, and what they name the stages of a run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ ALPHA = 8
 LOSSES = dict(semseg='CrossEntropyLoss', depth='L1Loss', normals='CosineLoss', edge='DiceLoss')
 
 
+@cache
 def read_arrays(reference: Path, name: str) -> dict[str, Tensor]:
     path = reference / 'm2h_mx' / f'{name}.npz'
     if not path.is_file():
@@ -79,7 +83,9 @@ TWO = dict(
 
 def build(arrays: dict[str, Tensor], cfg: dict) -> nn.Module:
     """The model with the weights of the file, in eval mode."""
-    model = MODELS.build(cfg)
+    # Also for fixtures of a module, which are made before any test sets the scope.
+    with MODELS.switch_scope_and_registry('m2h_mm') as registry:
+        model = registry.build(cfg)
     official = {
         key.removeprefix('weights/'): value
         for key, value in arrays.items()
@@ -93,15 +99,17 @@ def build(arrays: dict[str, Tensor], cfg: dict) -> nn.Module:
     return model.eval()
 
 
-def record(model: nn.Module) -> dict[str, Tensor]:
-    """A dict that the next forward fills with the stages under the names of the vectors."""
+@contextmanager
+def record(model: nn.Module) -> Iterator[dict[str, Tensor]]:
+    """A dict that a forward within it fills with the stages under the names of the vectors."""
     seen: dict[str, Tensor] = {}
+    handles = []
 
     def note(module, name, pick=lambda args, output: output):
         def hook(_, args, output):
             seen.setdefault(name, pick(args, output).detach().clone())
 
-        module.register_forward_hook(hook)
+        handles.append(module.register_forward_hook(hook))
 
     for index, block in enumerate(model.backbone.blocks):
         note(block, f'backbone/tokens_{index + 1}')
@@ -115,7 +123,11 @@ def record(model: nn.Module) -> dict[str, Tensor]:
         note(block.mamba, f'decoder/{level}/mamba')
     for task, head in model.decoder.heads.items():
         _note_head(task, head, note)
-    return seen
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _note_neck(neck, note):
@@ -159,19 +171,21 @@ def _note_semseg(head, note):
     for part in ('dw_local', 'dw_horizontal', 'dw_vertical', 'fuse', 'se_inner'):
         note(getattr(head.attention, part), f'heads/semseg/context_{part}')
     note(head.attention, 'heads/semseg/context_map')
-    note(head.prediction, 'heads/semseg/logits_main_quarter')
+    # The same layer twice: each name is taken by its first call.
     calls = []
 
-    def second(_, args, output):
+    def both(args, output):
         calls.append(output.detach().clone())
+        return calls[0]
 
-    head.prediction.register_forward_hook(second)
+    note(head.prediction, 'heads/semseg/logits_main_quarter', both)
     note(head, 'heads/semseg/logits_context_quarter', lambda *_: calls[-1])
     if head.boundary is not None:
         edges = []
-        head.boundary.register_forward_hook(lambda _, args, output: edges.append(output))
-        note(
-            head,
-            'heads/semseg/before_edges',
-            lambda _, output: output.output - head.edge_strength * edges[-1],
-        )
+
+        def added(args, output):
+            edges.append(head.edge_strength * output)
+            return edges[0]
+
+        note(head.boundary, 'heads/semseg/edges', added)
+        note(head, 'heads/semseg/before_edges', lambda _, output: output.output - edges[-1])

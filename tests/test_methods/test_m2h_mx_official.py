@@ -20,6 +20,16 @@ def two(reference):
     return read_arrays(reference, 'm2h_mx_two_task_tiny')
 
 
+@pytest.fixture(scope='module')
+def model_of_four(four):
+    return build(four, config(**FOUR)).double()
+
+
+@pytest.fixture(scope='module')
+def model_of_two(two):
+    return build(two, config(**TWO)).double()
+
+
 def check(arrays, seen, image):
     """All stages of an image; returns the names of those that were not seen."""
     stages = {
@@ -41,8 +51,8 @@ def check(arrays, seen, image):
 @torch.no_grad()
 def run(model, image):
     """Everything that the vectors name, of the parts that a run has."""
-    seen = record(model)
-    network = model.run_network(image)
+    with record(model) as seen:
+        network = model.run_network(image)
     seen.update({f'final/{task}': x for task, x in network.outputs.items()})
     depth = network.details['depth']
     edges = depth['bin_edges']
@@ -59,22 +69,23 @@ DEAD = {f'adapter/{kind}_{index}' for kind in ('projected', 'fused') for index i
 
 
 @pytest.mark.parametrize('image', ['a', 'b', 'c'])
-def test_every_stage_of_four_tasks(four, image):
+def test_every_stage_of_four_tasks(four, model_of_four, image):
     x = four[f'input/{image}'].double()
     height, width = (16 * (side // 16) for side in x.shape[-2:])  # the official code cuts the rest
-    seen = run(build(four, config(**FOUR)).double(), x[..., :height, :width])
+    seen = run(model_of_four, x[..., :height, :width])
     assert check(four, seen, image) <= DEAD
 
 
-def test_every_stage_of_two_tasks(two):
-    seen = run(build(two, config(**TWO)).double(), two['input/a'].double())
+def test_every_stage_of_two_tasks(two, model_of_two):
+    seen = run(model_of_two, two['input/a'].double())
     assert check(two, seen, 'a') <= {*DEAD, 'backbone/tokens_5'}
 
 
-def test_float32(four, two):
+def test_float32(four, two, model_of_four, model_of_two):
     """Of two pixels, a norm of one channel makes more of rounding: not inside the heads."""
-    for arrays, arguments, image in ((four, FOUR, 'b'), (two, TWO, 'a')):
-        seen = run(build(arrays, config(**arguments)), arrays[f'input/{image}'])
+    for model, arrays, image in ((model_of_four, four, 'b'), (model_of_two, two, 'a')):
+        seen = run(model.float(), arrays[f'input/{image}'])
+        model.double()
         assert len(seen) > 60
         check(arrays, {key: x for key, x in seen.items() if not key.startswith('heads/')}, image)
 
@@ -84,8 +95,8 @@ def test_all_layers_are_fused_as_the_official_code_computes_and_drops_them(four)
     cfg = config(**FOUR)
     cfg['neck']['layers'] = 'all'
     model = build(four, cfg).double()
-    seen = record(model)
-    maps = model.neck(model.backbone(four['input/b'].double())).maps
+    with record(model) as seen:
+        maps = model.neck(model.backbone(four['input/b'].double())).maps
     wanted = {name: seen[name] for name in DEAD | {'adapter/projected_3', 'adapter/fused_3'}}
     check(four, wanted, 'b')
     assert_close(maps[2], seen['adapter/fused_0'])
@@ -105,10 +116,9 @@ def test_merged_adapters_give_the_same(four):
     check(four, {f'final/{task}': x for task, x in outputs.items()}, 'b')
 
 
-def test_features_of_the_deepest_map_alone_are_enough(four):
+def test_features_of_the_deepest_map_alone_are_enough(four, model_of_four):
     """What the pyramid is made of."""
-    model = build(four, config(**FOUR)).double()
     tokens = four['output/b/backbone/tokens_4'].double()
     deepest = tokens[:, 5:].transpose(1, 2).unflatten(2, (3, 5))
-    pyramid = model.neck(Features((deepest,), register_tokens=(tokens[:, 1:5],)))
+    pyramid = model_of_four.neck(Features((deepest,), register_tokens=(tokens[:, 1:5],)))
     check(four, {f'adapter/p{level + 2}': x for level, x in enumerate(pyramid.maps)}, 'b')

@@ -82,8 +82,8 @@ def weights(reference):
     return read_arrays(reference, 'm2h_mx_tiny')
 
 
-@pytest.fixture
-def model(weights):
+@pytest.fixture(scope='module')
+def built(weights):
     cfg = config(
         **FOUR,
         losses=LOSSES,
@@ -91,6 +91,12 @@ def model(weights):
         weighting=dict(type='UncertaintyWeighting'),
     )
     return build(weights, cfg).double().train()
+
+
+@pytest.fixture
+def model(built):
+    built.zero_grad()
+    return built
 
 
 @pytest.fixture
