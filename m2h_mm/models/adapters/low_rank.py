@@ -103,7 +103,8 @@ class LayerAdapter:
                 'model.adapters.per_task=True: the backbone was called for no task. Call '
                 'model.extract_features() or model.adapters.run().'
             )
-        x = F.dropout(x, self.dropout, pairs[0].training)
+        if self.dropout:  # 0 would keep a mask for the backward pass
+            x = F.dropout(x, self.dropout, pairs[0].training)
         if isinstance(self.layer, nn.Linear):
             return self._of_tokens(x, pairs)
         found = [
