@@ -107,8 +107,9 @@ def restore_base(model: nn.Module, content: Any, path: str | Path) -> None:
         raise ValueError(
             f'{path} holds what was trained alone, without {len(base)} weights of the backbone, '
             f'which came from {source_of(content)}. The model has others: {len(found)} differ, '
-            f'such as {found[0]}. Name the file that they came from: '
-            f'model.backbone.init_cfg.checkpoint=FILE (--cfg-options, or options of M2HInferencer).'
+            f'such as {found[0]}. Name the file that they came from in '
+            'model.backbone.init_cfg.checkpoint of the config (--config, such as the one in the '
+            'work dir), or in options of M2HInferencer.'
             f'{reason}'
         )
 
