@@ -118,19 +118,21 @@ def scan_with(
     Args:
         recurrence: :func:`chunked_scan`, :func:`scan_by_steps` or :func:`scan_for_export`.
     """
-    # Positions first and channels last, as linear layers leave them.
-    delta, u = delta.permute(2, 0, 1), u.permute(2, 0, 1).contiguous()
+    # Channels last, as linear layers leave them: of a Mamba block u alone is copied.
+    u, delta = (x.transpose(1, 2).contiguous() for x in (u, delta))
     if delta_bias is not None:
         delta = delta + delta_bias
     if delta_softplus:
         delta = F.softplus(delta)
-    B, C = (x.t() if x.ndim == 2 else x.permute(2, 0, 1) for x in (B, C))
-    y = recurrence(delta, delta * u, A.t().contiguous(), B, C)
+    per_position = (x.permute(2, 0, 1) if x.ndim == 3 else x.t() for x in (B, C))
+    y = recurrence(
+        delta.transpose(0, 1), (delta * u).transpose(0, 1), A.t().contiguous(), *per_position
+    ).transpose(0, 1)
     if D is not None:
         y = torch.addcmul(y, u, D)
     if z is not None:
-        y = y * F.silu(z.permute(2, 0, 1))
-    return y.permute(1, 2, 0)
+        y = y * F.silu(z.transpose(1, 2).contiguous())
+    return y.transpose(1, 2)
 
 
 def scan_by_steps(step: Tensor, value: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
