@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import torch
@@ -69,6 +70,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--repeats', type=int, default=3, help='timed calls (%(default)s)')
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
+        '--processor-time',
+        action='store_true',
+        help='processor seconds of one thread, for a machine that does other things too',
+    )
+    parser.add_argument(
         '--onnx', action='store_true', help='time an ONNX file for any length in ONNX Runtime, too'
     )
     parser.add_argument('--out', metavar='JSON')
@@ -93,6 +99,19 @@ def calls(scan: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> dict[str, 
     return {'forward': torch.no_grad()(lambda: scan(*inputs)), 'forward and backward': train}
 
 
+def time_all(functions: dict[str, Callable], args: argparse.Namespace) -> dict[str, list[float]]:
+    """Seconds of calls in turn, after one that is not counted."""
+    if not args.processor_time:
+        return time_calls(functions, args.repeats, 1, args.device)
+    times = {name: [] for name in functions}
+    for _ in range(1 + args.repeats):
+        for name, function in functions.items():
+            start = process_time()
+            function()
+            times[name].append(process_time() - start)
+    return {name: found[1:] for name, found in times.items()}
+
+
 def measure(args: argparse.Namespace) -> dict[str, dict[str, dict[str, list[float]]]]:
     """By action, form and cost, one value per length: medians in seconds, bytes."""
     model = Scan(args.channels, args.states).to(args.device)
@@ -107,7 +126,7 @@ def measure(args: argparse.Namespace) -> dict[str, dict[str, dict[str, list[floa
         by_form = {form: calls(scan, inputs) for form, scan in forms.items()}
         for action in ACTIONS:
             functions = {form: by_form[form][action] for form in forms}
-            for form, times in time_calls(functions, args.repeats, 1, args.device).items():
+            for form, times in time_all(functions, args).items():
                 costs[action][form]['time'].append(float(np.median(times)))
                 costs[action][form]['memory'].append(peak_memory(functions[form], args.device))
     return costs
@@ -140,7 +159,7 @@ def measure_onnx(args: argparse.Namespace) -> dict:
             names = [given.name for given in session.get_inputs()]
             fed = {name: x.numpy() for name, x in zip(names, inputs, strict=True)}
             run = dict(onnx=lambda fed=fed: session.run(None, fed)[0])
-            found['time'].append(float(np.median(time_calls(run, args.repeats, 1)['onnx'])))
+            found['time'].append(float(np.median(time_all(run, args)['onnx'])))
             y = model(*inputs)
             difference = (torch.from_numpy(run['onnx']()) - y).abs().max() / y.abs().max()
             found['difference'].append(float(difference))
@@ -156,7 +175,7 @@ def exponent(lengths: list[int], values: list[float]) -> str:
 
 def print_tables(args: argparse.Namespace, costs: dict, onnx: dict | None) -> None:
     for action, forms in costs.items():
-        table = Table(title=f'{action}, {torch.get_num_threads()} threads')
+        table = Table(title=f'{action}, threads: {torch.get_num_threads()}')
         for name in ('', *map(str, args.positions), 'exponent'):
             table.add_column(name, justify='right')
         for form, found in forms.items():
@@ -181,6 +200,8 @@ def print_tables(args: argparse.Namespace, costs: dict, onnx: dict | None) -> No
 
 def main() -> None:
     args = parse_args()
+    if args.processor_time:
+        torch.set_num_threads(1)
     costs = measure(args)
     onnx = measure_onnx(args) if args.onnx else None
     print_tables(args, costs, onnx)
