@@ -1,10 +1,11 @@
 """The selective scan against its plain loop: ``python benchmarks/selective_scan.py``.
 
-All compute all of Mamba's scan, with softplus and gate, at growing lengths: time and peak memory
-of a forward pass without gradients, and of a forward and a backward pass, in turn. The exponent is
-p of cost ~ length^p. By default as in M2H-MX, which has 512 inner channels of 32 states: 1200, 4800
-and 19200 positions are three of its levels for images of 480x640, 3136 and 16128 the finest for
-224x224 and 448x576.
+All forms compute all of Mamba's scan, with softplus and gate, at growing lengths: time and peak
+memory of a forward pass without gradients, and of a forward and a backward pass, in turn. The
+exponent is p of cost ~ length^p. "loop" is the formula as one writes it, "linear loop" the same on
+tensors that were taken apart once, positions first. By default as in M2H-MX, which has 512 inner
+channels of 32 states: 1200, 4800 and 19200 positions are three of its levels for images of 480x640,
+3136 and 16128 the finest for 224x224 and 448x576.
 """
 
 import argparse
@@ -45,15 +46,16 @@ class Scan(nn.Module):
         return scan_with(scan_by_steps, u, delta, self.A, B, C, self.D, z, self.bias, True)
 
     def as_written(self, u: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
-        """The formula, position by position, on tensors as they are given. They are taken apart
-        once: an index at each position would make the backward pass quadratic.
+        """The formula, position by position. Its backward pass fills a gradient as long as the
+        sequence for each position.
         """
         delta = F.softplus(delta + self.bias[:, None])
         state = u.new_zeros(u.shape[0], *self.A.shape)
         outputs = []
-        for dt, v, b, c in zip(*(x.unbind(2) for x in (delta, delta * u, B, C)), strict=True):
-            state = torch.exp(dt[..., None] * self.A) * state + v[..., None] * b[:, None]
-            outputs.append((state * c[:, None]).sum(2))
+        for t in range(u.shape[2]):
+            dt, value = delta[:, :, t, None], u[:, :, t, None]
+            state = torch.exp(dt * self.A) * state + dt * value * B[:, None, :, t]
+            outputs.append((state * C[:, None, :, t]).sum(2))
         return (torch.stack(outputs, dim=2) + self.D[:, None] * u) * F.silu(z)
 
 
@@ -67,7 +69,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--channels', type=int, default=512, help='(%(default)s)')
     parser.add_argument('--states', type=int, default=32, help='per channel (%(default)s)')
     parser.add_argument('--batch-size', type=int, default=1, help='(%(default)s)')
-    parser.add_argument('--repeats', type=int, default=3, help='timed calls (%(default)s)')
+    parser.add_argument('--repeats', type=int, default=1, help='timed calls (%(default)s)')
     parser.add_argument('--device', default='cpu')
     parser.add_argument(
         '--processor-time',
@@ -117,7 +119,7 @@ def measure(args: argparse.Namespace) -> dict[str, dict[str, dict[str, list[floa
     model = Scan(args.channels, args.states).to(args.device)
     forms = {
         'loop': model.as_written,
-        'loop, positions first': model.by_steps,
+        'linear loop': model.by_steps,
         'ours': model,
     }
     costs = {action: {form: dict(time=[], memory=[]) for form in forms} for action in ACTIONS}
