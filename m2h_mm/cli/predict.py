@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from m2h_mm.cli.command import add_overwrite, make_parser, run_command, whole_number
 from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
@@ -50,7 +51,7 @@ def predict(args: argparse.Namespace) -> int:
         args.out_dir,
         overwrite=args.overwrite,
     )['failed']
-    print(f'Pictures and maps: {args.out_dir}')
+    print(f'Pictures: {Path(args.out_dir, "pictures")}; maps: {Path(args.out_dir, "<task>")}')
     if failed:
         lines = [f'  {name}: {reason}' for name, reason in failed.items()]
         print('\n'.join([f'{len(failed)} images failed:', *lines]), file=sys.stderr)
