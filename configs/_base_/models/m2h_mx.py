@@ -30,18 +30,22 @@ model = dict(
         edge=dict(type='NoHead'),
     ),
     # How the losses are put together is the authors' code; the losses of single tasks are not
-    # published, and these stand in for them, see docs/m2h_mx.md.
+    # published, and these stand in for them, see docs/m2h_mx.md. Their weights bring them to one
+    # order of magnitude early in training, from where the uncertainties are learned.
     losses=dict(
         semseg=dict(type='CrossEntropyLoss'),
-        depth=[dict(type='SILogLoss'), dict(type='RMSELoss', loss_weight=0.2)],
+        depth=[
+            dict(type='SILogLoss', loss_weight=2.0),
+            dict(type='RMSELoss', loss_weight=0.4),
+        ],
         # Twice: the second does not reach depth.
         normals=[
-            dict(type='CosineLoss'),
+            dict(type='CosineLoss', loss_weight=4.0),
             dict(type='DepthNormalConsistency', loss_weight=0.5),
             dict(type='DepthNormalConsistency', loss_weight=0.5, detach='depth'),
         ],
         edge=[
-            dict(type='BalancedBCELoss', pos_weight=0.95),
+            dict(type='BalancedBCELoss', pos_weight=0.95, loss_weight=10.0),
             dict(type='EdgeSemanticConsistency', loss_weight=0.2, hard=True),
         ],
     ),
