@@ -127,7 +127,8 @@ def export_model(args: argparse.Namespace) -> None:
 
     # Not beside the model that comes with the package.
     beside = Path(args.checkpoint or SHIPPED.name)
-    path = Path(args.out or beside.with_suffix(SUFFIXES[args.format]))
+    stem = f'{beside.stem}_int8' if args.int8 else beside.stem
+    path = Path(args.out or beside.with_name(f'{stem}{SUFFIXES[args.format]}'))
     # ONNX puts the weights of a large model into a second file.
     files = [path, *([Path(f'{path}.data')] if args.format == 'onnx' else [])]
     require_free(files, filter(None, [args.checkpoint, args.config]), args.overwrite)
