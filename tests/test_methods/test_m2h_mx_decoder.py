@@ -115,6 +115,20 @@ def test_depth_bins_cover_the_range():
     assert 0.1 < coarse.min() and coarse.max() < 10
 
 
+@torch.no_grad()
+def test_depth_is_put_together_in_single_precision_under_autocast():
+    model = build().float()
+    features = random_features()
+    features.maps = tuple(x.float() for x in features.maps)
+    features.register_tokens = tuple(x.float() for x in features.register_tokens)
+    exact = model.decoder(model.neck(features))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        found = model.decoder(model.neck(features))
+    assert found.details['depth']['bin_edges'].dtype == torch.float32
+    assert found.maps['depth'].dtype == torch.float32
+    assert_close(found.maps['depth'], exact.maps['depth'], rtol=0.1, atol=0.1)
+
+
 def decoder(in_channels=(16,) * 4, in_strides=(4, 8, 16, 32), heads=HEADS, **arguments):
     return M2HMXDecoder(in_channels, in_strides, TASKS, CHANNELS, heads, **arguments)
 

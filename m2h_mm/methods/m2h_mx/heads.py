@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from m2h_mm.methods.m2h_mx.head import M2HMXHead
 from m2h_mm.methods.m2h_mx.layers import group_norm, quadruple
 from m2h_mm.models.layers.context_mixer import StripAttention
+from m2h_mm.models.losses.masking import full_precision
 from m2h_mm.registry import MODELS
 
 SHARPNESS = 10.0
@@ -139,17 +139,17 @@ class M2HMXDepthHead(M2HMXHead):
         edges = self.bin_edges(refined)
         left = F.pad(edges[:, :-1], (1, 0), value=self.min_depth)
         centres = (edges + left) / 2
-        coarse = (logits.softmax(1) * centres[..., None, None]).sum(1, keepdim=True)
+        shares = full_precision(logits).softmax(1)
+        coarse = (shares * centres[..., None, None]).sum(1, keepdim=True)
         offset = self.offset(refined)
         details = dict(coarse=coarse, offset=offset, bin_logits=logits, bin_edges=edges)
         return quadruple(coarse + offset), details
 
     def bin_edges(self, x: Tensor) -> Tensor:
         """Right ends of the bins, ``(N, B)`` in metres, ascending; the last is ``max_depth``."""
-        shares = self.widths(x.mean((2, 3), keepdim=True)).flatten(1).softmax(1)
-        # Not what autocast would make of it: the sum of 64 halves rounds each bin's place.
-        reached = torch.cumsum(shares, 1)
-        return self.min_depth + (self.max_depth - self.min_depth) * reached
+        # Half precision, with three digits, would round the bins' ends to centimetres.
+        shares = full_precision(self.widths(x.mean((2, 3), keepdim=True))).flatten(1).softmax(1)
+        return self.min_depth + (self.max_depth - self.min_depth) * shares.cumsum(1)
 
 
 @MODELS.register_module()
