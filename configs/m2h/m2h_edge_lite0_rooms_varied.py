@@ -14,7 +14,7 @@ train_pipeline = [
     dict(type='PackMultiTaskInputs'),
 ]
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     dataset=dict(
         _delete_=True,
         type='MixedDataset',
@@ -38,15 +38,14 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='MixedEvaluator')
 test_evaluator = dict(type='MixedEvaluator')
 
-iterations = 4000
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
+iterations = 2400
+optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=100, end=iterations),
 ]
 train_cfg = dict(max_iters=iterations, val_interval=iterations)
 default_hooks = dict(
-    checkpoint=dict(interval=iterations, save_best='rooms/semseg/mIoU'),
+    checkpoint=dict(interval=iterations // 12, save_best='rooms/semseg/mIoU'),
 )
-# 200 iterations of 16 frames are one epoch.
-model = dict(weighting=dict(interval=200))
+# 400 iterations of 8 frames are one epoch.

@@ -49,7 +49,7 @@ _m2h = dict(
         **_decoder('InvPTDecoder', aux_weight=1.0, channels=96, extra_channels=32),
     },
 )
-# The losses are each task's own, so that tasks meet in the decoder alone. 100 iterations of 16 frames
+# Losses are each task's own: tasks meet in the decoder alone. 100 iterations of 16 frames
 # are one epoch.
 _equal = {'model.consistency': [], 'model.weighting.interval': 100}
 variants = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from m2h_mm.evaluation.gain import multi_task_gain
-from m2h_mm.experiments.sweep import Sweep
+from m2h_mm.experiments.sweep import Run, Sweep
 from m2h_mm.experiments.sweep_spec import SINGLE_TASK
 from m2h_mm.experiments.sweep_states import FINISHED, state
 from m2h_mm.experiments.sweep_statistics import compare
@@ -34,7 +34,8 @@ def summarise_sweep(sweep: Sweep, costs: Mapping[str, Any]) -> dict[str, Any]:
         not finished; ``num_seeds``; ``costs``, how they were measured.
     """
     tasks = sweep.tasks
-    measured, missing = _collect(sweep, tasks)
+    compared = sweep.compared
+    measured, missing = _collect(sweep, compared, tasks)
     columns = {f'{name}/{task.metric}': task.higher_is_better for name, task in tasks.items()}
     values = {
         row: {
@@ -54,7 +55,7 @@ def summarise_sweep(sweep: Sweep, costs: Mapping[str, Any]) -> dict[str, Any]:
         for column, better in columns.items()
     }
     settings: dict[str, dict[str, str]] = {}
-    for run in sweep.compared:
+    for run in compared:
         if run.setting is not None:
             settings.setdefault(run.variant, {})[run.task or run.variant] = run.setting
     rows = {
@@ -77,15 +78,17 @@ def summarise_sweep(sweep: Sweep, costs: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _collect(sweep: Sweep, tasks: Mapping[str, Task]) -> tuple[dict, dict[str, str]]:
+def _collect(
+    sweep: Sweep, compared: Sequence[Run], tasks: Mapping[str, Task]
+) -> tuple[dict, dict[str, str]]:
     measured: dict[str, dict[int, dict[str, float]]] = {
         name: {seed: {} for seed in sweep.seeds}
         for name in (*sweep.variants, *([SINGLE_TASK] if sweep.single_task else []))
     }
     missing = {run.name: found for run in sweep.runs if (found := state(run)) != FINISHED}
-    if sweep.tuning is not None and len(sweep.compared) < len(sweep.seeds) * len(sweep.models):
+    if sweep.tuning is not None and len(compared) < len(sweep.seeds) * len(sweep.models):
         missing['further seeds'] = f'wait for the choice of {sweep.tuning.key}'
-    for run in sweep.compared:
+    for run in compared:
         if run.name in missing:
             continue
         metrics = read_json(run.results, 'the results of a test: delete it').get('metrics', {})

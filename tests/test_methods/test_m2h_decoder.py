@@ -231,3 +231,37 @@ def test_its_strides_are_those_of_its_maps(upsample_last):
     height = 7 * given.maps[0].shape[2]
     for task, map in decoder(given).maps.items():
         assert map.shape[2] == height / decoder.strides[task]
+
+
+def test_norms_are_an_option_of_neck_fusion_and_merger():
+    features = Features(maps=tuple(torch.randn(2, 8, size, size) for size in (8, 4, 2, 1)))
+    arguments = dict(
+        in_channels=(8,) * 4,
+        in_strides=(4, 8, 16, 32),
+        tasks=('semseg', 'depth'),
+        source_channels=(8,) * 4,
+        channels=8,
+        interaction=dict(type='NoInteraction'),
+        shared_fusion=True,
+    )
+    plain = M2HDecoder(**arguments, merger=dict(type='GGFM'))
+    decoder = M2HDecoder(**arguments, norm=True, merger=dict(type='GGFM', norm=True))
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in plain.modules())
+    # Every convolution but those of the gates, streams and the merger's network has its own.
+    fusion = [decoder.stem, decoder.fusion, decoder.merger.unique]
+    convs, norms = (
+        sum(isinstance(module, kind) for part in fusion for module in part.modules())
+        for kind in (nn.Conv2d, nn.BatchNorm2d)
+    )
+    shrinks = len(decoder.tasks)
+    assert norms == convs - shrinks
+    assert all(isinstance(merge.norm, nn.BatchNorm2d) for merge in decoder.merger.merge.values())
+    maps = decoder(features).maps
+    assert {name: x.shape for name, x in maps.items()} == {
+        name: x.shape for name, x in plain(features).maps.items()
+    }
+    decoder.eval()
+    for name, x in optimize(decoder)(features).maps.items():
+        torch.testing.assert_close(x, decoder(features).maps[name])
+    with pytest.raises(ValueError, match='norm=True: M2H-small'):
+        M2HDecoder(**arguments, norm=True, separable=True)

@@ -1,7 +1,8 @@
 # M2H for real time on a processor: all its parts, on EfficientNet-Lite0 with ImageNet weights that
 # come in an installed package. As in M2H-fast, one fusion serves all tasks and ends at the finest
 # level of the pyramid, windows are attended to at half of that resolution, every task is merged,
-# and heads enlarge once; their convolutions are those of M2H-small.
+# and heads enlarge once; their convolutions are those of M2H-small. Unlike M2H it has batch norms
+# before the heads too: without them a training of minutes learns no normals.
 _base_ = './m2h.py'
 
 channels = 48
@@ -18,11 +19,12 @@ model = dict(
         norm_eval=True,
         init_cfg=dict(type='Pretrained', checkpoint='imagenet'),
     ),
-    neck=dict(_delete_=True, type='Lateral', out_channels=channels),
+    neck=dict(_delete_=True, type='Lateral', out_channels=channels, norm=True),
     decoder=dict(
         channels=channels,
         shared_fusion=True,
         upsample_last=False,
+        norm=True,
         interaction=dict(pooling=2),
         merger=dict(tasks=('semseg', 'depth', 'normals', 'edge'), reduce_first=True),
     ),

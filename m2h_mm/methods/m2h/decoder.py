@@ -45,6 +45,8 @@ class M2HDecoder(nn.Module):
         upsample_last: whether the fusion doubles the resolution once more behind the pyramid's
             finest level, as the official code does. Without, the maps have a quarter of the pixels.
             Default: True.
+        norm: batch norms behind the fusion's convolutions, of which M2H has none anywhere before
+            the heads; they are this project's own. Not with ``separable``. Default: False.
 
     Shapes: L maps ``(N, C, h_i, w_i)``, the coarsest ``(N, C, h, w)``, to ``{task: (N, C, 2^L h,
     2^L w)}``, at a stride of 28 / 16 pixels behind a token reassembly; without ``upsample_last``
@@ -66,6 +68,7 @@ class M2HDecoder(nn.Module):
         separable: bool = False,
         shared_fusion: bool = False,
         upsample_last: bool = True,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         if set(in_channels) != {channels}:
@@ -90,14 +93,16 @@ class M2HDecoder(nn.Module):
         levels = len(in_channels)
         finest = in_strides[0] / (2 if upsample_last else 1)
         self.strides = dict.fromkeys(self.tasks, finest)
-        self.stem = (
-            PyramidFusion(channels, levels, separable, upsample_last) if shared_fusion else None
-        )
+
+        def pyramid_fusion() -> PyramidFusion:
+            return PyramidFusion(channels, levels, separable, upsample_last, norm)
+
+        self.stem = pyramid_fusion() if shared_fusion else None
         self.fusion = nn.ModuleDict(
             {
-                task: conv_layer(channels, channels, 3, separable=separable)
+                task: conv_layer(channels, channels, 3, separable=separable, norm=norm)
                 if shared_fusion
-                else PyramidFusion(channels, levels, separable, upsample_last)
+                else pyramid_fusion()
                 for task in self.tasks
             }
         )

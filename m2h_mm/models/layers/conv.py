@@ -48,12 +48,17 @@ def conv_layer(
     kernel_size: int,
     bias: bool = True,
     separable: bool = False,
+    norm: bool = False,
 ) -> nn.Module:
     """A size-keeping convolution initialised as M2H does.
 
     Dense kernels start from Kaiming's normal distribution (fan out, gain of ReLU) and zero bias;
-    separable ones from PyTorch's default.
+    separable ones from PyTorch's default. With ``norm`` a batch norm follows, in the place of the
+    bias.
     """
+    if norm:
+        conv = conv_layer(in_channels, out_channels, kernel_size, False, separable)
+        return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
     if separable:
         return SeparableConv2d(in_channels, out_channels, kernel_size, bias=bias)
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)

@@ -43,6 +43,8 @@ class GGFM(nn.Module):
         reduce_first: bring the backbone's map to C channels before anything else is done with it,
             where it has many more: at 320 channels and C = 64 that is a fifth of the parameters.
             Default: False, as the official code.
+        norm: batch norms behind the convolutions of the unique feature and behind the merged map.
+            Not with ``separable``. Default: False, as the official code.
 
     Shapes: ``{task: (N, C, H, W)}`` twice, and the backbone's last map ``(N, C_source, h, w)``, to
     ``{task: (N, C, H, W)}``.
@@ -61,6 +63,7 @@ class GGFM(nn.Module):
         parallel: bool = False,
         separable: bool = False,
         reduce_first: bool = False,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         self.tasks = tuple(task_names if tasks is None else tasks)
@@ -73,12 +76,12 @@ class GGFM(nn.Module):
         streams = ('fused', 'unique') if parallel else ('fused', 'attended', 'unique')
         self.unique = nn.ModuleDict(
             {
-                task: UniqueFeature(source_channels[-1], channels, separable, reduce_first)
+                task: UniqueFeature(source_channels[-1], channels, separable, reduce_first, norm)
                 for task in self.tasks
             }
         )
         self.merge = nn.ModuleDict(
-            {task: GatedMerge(channels, streams, separable) for task in self.tasks}
+            {task: GatedMerge(channels, streams, separable, norm) for task in self.tasks}
         )
         self.join = (
             nn.ModuleDict({task: nn.Conv2d(2 * channels, channels, 1) for task in self.tasks})
@@ -129,6 +132,7 @@ class UniqueFeature(nn.Module):
         channels: C.
         separable: layers of M2H-small.
         reduce_first: go to C channels in the first layer instead of the third.
+        norm: batch norms behind the convolutions.
 
     Shapes: ``(N, C_in, h, w)`` to ``(N, C, 2 ceil(h / 2), 2 ceil(w / 2))``.
     """
@@ -139,13 +143,14 @@ class UniqueFeature(nn.Module):
         channels: int,
         separable: bool = False,
         reduce_first: bool = False,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         width = channels if reduce_first else in_channels
-        self.project = conv_layer(in_channels, width, 1, separable=separable)
+        self.project = conv_layer(in_channels, width, 1, separable=separable, norm=norm)
         self.shrink = nn.Conv2d(width, width, 3, stride=2, padding=1)
-        self.conv = conv_layer(width, channels, 3, separable=separable)
-        self.fusion = FusionBlock(channels, lateral=False, separable=separable)
+        self.conv = conv_layer(width, channels, 3, separable=separable, norm=norm)
+        self.fusion = FusionBlock(channels, lateral=False, separable=separable, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fusion(F.gelu(self.conv(self.shrink(self.project(x)))))
@@ -159,6 +164,7 @@ class GatedMerge(nn.Module):
         streams: names of the maps; the first gives the resolution.
         separable: M2H-small's: grouped 1x1 convolutions of the maps, one layer for the gates, a
             narrower network.
+        norm: a batch norm behind the result.
 
     Shapes: one ``(N, C, h, w)`` per stream, by name, to ``(N, C, H, W)`` of the first.
 
@@ -166,7 +172,9 @@ class GatedMerge(nn.Module):
         ValueError: ``separable`` and channels that 4 groups cannot split.
     """
 
-    def __init__(self, channels: int, streams: Sequence[str], separable: bool = False) -> None:
+    def __init__(
+        self, channels: int, streams: Sequence[str], separable: bool = False, norm: bool = False
+    ) -> None:
         super().__init__()
 
         def conv(in_channels: int, out_channels: int, groups: int = 1) -> nn.Conv2d:
@@ -195,6 +203,7 @@ class GatedMerge(nn.Module):
             conv(channels, hidden), nn.ReLU(inplace=True), conv(hidden, channels)
         )
         self.out = conv(channels, channels)
+        self.norm = nn.BatchNorm2d(channels) if norm else nn.Identity()
 
     def forward(self, **maps: Tensor) -> Tensor:
         projected = [conv(maps[name]) for name, conv in self.streams.items()]
@@ -204,4 +213,4 @@ class GatedMerge(nn.Module):
         merged = projected[0] * gates[0]
         for x, gate in zip(projected[1:], gates[1:], strict=True):
             merged = torch.addcmul(merged, x, gate)
-        return self.out(merged + self.ffn(merged))
+        return self.norm(self.out(merged + self.ffn(merged)))

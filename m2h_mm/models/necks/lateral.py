@@ -24,6 +24,7 @@ class Lateral(nn.Module):
         out_channels: channels C of every level. Default: 256.
         stride: bring every level to the size of the one with this stride, bilinearly, for a decoder
             that takes maps of one resolution, such as InvPT's. Default: each keeps its own.
+        norm: a batch norm behind each convolution. Default: False.
 
     Shapes: ``(N, C_i, h_i, w_i)`` to ``(N, C, h_i, w_i)``, or with ``stride`` to ``(N, C, h, w)``.
     ``source`` of the result is the input.
@@ -38,6 +39,7 @@ class Lateral(nn.Module):
         in_strides: Sequence[float],
         out_channels: int = 256,
         stride: float | None = None,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         self.in_channels, self.in_strides = tuple(in_channels), tuple(in_strides)
@@ -50,7 +52,7 @@ class Lateral(nn.Module):
         self.out_channels = (out_channels,) * len(self.in_channels)
         self.strides = self.in_strides if stride is None else (stride,) * len(self.in_strides)
         self.levels = nn.ModuleList(
-            conv_layer(channels, out_channels, 1) for channels in in_channels
+            conv_layer(channels, out_channels, 1, norm=norm) for channels in in_channels
         )
 
     def forward(self, features: Features) -> Features:

@@ -16,7 +16,7 @@ class FastFusionBlock(FusionBlock):
     """``FusionBlock`` with the 1x1 convolution before the upsampling: a quarter of its work."""
 
     def forward(self, x: Tensor, lateral: Tensor | None = None) -> Tensor:
-        if not self.upsample or not is_pointwise(self.project):
+        if self.norm or not self.upsample or not is_pointwise(self.project):
             return super().forward(x, lateral)
         if lateral is not None:
             unit = self.unit if self.lateral_unit is None else self.lateral_unit
