@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from m2h_mm.experiments.sweep import Run, Sweep
     from m2h_mm.experiments.sweep_runner import Launcher
 
-COSTS, PLOT = 'costs.json', 'gain_and_latency.png'
+COSTS, PLOT, CURVES = 'costs.json', 'gain_and_latency.png', 'curves.png'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -144,7 +144,7 @@ def require_free_folder(sweep: Sweep, overwrite: bool) -> None:
     new = [run for run in sweep.runs if not run.config.is_file()]
     files = [run.results for run in new]
     if len(new) == len(sweep.runs):
-        files += [sweep.folder / name for name in (*TABLES, COSTS, PLOT)]
+        files += [sweep.folder / name for name in (*TABLES, COSTS, PLOT, CURVES)]
     require_free(files, overwrite=overwrite)
 
 
@@ -175,10 +175,11 @@ def print_plan(runs: list[Run], launcher: Launcher) -> None:
 
 
 def report(sweep: Sweep, args: argparse.Namespace) -> None:
-    """Measure the costs, write tables and plot, and print the table."""
+    """Measure the costs, write tables and plots, and print the table."""
     import torch
 
     from m2h_mm.experiments.sweep_costs import measure_costs
+    from m2h_mm.experiments.sweep_curves import plot_curves
     from m2h_mm.experiments.sweep_plot import plot_gain
     from m2h_mm.experiments.sweep_report import summarise_sweep
     from m2h_mm.experiments.sweep_tables import write_tables
@@ -192,6 +193,9 @@ def report(sweep: Sweep, args: argparse.Namespace) -> None:
     plot = sweep.folder / PLOT
     if plot_gain(plot, summary):
         print(f'Plot: {plot.resolve()}')
+    curves = sweep.folder / CURVES
+    if plot_curves(curves, sweep):
+        print(f'Curves of the validations: {curves.resolve()}')
 
 
 def end_by_signal(number: int, frame: object) -> None:

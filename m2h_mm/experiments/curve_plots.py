@@ -14,6 +14,7 @@ from m2h_mm.experiments.training_log import Curve, best_direction
 
 COLUMNS = 3
 GAIN = 'delta_m'
+DASHES = ('-', '--', ':')
 ARROWS = dict(greater='↑', less='↓')
 
 
@@ -44,7 +45,7 @@ def draw_group(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str], pat
                 panel.plot(
                     curve.iterations,
                     curve.values,
-                    color=f'C{index}',
+                    **_style(index),
                     linewidth=1.2,
                     marker='o' if len(curve.values) <= 20 else None,
                     markersize=3,
@@ -57,11 +58,16 @@ def draw_group(runs: Mapping[str, Mapping[str, Curve]], keys: Sequence[str], pat
         panel.remove()
     for panel in panels[max(len(keys) - columns, 0) : len(keys)]:
         panel.set_xlabel('iteration')
-    handles = [figure.axes[0].plot([], [], color=f'C{index}')[0] for index in range(len(runs))]
+    handles = [figure.axes[0].plot([], [], **_style(index))[0] for index in range(len(runs))]
     figure.legend(
         handles, list(runs), loc='outside lower center', ncols=min(len(runs), 3), fontsize='small'
     )
     save_figure(figure, path, 120)
+
+
+def _style(index: int) -> dict[str, str]:
+    """Colour and dashes of a run: ten colours, and dashes that tell the tens apart."""
+    return dict(color=f'C{index % 10}', linestyle=DASHES[index // 10 % len(DASHES)])
 
 
 def pictures(keys: Sequence[str], out_dir: Path) -> dict[Path, list[str]]:

@@ -3,6 +3,7 @@ import json
 import pytest
 from mmengine.config import Config
 
+from m2h_mm.experiments import sweep_curves
 from m2h_mm.experiments.sweep import SINGLE_TASK, Sweep, load_sweep
 from m2h_mm.experiments.sweep_report import summarise_sweep
 from m2h_mm.experiments.sweep_tables import to_markdown
@@ -117,3 +118,17 @@ def test_single_task_models_choose_for_themselves(sweep, tmp_path):
         finish(run, *VALIDATED[run.cfg.optim_wrapper.optimizer.lr])
     chosen = {(run.variant, run.task, run.setting) for run in sweep.compared}
     assert chosen == {(SINGLE_TASK, 'semseg', 'lr_0.4'), (SINGLE_TASK, 'depth', 'lr_0.2')}
+
+
+def test_the_curves_of_the_chosen_runs_are_drawn(sweep, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(
+        sweep_curves, 'draw_group', lambda lines, keys, path: drawn.update(lines=lines, keys=keys)
+    )
+    assert not sweep_curves.plot_curves(tmp_path / 'curves.png', sweep)
+    finish_trials(sweep, 'a')
+    finish(sweep.runs[-1], 50.0, 0.7)
+    assert sweep_curves.plot_curves(tmp_path / 'curves.png', sweep)
+    curve = drawn['lines']['a']['semseg/mIoU']
+    assert drawn['keys'] == ['semseg/mIoU', 'depth/rmse'] and list(drawn['lines']) == ['a']
+    assert (curve.iterations, curve.values) == ((1, 2), (90.0, 45.0)), 'the mean of both seeds'
