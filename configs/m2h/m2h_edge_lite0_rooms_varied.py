@@ -38,7 +38,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='MixedEvaluator')
 test_evaluator = dict(type='MixedEvaluator')
 
-iterations = 2400
+iterations = 1600
 optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
@@ -46,6 +46,6 @@ param_scheduler = [
 ]
 train_cfg = dict(max_iters=iterations, val_interval=iterations)
 default_hooks = dict(
-    checkpoint=dict(interval=iterations // 12, save_best='rooms/semseg/mIoU'),
+    checkpoint=dict(interval=iterations // 8, save_best='rooms/semseg/mIoU'),
 )
 # 400 iterations of 8 frames are one epoch.
