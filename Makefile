@@ -1,7 +1,7 @@
 # Two commands: `make train` and `make test`. Each sets up what it needs first; a second run skips what is done.
 PYTHON ?= python3
 VENV   ?= .venv
-CONFIG ?= configs/m2h/m2h_tiny_rooms.py
+CONFIG ?= configs/m2h/m2h_edge_lite0_rooms.py
 WORK_DIR ?= work_dirs/$(basename $(notdir $(CONFIG)))
 
 BIN   := $(VENV)/bin
