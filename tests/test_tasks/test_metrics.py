@@ -294,9 +294,22 @@ def test_depth_range():
     assert result['depth/rmse'] == pytest.approx(math.sqrt(0.5**2 / 2))
 
 
+def test_depth_up_to_scale():
+    label = torch.tensor([[[1.0, 2.0, 4.0, 0.0]]])
+    right, halved = sample('depth', label, label), sample('depth', label / 2, label)
+    off = sample('depth', torch.tensor([[[2.0, 2.0, 4.0, 9.0]]]), label)
+    aligned = run(DepthMetric(DEPTH, align='median'), [right, halved])
+    assert aligned['depth/rmse'] == pytest.approx(0, abs=1e-6)
+    assert run(DepthMetric(DEPTH), [right, halved])['depth/rmse'] > 0.8
+    # Each frame has a scale of its own; the unknown pixel has no part in it.
+    result = run(DepthMetric(DEPTH, align='median'), [halved, off])
+    assert result['depth/rmse'] == pytest.approx(math.sqrt(1 / 6))
+
+
 @pytest.mark.parametrize(
     'cls, arguments',
     [
+        (DepthMetric, dict(task=DEPTH, align='mean')),
         (SemSegMetric, dict(task=SEMSEG, absent='skip')),
         (DepthMetric, dict(task=DEPTH, min_depth=3, max_depth=2)),
         (DepthMetric, dict(task=DEPTH, image_mean=['rms'])),

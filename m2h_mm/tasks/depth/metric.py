@@ -11,7 +11,7 @@ from torch import Tensor
 from m2h_mm.registry import METRICS
 from m2h_mm.structures import Label
 from m2h_mm.tasks.base import Task
-from m2h_mm.tasks.depth.measures import depth_measures, depth_statistics
+from m2h_mm.tasks.depth.measures import SMALLEST, depth_measures, depth_statistics
 from m2h_mm.tasks.pooled_metric import PooledMetric, Statistics
 
 MEASURES = ('rmse', 'rmse_log', 'abs_rel', 'sq_rel', 'silog', 'log10', 'delta1', 'delta2', 'delta3')
@@ -34,10 +34,14 @@ class DepthMetric(PooledMetric):
         max_depth: metres; label pixels at or above do not count, predictions are cut to it.
         image_mean: measures to report also as the mean of the images' own values, as
             ``<measure>_image_mean``; images without a valid pixel do not count.
+        align: ``'median'`` multiplies each prediction by the ratio of the medians of label and
+            prediction over its valid pixels, as work on monocular depth without a known scale does
+            (SfMLearner, arXiv 1704.07813, section 4.1). Its numbers then say nothing of scale.
+            Default: None.
         prefix: prefix of the keys. Default: the task's name.
 
     Raises:
-        ValueError: an empty range, or a measure that there is not.
+        ValueError: an empty range, or a measure or an alignment that there is not.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class DepthMetric(PooledMetric):
         min_depth: float = 0.0,
         max_depth: float = math.inf,
         image_mean: Sequence[str] = (),
+        align: str | None = None,
         prefix: str | None = None,
     ) -> None:
         super().__init__(task, prefix)
@@ -59,6 +64,9 @@ class DepthMetric(PooledMetric):
                 f'DepthMetric.image_mean: expected a list of names among {list(MEASURES)}, got '
                 f'{image_mean!r}.'
             )
+        if align not in (None, 'median'):
+            raise ValueError(f"DepthMetric.align: expected None or 'median', got {align!r}.")
+        self.align = align
         self.min_depth = min_depth
         self.max_depth = max_depth
         self.image_mean = tuple(image_mean)
@@ -66,6 +74,9 @@ class DepthMetric(PooledMetric):
     def statistics(self, pred: Tensor, label: Label) -> Statistics:
         depth = label.value
         valid = label.valid & (depth > self.min_depth) & (depth < self.max_depth)
+        if self.align and valid.any():
+            median = pred[valid].float().median().clamp(min=SMALLEST)
+            pred = pred.float() * (depth[valid].float().median() / median)
         statistics = depth_statistics(pred.clamp(self.min_depth, self.max_depth), depth, valid)
         if self.image_mean:
             measures = depth_measures(statistics)
