@@ -92,10 +92,12 @@ def _metadata(tasks: Mapping[str, Task], facts: Mapping[str, Any], name: str) ->
         dict(
             task=dict(type=_TAGS.get(task.kind, task.kind), name=build_view(task).title),
             dataset=dict(type='test', name=f'test data of the config {data}'),
-            metrics=[dict(type=task.metric, name=f'{key}/{task.metric}', value=float(value))],
+            metrics=[dict(type=task.metric, name=metric, value=float(value))],
         )
         for key, task in tasks.items()
-        if (value := metrics.get(f'{key}/{task.metric}')) is not None
+        for metric, value in metrics.items()
+        # Of several data sets, metrics have the name of each before theirs.
+        if f'/{metric}'.endswith(f'/{key}/{task.metric}') and value is not None
     ]
     if results:
         metadata['model-index'] = [dict(name=name, results=results)]

@@ -109,10 +109,13 @@ def _model(stem: str, folder: Path, collection: str, cfg: Config) -> dict[str, A
         entry['Results'] = [
             {
                 'Task': build_view(task).title,
-                'Dataset': _data(cfg),
-                'Metrics': {task.metric: round(results['metrics'][f'{key}/{task.metric}'], 4)},
+                # Of several data sets, metrics have the name of each before theirs.
+                'Dataset': name.removesuffix(f'{key}/{task.metric}').strip('/') or _data(cfg),
+                'Metrics': {task.metric: round(value, 4)},
             }
             for key, task in tasks.items()
+            for name, value in results['metrics'].items()
+            if f'/{name}'.endswith(f'/{key}/{task.metric}')
         ]
     return entry
 
