@@ -16,7 +16,7 @@ def test_it_is_small_and_says_what_it_was_trained_on():
     facts = read_published(shipped.SHIPPED)
     assert shipped.SHIPPED.stat().st_size <= MOST
     assert all(facts[name] for name in ('name', 'trained_on', 'command', 'licence', 'iterations'))
-    assert facts['results']['metrics']['depth/rmse'] > 0
+    assert facts['results']['metrics']['rooms/depth/rmse'] > 0
     assert [path.name for path in shipped.SHIPPED.parent.iterdir()] == [shipped.SHIPPED.name]
 
 
