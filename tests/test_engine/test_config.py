@@ -61,7 +61,8 @@ def test_tasks_are_kept_alone_in_a_work_dir_of_their_own():
 
 
 def test_data_sets_are_found_by_name():
-    assert dataset_names() == ['cityscapes', 'hypersim', 'nyud', 'pascal_context', 'rooms']
+    known = ['cityscapes', 'hypersim', 'nyud', 'pascal_context', 'rooms', 'scannet']
+    assert dataset_names() == known
     cfg = load_dataset_config('cityscapes')
     assert list(cfg.test_dataloader.dataset.tasks) == ['semseg', 'disparity', 'edge']
     with pytest.raises(ValueError, match='--dataset: expected one of'):

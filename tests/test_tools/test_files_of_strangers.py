@@ -40,6 +40,10 @@ CALLS = {
         lambda toy, it: (toy, it.file('bomb.pickle')),
         lambda toy, it: (toy, in_work_dir(it)),
     ],
+    'publish': [
+        lambda toy, it: (it.file('bomb.pth'), '--out', it.folder / 'out.safetensors'),
+        lambda toy, it: (in_work_dir(it), '--out', it.folder / 'out.safetensors'),
+    ],
     'logs': [
         lambda toy, it: (
             it.file('work/20260101_000000/vis_data/scalars.json').parents[2],
