@@ -103,6 +103,8 @@ def ablate(args: argparse.Namespace) -> int:
     launcher = Launcher(args.launcher, args.srun_args, args.max_parallel)
     if args.dry_run:
         print_plan(runs, launcher)
+        if sweep.waiting:
+            print(f'Further seeds follow with the chosen {sweep.tuning.key} of each variant.')
         return 0
     require_free_folder(sweep, args.overwrite)
     left = []

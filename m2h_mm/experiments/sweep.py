@@ -112,26 +112,17 @@ class Sweep:
         if self.tuning is None:
             return [self._run(seed, *model) for seed in self.seeds for model in self.models]
         first = [run for model in self.models for run in self.trials(*model)]
-        chosen = [(model, self.chosen(*model)) for model in self.models]
-        return first + [
-            self._run(seed, *model, value)
-            for seed in self.seeds[1:]
-            for model, value in chosen
-            if value is not None
-        ]
+        return first + self._chosen_runs(self.seeds[1:])
 
     @property
     def compared(self) -> list[Run]:
         """The runs whose results are in the tables: of a tuned sweep those of the chosen values."""
-        if self.tuning is None:
-            return self.runs
-        chosen = [(model, self.chosen(*model)) for model in self.models]
-        return [
-            self._run(seed, *model, value)
-            for seed in self.seeds
-            for model, value in chosen
-            if value is not None
-        ]
+        return self.runs if self.tuning is None else self._chosen_runs(self.seeds)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether further seeds wait for the choice of a value."""
+        return self.tuning is not None and any(self.chosen(*model) is None for model in self.models)
 
     def trials(self, variant: str, task: str | None, cfg: Config) -> list[Run]:
         """One model's runs of the first seed, one per value that may be chosen."""
@@ -142,6 +133,16 @@ class Sweep:
         trials = self.trials(variant, task, cfg)
         best = choose(trials)
         return None if best is None else self.tuning.values[trials.index(best)]
+
+    def _chosen_runs(self, seeds: Sequence[int]) -> list[Run]:
+        """Of every model whose value is known, with that value."""
+        chosen = [(model, self.chosen(*model)) for model in self.models]
+        return [
+            self._run(seed, *model, value)
+            for seed in seeds
+            for model, value in chosen
+            if value is not None
+        ]
 
     def _run(
         self, seed: int, variant: str, task: str | None, cfg: Config, value: Any = None

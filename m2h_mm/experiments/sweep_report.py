@@ -86,7 +86,7 @@ def _collect(
         for name in (*sweep.variants, *([SINGLE_TASK] if sweep.single_task else []))
     }
     missing = {run.name: found for run in sweep.runs if (found := state(run)) != FINISHED}
-    if sweep.tuning is not None and len(compared) < len(sweep.seeds) * len(sweep.models):
+    if sweep.waiting:
         missing['further seeds'] = f'wait for the choice of {sweep.tuning.key}'
     for run in compared:
         if run.name in missing:

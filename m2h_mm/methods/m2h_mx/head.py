@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ class HeadResult(NamedTuple):
     details: dict[str, Tensor]
 
 
-class M2HMXHead(nn.Module):
+class M2HMXHead(nn.Module, ABC):
     """A task's pyramid, fused and refined, then mixed with what is known of the other tasks.
 
     A subclass makes the output in :meth:`predict`.
@@ -78,6 +79,7 @@ class M2HMXHead(nn.Module):
         aux = [self.prediction(x) for x in between] if self.training else []
         return HeadResult(output, mixed, aux, details)
 
+    @abstractmethod
     def predict(
         self, refined: Tensor, mixed: Tensor, outputs: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -90,7 +92,6 @@ class M2HMXHead(nn.Module):
         Returns:
             The output ``(N, K, 4 H, 4 W)`` and its details.
         """
-        raise NotImplementedError
 
     def require_channels(self, expected: int, out_channels: int) -> None:
         """Refuse a task with another number of channels.
