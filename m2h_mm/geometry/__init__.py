@@ -1,4 +1,4 @@
-"""Cameras, normals from depth, plane fits and conventions of normals.
+"""Cameras, normals from depth, plane fits, conventions of normals, warps between views.
 
 May import nothing of the package.
 """

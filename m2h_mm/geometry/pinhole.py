@@ -119,7 +119,7 @@ def pixel_rays(cam2img: Tensor, size: tuple[int, int]) -> Tensor:
     Returns:
         ``(N, 3, H, W)``, ``((u - cx) / fx, -(v - cy) / fy, -1)``.
     """
-    fx, fy, cx, cy = _intrinsics(cam2img)
+    fx, fy, cx, cy = intrinsics_of(cam2img)
     rows = torch.arange(size[0], dtype=cam2img.dtype, device=cam2img.device).view(1, -1, 1)
     columns = torch.arange(size[1], dtype=cam2img.dtype, device=cam2img.device).view(1, 1, -1)
     x = ((columns - cx) / fx).expand(-1, *size)
@@ -155,7 +155,7 @@ def normals_from_depth(depth: Tensor, cam2img: Tensor, min_depth: float = 1e-3) 
     """
     inverse = _floating(depth).clamp(min=min_depth).reciprocal()
     cam2img = cam2img.to(inverse)
-    fx, fy, _, _ = _intrinsics(cam2img)
+    fx, fy, _, _ = intrinsics_of(cam2img)
     rays = pixel_rays(cam2img, tuple(depth.shape[-2:]))
     along_rows, along_columns = torch.gradient(inverse[:, 0], dim=(1, 2))
     x, y = -fx * along_columns, fy * along_rows
@@ -163,7 +163,7 @@ def normals_from_depth(depth: Tensor, cam2img: Tensor, min_depth: float = 1e-3) 
     return F.normalize(torch.stack((x, y, z), dim=1), dim=1)
 
 
-def _intrinsics(cam2img: Tensor) -> tuple[Tensor, ...]:
+def intrinsics_of(cam2img: Tensor) -> tuple[Tensor, ...]:
     """fx, fy, cx, cy, each ``(N, 1, 1)``."""
     return tuple(
         cam2img[:, row, column].view(-1, 1, 1) for row, column in ((0, 0), (1, 1), (0, 2), (1, 2))
