@@ -3,7 +3,8 @@
 INPUT is a video file, or the number of a camera. The file that is written shows the frames and
 their maps side by side; with --tasks and --no-image it shows a single map. Colours mean the same in
 all frames: depth reaches from 0 to --max-depth. Every frame is shown as long as in the input, also
-where its rate changes; sound is left out. Ctrl-C ends a camera's recording.
+where its rate changes; sound is left out. Of a camera, the network takes the latest frame, those
+that come while it works are dropped, and Ctrl-C ends the recording.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import add_overwrite, make_parser, real_number, run_command, whole_number
@@ -21,6 +23,7 @@ from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
 if TYPE_CHECKING:
     from m2h_mm.inference.video import VideoReader, VideoWriter
 
+READ_AHEAD = 4  # frames of a file that wait for the network
 INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 
 
@@ -54,6 +57,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--max-frames', type=whole_number(1), metavar='N', help='stop after so many'
     )
+    parser.add_argument(
+        '--max-rate',
+        type=real_number(0, math.inf),
+        metavar='HZ',
+        help='of a camera: take no more frames a second (as many as the network can)',
+    )
     add_overwrite(parser)
     return parser.parse_args(argv)
 
@@ -68,6 +77,7 @@ def predict_video(args: argparse.Namespace) -> int:
         TimeRemainingColumn,
     )
 
+    from m2h_mm.inference.stream import FrameStream
     from m2h_mm.inference.video import VideoReader, VideoWriter
     from m2h_mm.inference.video_panels import colour_limits, draw_panels, panel_size
     from m2h_mm.system.outputs import require_free
@@ -77,6 +87,14 @@ def predict_video(args: argparse.Namespace) -> int:
     require_free([args.out], read, args.overwrite)
     print(f'Reading the time stamps of {args.input}')
     video = VideoReader(args.input, args.max_frames)
+    total = video.total
+    if video.is_camera:
+        video.total = None  # frames that are dropped do not count
+    elif args.max_rate:
+        raise ValueError(
+            f'--max-rate {args.max_rate:g}: it is for cameras. Of a file, such as {args.input}, '
+            'every frame is shown: leave it out.'
+        )
     writer = VideoWriter(args.out, video.fps)
     inferencer = build_inferencer(args, compile=args.compile)
     views = {name: build_view(task) for name, task in inferencer.tasks.items()}
@@ -84,12 +102,18 @@ def predict_video(args: argparse.Namespace) -> int:
     limits = size = None
     done, started = 0, time.monotonic()
     columns = (TextColumn('Frames'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    frames = ((f'{index:06d}', frame) for index, frame in enumerate(video))
+    stream = FrameStream(
+        video,
+        size=1 if video.is_camera else READ_AHEAD,
+        latest=video.is_camera,
+        max_rate=args.max_rate,
+    )
+    named = ((f'{index:06d}', frame) for index, frame in enumerate(islice(stream, total)))
     try:
-        with writer, Progress(*columns) as progress:
-            bar = progress.add_task('', total=video.total)
+        with writer, stream, Progress(*columns) as progress:
+            bar = progress.add_task('', total=total)
             try:
-                for prediction in inferencer.stream(frames, args.tasks, args.size, args.dtype):
+                for prediction in inferencer.stream(named, args.tasks, args.size, args.dtype):
                     limits = limits or colour_limits(prediction, views, largest)
                     size = size or panel_size(prediction.image, args.panel_width)
                     picture = draw_panels(prediction, views, limits, size, not args.no_image)
@@ -107,6 +131,11 @@ def predict_video(args: argparse.Namespace) -> int:
     rate = done / (time.monotonic() - started)
     print(f'{done} frames, {rate:.1f} frames/s with reading, drawing and writing: {args.out}')
     describe(video, writer)
+    if video.is_camera:
+        print(
+            f'{stream.dropped} frames of the camera came while the network worked and were '
+            f'dropped. From a frame to its maps: {stream.latencies}.'
+        )
     return 0
 
 

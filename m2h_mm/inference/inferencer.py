@@ -283,13 +283,17 @@ class M2HInferencer(HubModel, BaseInferencer):
                 and batch
                 and prediction.image.shape == batch[0].image.shape
             )
-            if batch and (not same_size or len(batch) == batch_size):
+            if batch and not same_size:
                 yield from self._predict(batch, tasks, size, dtype)
                 batch = []
             if prediction.error is None:
                 batch.append(prediction)
             else:
                 yield prediction
+            # Not when the next image comes: of a camera, that is a frame later.
+            if len(batch) == batch_size:
+                yield from self._predict(batch, tasks, size, dtype)
+                batch = []
         if batch:
             yield from self._predict(batch, tasks, size, dtype)
 

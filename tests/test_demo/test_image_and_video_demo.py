@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,37 @@ def walk(tmp_path):
         for _ in range(2):
             writer.write(FRAME)
     return path
+
+
+class Camera:
+    """In the place of OpenCV's: gives frames as fast as they are read, for ever."""
+
+    def isOpened(self) -> bool:
+        return True
+
+    def get(self, key: int) -> float:
+        return 0.0
+
+    def read(self) -> tuple[bool, np.ndarray]:
+        return True, FRAME
+
+    def release(self) -> None:
+        pass
+
+
+def test_a_camera_drops_what_the_network_has_no_time_for(run, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(VideoReader, '_open', lambda self: Camera())
+    out = tmp_path / 'out.mp4'
+    options = ('--tasks', 'depth', '--max-frames', 3, '--panel-width', 64, '--out', out)
+    said = run('video', 0, tiny[1], *options, '--max-rate', 100)
+    assert '3 frames, ' in said and 'From a frame to its maps: median ' in said
+    dropped = re.search(r'(\d+) frames of the camera came while', said)
+    assert int(dropped[1]) > 0
+
+
+def test_a_file_has_its_own_rate(run, tiny, walk):
+    options = ('--out', walk.with_name('out.mp4'), '--max-rate', 2)
+    assert 'it is for cameras' in run('video', walk, tiny[1], *options, status=1)
 
 
 def test_a_video_does_not_take_the_place_of_its_input(run, tiny, walk):
