@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from tests.helpers.room_views import room_views
+from room_views import room_views
 
 from m2h_mm.geometry.warp import Warp, warp_map
 
@@ -110,7 +110,7 @@ def test_frames_of_two_sizes_and_cameras():
 
 def test_true_maps_of_a_room_agree():
     """Wrong axes, poses the wrong way round or rotations of normals would show here."""
-    before, now = room_views(3, [(0, 0, 0), (0.06, 0.04, 0.1)], turns=[0, 0.05])
+    before, now = room_views(3, [(0, 0, 0), (0.03, 0.02, 0.05)], (120, 160), [0, 0.03])
     warp = Warp(now['depth'], now['cam2img'], before['cam2world'], now['cam2world'])
     visible = warp.visible(before['depth'])
     assert visible.float().mean() > 0.8
@@ -118,7 +118,7 @@ def test_true_maps_of_a_room_agree():
     assert change.mean() < 2e-3
     ids, weights = warp.surroundings(before['semseg'])
     found = ((ids == now['semseg'][:, :, None]) & (weights > 0)).any(2)
-    assert found[visible].float().mean() > 0.999
+    assert found[visible].float().mean() > 0.9995
     normals = (warp.normals(before['normals']) * now['normals']).sum(1, keepdim=True)
     assert normals[visible].median() > 1 - 1e-5
     # A pose of the other direction is far worse.
