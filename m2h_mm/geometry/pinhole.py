@@ -12,8 +12,9 @@ from numbers import Real
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from m2h_mm.geometry.directions import unit_vectors
 
 PLAUSIBLE_VIEW = (5.0, 170.0)
 """Degrees, from left to right or from top to bottom: what photos are taken with."""
@@ -160,7 +161,7 @@ def normals_from_depth(depth: Tensor, cam2img: Tensor, min_depth: float = 1e-3) 
     along_rows, along_columns = torch.gradient(inverse[:, 0], dim=(1, 2))
     x, y = -fx * along_columns, fy * along_rows
     z = inverse[:, 0] + rays[:, 0] * x + rays[:, 1] * y
-    return F.normalize(torch.stack((x, y, z), dim=1), dim=1)
+    return unit_vectors(torch.stack((x, y, z), dim=1))
 
 
 def intrinsics_of(cam2img: Tensor) -> tuple[Tensor, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from m2h_mm.geometry.directions import unit_vectors
 from m2h_mm.methods.m2h.aspp import ASPP
 from m2h_mm.methods.m2h.upsample import UpsampleBlock
 from m2h_mm.models.layers.conv import SeparableConv2d, conv_layer
@@ -225,7 +226,7 @@ class M2HNormalsHead(PlainHead):
         super().__init__(in_channels, 3, hidden_channels, separable)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.normalize(self.trunk(x).tanh(), dim=1)
+        return unit_vectors(self.trunk(x).tanh())
 
 
 @MODELS.register_module()

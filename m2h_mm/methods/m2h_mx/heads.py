@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from m2h_mm.geometry.directions import unit_vectors
 from m2h_mm.methods.m2h_mx.head import M2HMXHead
 from m2h_mm.methods.m2h_mx.layers import group_norm, quadruple
 from m2h_mm.models.layers.context_mixer import StripAttention
@@ -180,7 +181,7 @@ class M2HMXNormalsHead(M2HMXHead):
     def predict(
         self, refined: Tensor, mixed: Tensor, outputs: Mapping[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        return F.normalize(quadruple(self.project(mixed)), dim=1), {}
+        return unit_vectors(quadruple(self.project(mixed))), {}
 
 
 @MODELS.register_module()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from m2h_mm.geometry.directions import unit_vectors
 from m2h_mm.registry import MODELS
 
 from .masking import keep_valid, masked_mean
@@ -17,7 +17,7 @@ SHORTEST = 1e-3
 def cosine_loss(pred: Tensor, target: Tensor, valid: Tensor) -> Tensor:
     """``1 - cos`` of the angle between two vector maps, averaged over valid pixels."""
     pred, target = (
-        F.normalize(keep_valid(vectors, valid), dim=1, eps=SHORTEST) for vectors in (pred, target)
+        unit_vectors(keep_valid(vectors, valid), shortest=SHORTEST) for vectors in (pred, target)
     )
     return masked_mean(1 - (pred * target).sum(dim=1, keepdim=True), valid)
 

@@ -20,8 +20,14 @@ def cross_entropy_loss(
 ) -> Tensor:
     """Mean cross-entropy over valid pixels; see :class:`CrossEntropyLoss`."""
     labels = target.long().masked_fill(~valid, IGNORED)[:, 0]
+    # One row a pixel: in channels-last memory they are rows already, while a softmax over maps
+    # would reorder all of them, there and back.
     total = F.cross_entropy(
-        full_precision(pred), labels, class_weight, ignore_index=IGNORED, reduction='sum'
+        full_precision(pred).movedim(1, -1).flatten(0, 2),
+        labels.flatten(),
+        class_weight,
+        ignore_index=IGNORED,
+        reduction='sum',
     )
     if class_weight is None:
         count = valid.sum()

@@ -5,12 +5,42 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import ConsistencyContext
 
 from .consistency import ConsistencyLoss
 from .masking import full_precision, keep_valid, masked_mean
+
+
+class _Variation(torch.autograd.Function):
+    """``1/2 sum_c |p_c - q_c|`` of neighbours in maps ``(N, C, H, W)``: to the right ``(N, 1, H, W
+    - 1)``, and below ``(N, 1, H - 1, W)``.
+
+    Autograd would keep, fill and add up some ten maps as large as the probabilities; this keeps
+    none but them.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, probabilities: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(probabilities)
+        right, below = (
+            probabilities.diff(dim=dim).abs_().sum(dim=1, keepdim=True).div_(2) for dim in (3, 2)
+        )
+        return right, below
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, *grads: Tensor) -> Tensor:
+        (probabilities,) = ctx.saved_tensors
+        total = torch.zeros_like(probabilities)
+        for dim, grad in zip((3, 2), grads, strict=True):
+            pairs = probabilities.shape[dim] - 1
+            step = probabilities.diff(dim=dim).sign_().mul_(grad / 2)
+            total.narrow(dim, 1, pairs).add_(step)
+            total.narrow(dim, 0, pairs).sub_(step)
+        return total
 
 
 def semantic_boundaries(probabilities: Tensor) -> Tensor:
@@ -21,10 +51,8 @@ def semantic_boundaries(probabilities: Tensor) -> Tensor:
     where the network is equally unsure about both pixels it is 0 (the chance of drawing two
     different classes, ``1 - sum_c p_c q_c``, would be near 1).
     """
-    right, lower = (
-        probabilities.diff(dim=dim).abs().sum(dim=1, keepdim=True) / 2 for dim in (3, 2)
-    )
-    return torch.maximum(F.pad(right, (0, 1, 0, 0)), F.pad(lower, (0, 0, 0, 1)))
+    right, below = _Variation.apply(probabilities)
+    return torch.maximum(F.pad(right, (0, 1, 0, 0)), F.pad(below, (0, 0, 0, 1)))
 
 
 def edge_semantic_consistency(
@@ -38,7 +66,8 @@ def edge_semantic_consistency(
         classes = F.one_hot(logits.argmax(1), logits.shape[1])
         boundaries = semantic_boundaries(classes.movedim(-1, 1).to(logits.dtype))
     else:
-        boundaries = semantic_boundaries(logits.softmax(dim=1))
+        # Over the last dimension: a softmax over the second one reorders channels-last memory.
+        boundaries = semantic_boundaries(logits.movedim(1, -1).softmax(dim=-1).movedim(-1, 1))
     usable = valid.clone()
     usable[..., :-1] &= valid[..., 1:]
     usable[..., :-1, :] &= valid[..., 1:, :]

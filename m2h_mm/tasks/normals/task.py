@@ -7,9 +7,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch.nn.functional as F
 from torch import Tensor
 
+from m2h_mm.geometry.directions import unit_vectors
 from m2h_mm.geometry.normal_convention import OURS, parse_axes, to_ours
 from m2h_mm.registry import TASKS
 from m2h_mm.structures import Label
@@ -148,15 +148,15 @@ class Normals(Task):
         )
 
     def resize_output(self, output: Tensor, size: tuple[int, int]) -> Tensor:
-        return F.normalize(super().resize_output(output, size), dim=1)
+        return unit_vectors(super().resize_output(output, size))
 
     def decode(self, output: Tensor) -> Tensor:
         """Unit vectors ``(N, 3, H, W)``."""
-        return F.normalize(output.float(), dim=1)
+        return unit_vectors(output.float())
 
     def constant_prediction(self, statistics: Tensor) -> Tensor:
         """The direction of the mean normal."""
-        return F.normalize(super().constant_prediction(statistics), dim=0)
+        return unit_vectors(super().constant_prediction(statistics), dim=0)
 
     def to_png(self, prediction: np.ndarray) -> np.ndarray:
         """(n + 1) / 2 * 255."""

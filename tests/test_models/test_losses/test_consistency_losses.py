@@ -220,3 +220,17 @@ def test_every_loss_is_logged_under_a_key_of_its_own():
         'loss_depth_2',
         'loss_steep_2',
     ]
+
+
+@pytest.mark.parametrize('layout', [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_of_boundaries_is_that_of_their_formula(layout):
+    probabilities = torch.randn(2, 5, 6, 7, dtype=torch.float64).softmax(dim=1)
+    probabilities[:, :, 2:4, 3:5] = 0.2  # neighbours that are equal: no direction
+    probabilities = probabilities.to(memory_format=layout)
+    ours, theirs = (probabilities.clone().requires_grad_() for _ in range(2))
+    weights = torch.randn(2, 1, 6, 7, dtype=torch.float64)
+    (semantic_boundaries(ours) * weights).sum().backward()
+    right, below = (theirs.diff(dim=dim).abs().sum(dim=1, keepdim=True) / 2 for dim in (3, 2))
+    expected = torch.maximum(F.pad(right, (0, 1, 0, 0)), F.pad(below, (0, 0, 0, 1)))
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=0, atol=1e-15)
