@@ -33,6 +33,7 @@ METRICS = _child(
     'METRICS',
     'm2h_mm.tasks.error_metric',
     *(f'm2h_mm.tasks.{name}.metric' for name in TASK_FOLDERS),
+    *(f'm2h_mm.tasks.{name}.stability' for name in ('depth', 'edge', 'normals', 'semseg')),
 )
 EVALUATOR = _child('EVALUATOR', 'm2h_mm.evaluation')
 VISUALIZERS = _child('VISUALIZERS', 'm2h_mm.visualization')

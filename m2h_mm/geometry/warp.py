@@ -148,15 +148,17 @@ class Warp:
         ray = torch.stack((x, y, torch.ones_like(x)), 1)
         return inverse * (slope * ray).sum(1, keepdim=True) + _column(move)[:, 2:]
 
+    def turn(self, normals: Tensor) -> Tensor:
+        """Vectors ``(N, 3, ...)`` of the cameras before in the axes of the current ones."""
+        axes = normals.new_tensor(_TURN)
+        rotation = axes[:, None] * self.previous_to_current[:, :3, :3].to(normals) * axes
+        return torch.einsum('nij,nj...->ni...', rotation, normals)
+
     def normals(self, previous: Tensor) -> Tensor:
         """Normals of the frames before as the current cameras see them, ``(N, 3, H, W)``, unit
         length.
         """
-        turn = previous.new_tensor(_TURN)
-        rotation = self.previous_to_current[:, :3, :3].to(previous)
-        rotation = turn[:, None] * rotation * turn
-        between = self.values(previous)
-        return F.normalize(torch.einsum('nij,njhw->nihw', rotation, between), dim=1)
+        return F.normalize(self.turn(self.values(previous)), dim=1)
 
     def visible(self, previous_depth: Tensor, tolerance: float = TOLERANCE) -> Tensor:
         """Which pixels the frame before saw as well, ``(N, 1, H, W)`` bool.

@@ -112,13 +112,17 @@ class PooledMetric(BaseMetric):
             total = self.statistics_of_nothing()
         if not self.num_pixels(total):
             print_log(
-                f'{type(self).__name__}: no valid pixel of {self.task.gt_field} in the whole '
-                'data set; its measures are NaN.',
+                f'{type(self).__name__}: {self.describe_lack()} in the whole data set; its '
+                'measures are NaN.',
                 logger='current',
                 level=logging.WARNING,
             )
         self.report(total)
         return self.summarise(total)
+
+    def describe_lack(self) -> str:
+        """What there is none of where the measures are NaN."""
+        return f'no valid pixel of {self.task.gt_field}'
 
     def report(self, statistics: Statistics) -> None:
         """Log what is too long for measures; here nothing."""
