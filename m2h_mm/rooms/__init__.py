@@ -5,5 +5,14 @@ May import geometry and system only.
 
 from .cache import ensure_rooms, rooms_folder
 from .render import RoomFrame, render_frame
+from .walk import Walk, WalkFrame, WalkOptions
 
-__all__ = ['RoomFrame', 'ensure_rooms', 'render_frame', 'rooms_folder']
+__all__ = [
+    'RoomFrame',
+    'Walk',
+    'WalkFrame',
+    'WalkOptions',
+    'ensure_rooms',
+    'render_frame',
+    'rooms_folder',
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -148,3 +149,10 @@ class Primitives:
                 index[id(part.material)] = len(self.materials)
                 self.materials.append(part.material)
         self.material = np.array([index[id(part.material)] for part in parts], dtype=np.int16)
+
+    def shifted(self, instance: int, shift: np.ndarray) -> Primitives:
+        """The same with one instance's parts moved by ``shift`` (3,), metres."""
+        other = copy(self)
+        other.center = self.center.copy()
+        other.center[self.instance == instance] += np.asarray(shift, np.float32)
+        return other

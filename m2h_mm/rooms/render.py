@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from m2h_mm.rooms.camera import Camera
-from m2h_mm.rooms.lighting import illuminate
+from m2h_mm.rooms.lighting import Light, illuminate
 from m2h_mm.rooms.primitives import ELLIPSOID, Primitives
 from m2h_mm.rooms.raycast import Hits, cast, dot, planes
 from m2h_mm.rooms.reflections import add_reflections
+from m2h_mm.rooms.room import Room
 from m2h_mm.rooms.styles import find_style
 from m2h_mm.rooms.textures import TEXTURES, Spot, worn
 from m2h_mm.rooms.viewpoint import choose_camera
@@ -63,6 +64,22 @@ def render_frame(
     camera = choose_camera(rng, room, height, width, kind.framing)
     lights = kind.make_lights(rng, room)
     primitives = Primitives(room.group.parts)
+    light, hits = see(room, primitives, lights, camera)
+    image = kind.photograph(rng, light)
+    return RoomFrame(image=image, **label_maps(room, primitives, camera, hits))
+
+
+def see(
+    room: Room, primitives: Primitives, lights: list[Light], camera: Camera
+) -> tuple[np.ndarray, Hits]:
+    """(3, H, W) float32 linear RGB light that reaches the camera, and what each pixel meets.
+
+    Args:
+        room: the room.
+        primitives: its parts.
+        lights: its lights.
+        camera: where it is seen from.
+    """
     hits = cast(primitives, camera)
     albedo, glow, gloss = _surfaces(primitives, camera, hits)
     diffuse, highlight = illuminate(room, primitives, camera, hits, lights, gloss)
@@ -71,17 +88,27 @@ def render_frame(
     if sheen.any():
         sheen = sheen[primitives.material][hits.primitive]
         add_reflections(light, room, camera, hits, lights, sheen)
+    return light, hits
 
+
+def label_maps(
+    room: Room, primitives: Primitives, camera: Camera, hits: Hits
+) -> dict[str, np.ndarray]:
+    """All of a :class:`RoomFrame` but its image."""
     instances = primitives.instance[hits.primitive]
-    edge = np.zeros((height, width), np.uint8)
+    edge = np.zeros(instances.shape, np.uint8)
     edge[:, :-1] |= instances[:, :-1] != instances[:, 1:]
     edge[:-1] |= instances[:-1] != instances[1:]
     normals = np.stack(
         [dot(planes(axis), hits.normal) for axis in camera.axes * [[1], [1], [-1]]], 2
     )
-    semseg = np.array(room.group.classes, dtype=np.uint8)[instances]
-    return RoomFrame(
-        kind.photograph(rng, light), hits.depth, normals, semseg, instances, edge, camera.cam2img
+    return dict(
+        depth=hits.depth,
+        normals=normals,
+        semseg=np.array(room.group.classes, dtype=np.uint8)[instances],
+        instances=instances,
+        edge=edge,
+        cam2img=camera.cam2img,
     )
 
 

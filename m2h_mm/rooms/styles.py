@@ -23,13 +23,14 @@ class Style:
         make_room: a furnished room.
         framing: how the camera is held.
         make_lights: the lights of a room.
-        photograph: (3, H, W) linear light to (H, W, 3) uint8 RGB.
+        photograph: (3, H, W) linear light to (H, W, 3) uint8 RGB; of a frame by itself, or, given
+            what was metered and a generator of noise, of a frame of a film.
     """
 
     make_room: Callable[[np.random.Generator], Room]
     framing: Framing
     make_lights: Callable[[np.random.Generator, Room], list[Light]]
-    photograph: Callable[[np.random.Generator, np.ndarray], np.ndarray]
+    photograph: Callable[..., np.ndarray]
 
 
 STYLES = dict(

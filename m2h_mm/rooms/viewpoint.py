@@ -47,10 +47,6 @@ def choose_camera(
     field_of_view = np.radians(rng.uniform(*framing.field_of_view))
     focal = 0.5 * width / np.tan(field_of_view / 2)
     roll, shift = rng.normal(0, np.radians(framing.roll)), rng.normal(0, 0.01, 2) * width
-    solids = np.array(room.solids + room.loose)
-    subjects = solids[room.subjects]
-    centers, sizes = subjects.mean(1), np.sqrt(np.ptp(subjects, axis=1).prod(1))
-
     spread = room.size[:2] / 2
     position = np.column_stack(
         [
@@ -61,9 +57,29 @@ def choose_camera(
     target = np.column_stack(
         [rng.uniform(-1, 1, (_CANDIDATES, 2)) * spread, rng.uniform(*framing.aims, _CANDIDATES)]
     )
-    apart = (
-        np.maximum(solids[:, 0] - position[:, None], position[:, None] - solids[:, 1]).max(2).min(1)
-    )
+    score = score_views(room, position, target, field_of_view, framing.spacing)
+    score += rng.normal(0, 0.3, _CANDIDATES)
+    score[np.linalg.norm((target - position)[:, :2], axis=1) < framing.nearest] -= 10
+    # In a room so full that no candidate is clear of furniture, the one that is clearest is taken.
+    score += 100 * np.minimum(distance_to_things(room, position) - _CLEARANCE, 0)
+    best = int(np.argmax(score))
+    return look(position[best], target[best], roll, focal, height, width, shift)
+
+
+def score_views(
+    room: Room, position: np.ndarray, target: np.ndarray, field_of_view: float, spacing: float
+) -> np.ndarray:
+    """(C,) how good views are: many things in them, none of them right before the lens, and a good
+    part of the room's depth.
+
+    Args:
+        room: the room.
+        position, target: (C, 3) of the camera, and what it looks at, metres.
+        field_of_view: horizontal, radians.
+        spacing: see :class:`Framing`.
+    """
+    subjects = np.array(room.solids)[room.subjects]
+    centers, sizes = subjects.mean(1), np.sqrt(np.ptp(subjects, axis=1).prod(1))
     distance = np.linalg.norm((target - position)[:, :2], axis=1)
 
     forward = target - position
@@ -78,14 +94,18 @@ def choose_camera(
     reach = ahead * np.tan(field_of_view / 2)
     inside = (ahead > 0.6) & (aside < 0.9 * reach)
     near = (ahead > 0) & (ahead < 1.3) & (aside < reach + 0.4)
-    score = (
+    return (
         inside @ (np.minimum(sizes, 1.0) + 0.25)
-        - framing.spacing * near @ sizes
+        - spacing * near @ sizes
         + 0.45 * np.minimum(distance, 3.5)
     )
-    score += rng.normal(0, 0.3, _CANDIDATES)
-    score[distance < framing.nearest] -= 10
-    # In a room so full that no candidate is clear of furniture, the one that is clearest is taken.
-    score += 100 * np.minimum(apart - _CLEARANCE, 0)
-    best = int(np.argmax(score))
-    return look(position[best], target[best], roll, focal, height, width, shift)
+
+
+def distance_to_things(room: Room, position: np.ndarray) -> np.ndarray:
+    """(C,) metres from points (C, 3) to the bounds of the nearest thing along the axis in which
+    they are farthest apart; negative within.
+    """
+    solids = np.array(room.solids + room.loose)
+    return (
+        np.maximum(solids[:, 0] - position[:, None], position[:, None] - solids[:, 1]).max(2).min(1)
+    )
