@@ -13,6 +13,7 @@ from m2h_mm.methods.invpt.stage import CrossTaskAttention, InvPTStage
 from m2h_mm.methods.m2h.aspp import ASPP
 from m2h_mm.methods.m2h.heads import M2HEdgeHead, M2HNormalsHead
 from m2h_mm.methods.m2h.upsample import UpsampleBlock
+from m2h_mm.models.interactions.low_rank_experts import RoutedConv
 from m2h_mm.models.interactions.wmca import WMCA
 from m2h_mm.models.layers.cross_task_layer import CrossTaskLayer, TaskLayerNorm
 from m2h_mm.models.layers.distillation import MultiModalDistillationUnit
@@ -137,6 +138,12 @@ CASES = dict(
         ),
         (task_maps(8, 9, 14),),
         ('post_project.depth', 'layers.1'),
+    ),
+    routed_conv=Case(
+        RoutedConv,
+        lambda: RoutedConv(6, TASKS, ranks=(1, 2, 3), top_k=2, task_rank=2),
+        (randn(2, 6, 5, 3), 'depth'),
+        ('shared', 'down', 'up', 'norm.depth', 'task_down.depth', 'router.depth'),
     ),
     reassemble=Case(
         ReassembleLevel,

@@ -7,6 +7,7 @@ from .cross_stitch import CrossStitch
 from .cross_task_mixer import CrossTaskMixer
 from .distillation import MultiModalDistillation
 from .global_attention import GlobalCrossTaskAttention
+from .low_rank_experts import LowRankExperts
 from .m2h_mx_mamba import M2HMXMamba
 from .m2h_mx_mixer import M2HMXMixer
 from .nddr import NDDR
@@ -20,6 +21,7 @@ __all__ = [
     'CrossStitch',
     'CrossTaskMixer',
     'GlobalCrossTaskAttention',
+    'LowRankExperts',
     'M2HMXMamba',
     'M2HMXMixer',
     'MultiModalDistillation',

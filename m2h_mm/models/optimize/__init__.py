@@ -4,7 +4,7 @@ One file for the fast forms of each module of m2h_mm.models; those of a method a
 ``m2h_mm/methods/<method>/fast.py``. May import what m2h_mm.models may.
 """
 
-from . import distillation, feed_forward, fusion, token_reassembly, wmca
+from . import distillation, feed_forward, fusion, low_rank_experts, token_reassembly, wmca
 from .checks import is_exactly, is_pointwise
 from .rewrites import REWRITES, Rewrite, optimize, rewrites
 
@@ -16,6 +16,7 @@ __all__ = [
     'fusion',
     'is_exactly',
     'is_pointwise',
+    'low_rank_experts',
     'optimize',
     'rewrites',
     'token_reassembly',

@@ -38,6 +38,7 @@ FusionBlock               yes       yes        projects before the upsampling
 TaskLayerNorm             yes       yes        normalises the tokens of all tasks in one call
 CrossTaskLayer            yes       yes        without gradients on a CPU: a few windows at a time
 WMCA                      yes       yes        keeps windows cut; projects before the upsampling
+RoutedConv                no        yes        sums the experts' kernels: one convolution
 ReassembleLevel           yes       yes        computes the class token's share once
 MultiModalDistillation-   yes       yes        leaves out the targets that are not asked for
 Unit

@@ -147,4 +147,7 @@ def test_a_training_step_is_that_of_the_plain_model(method):
 
 def test_every_fast_form_is_part_of_a_method():
     found = set().union(*(fast_types(optimize(build(method), training=True)) for method in METHODS))
+    # For inference alone.
+    experts = MODELS.build(dict(type='LowRankExperts', channels=4, tasks=TASKS))
+    found |= fast_types(optimize(experts))
     assert found == {cls.__name__ for cls in FAST}
