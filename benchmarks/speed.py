@@ -17,10 +17,12 @@ skipped when the command is given again.
 import argparse
 import itertools
 import json
+import math
 import os
 import platform
 import re
 import sys
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -34,8 +36,8 @@ from speed_costs import contender_memory, count_bytes, count_flops, machine_limi
 from speed_models import (
     ACTIONS,
     DTYPES,
+    MADE,
     NETWORKS,
-    PREPARATIONS,
     VARIANTS,
     Cell,
     build_call,
@@ -69,7 +71,7 @@ def parse_args() -> argparse.Namespace:
         type=parse_size,
         default=[(224, 224)],
         metavar='HxW',
-        help='height x width in pixels, multiples of 14 (224x224)',
+        help="height x width in pixels, padded to what a variant's backbone takes (224x224)",
     )
     parser.add_argument('--batch-sizes', nargs='+', type=int, default=[1], metavar='N')
     parser.add_argument(
@@ -85,7 +87,7 @@ def parse_args() -> argparse.Namespace:
         type=parse_contender,
         default=list(NETWORKS),
         help=f'{" or ".join(NETWORKS)}, and what is done to it, such as plain+channels_last; known '
-        f'are {", ".join(PREPARATIONS)}. Ratios are against the first (plain optimized)',
+        f'are {", ".join(MADE)}. Ratios are against the first (plain optimized)',
     )
     parser.add_argument(
         '--only', metavar='REGEX', help='cells whose name it is found in, such as small.*train'
@@ -104,6 +106,9 @@ def parse_args() -> argparse.Namespace:
         default=1,
         metavar='N',
         help='rounds before them, after a first call (%(default)s)',
+    )
+    parser.add_argument(
+        '--seconds', type=float, default=math.inf, metavar='S', help='begin no cell after these'
     )
     parser.add_argument(
         '--time-only',
@@ -125,18 +130,18 @@ def parse_args() -> argparse.Namespace:
 def parse_size(text: str) -> tuple[int, int]:
     """``'448x574'`` to (448, 574)."""
     size = tuple(int(part) for part in text.split('x') if part.isdecimal())
-    if len(size) != 2 or min(size) < 14 or any(length % 14 for length in size):
+    if len(size) != 2 or min(size) < 14:
         raise argparse.ArgumentTypeError(
-            f'expected HEIGHTxWIDTH in pixels, multiples of 14, got {text!r}'
+            f'expected HEIGHTxWIDTH in pixels, of at least 14, got {text!r}'
         )
     return size
 
 
 def parse_contender(text: str) -> str:
     network, *preparations = text.split('+')
-    if network not in NETWORKS or not set(preparations) <= set(PREPARATIONS):
+    if network not in NETWORKS or not set(preparations) <= set(MADE):
         raise argparse.ArgumentTypeError(
-            f'expected one of {NETWORKS} and any of {sorted(PREPARATIONS)} behind a +, got {text!r}'
+            f'expected one of {NETWORKS} and any of {MADE} behind a +, got {text!r}'
         )
     return text
 
@@ -167,7 +172,7 @@ def measure(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
     calls, costs, first = {}, {}, None
     for contender in args.contenders:
         model = build_model(cell, contender)
-        calls[contender] = call = build_call(model, cell)
+        calls[contender] = call = build_call(model, cell, contender=contender)
         result = call()
         first = first or result
         costs[contender] = cost = dict(
@@ -283,7 +288,7 @@ def console() -> Console:
 
 def print_profile(cell: Cell, contender: str, repeats: int) -> None:
     model = build_model(cell, contender)
-    call = build_call(model, cell)
+    call = build_call(model, cell, contender=contender)
     call()
     rows = shares(model, call, cell.device, repeats)
     kinds, parts = table_of(rows)
@@ -312,7 +317,11 @@ def main() -> None:
             print_profile(cell, contender, args.repeats)
         return
     rows = json.loads(Path(args.out).read_text())['cells'] if Path(args.out).is_file() else {}
+    end = time.monotonic() + args.seconds
     for cell in cells:
+        if time.monotonic() > end:
+            print('--seconds are over: the same command goes on from here.')
+            break
         if not args.again and set(args.contenders) <= set(
             rows.get(cell.name, {}).get('contenders', ())
         ):
@@ -320,7 +329,7 @@ def main() -> None:
         rows[cell.name] = measure(cell, args)
         write_report(args.out, dict(cells=rows))
         print(f'{cell.name}: measured', flush=True)
-    print_rows({cell.name: rows[cell.name] for cell in cells})
+    print_rows({cell.name: rows[cell.name] for cell in cells if cell.name in rows})
     print(f'Numbers: {Path(args.out).resolve()}')
 
 

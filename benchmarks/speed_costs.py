@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speed_models import DTYPES, Cell, build_call, build_model, build_optimizer
+from speed_models import DTYPES, Cell, build_call, build_model, build_optimizer, input_size
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -66,7 +66,7 @@ def count_flops(model: nn.Module, cell: Cell) -> int:
         sdpa_kernel(SDPBackend.MATH),
         FlopCounterMode(display=False, custom_mapping=formulas) as counter,
     ):
-        image = torch.zeros(cell.batch_size, 3, *cell.size)
+        image = torch.zeros(cell.batch_size, 3, *input_size(model, cell))
         outputs = functional_call(model, state, (image,), dict(mode='tensor'))
         if train:
             sum(output.sum() for output in outputs.values()).backward()
@@ -139,6 +139,8 @@ def contender_memory(cell: Cell, contender: str) -> int:
     call has left would be taken again without growth. On CUDA, see
     :func:`m2h_mm.experiments.timing.peak_memory`.
     """
+    if torch.device(cell.device).type == 'cuda':
+        return _memory(cell, contender, torch.get_num_threads())
     with ProcessPoolExecutor(1, get_context('spawn'), end_with_parent) as pool:
         return pool.submit(_memory, cell, contender, torch.get_num_threads()).result()
 
@@ -147,12 +149,12 @@ def _memory(cell: Cell, contender: str, threads: int) -> int:
     torch.set_num_threads(threads)
     model = build_model(cell, contender)
     optimizer = build_optimizer(model)
-    call = build_call(model, cell, optimizer)
+    call = build_call(model, cell, optimizer, contender)
     if torch.device(cell.device).type == 'cuda':
         call()
         return peak_memory(call, cell.device)
     build_call(
-        model, replace(cell, size=SMALLEST), optimizer
+        model, replace(cell, size=SMALLEST), optimizer, contender
     )()  # libraries are loaded, the optimizer has its state
     return _resident_growth(call)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,10 @@ VARIANTS = {
     'm2h_vits': ('m2h/m2h_vits_nyud.py', {}),
     'm2h_small_vits': ('m2h/m2h_small_vits_nyud.py', {}),
     'm2h_fast_vits': ('m2h/m2h_fast_vits_nyud.py', {}),
+    'm2h_edge': ('m2h/m2h_edge_lite0_rooms.py', {}),
+    'm2h_mx_vitb': ('m2h_mx/m2h_mx_vitb_nyud.py', {}),
+    'mti_net_vits': ('mti_net/mti_net_vits_nyud.py', {}),
+    'invpt_vits': ('invpt/invpt_vits_nyud.py', {}),
     'm2h_tiny': ('m2h/m2h_vits_nyud.py', _TINY),
     'm2h_small_tiny': ('m2h/m2h_small_vits_nyud.py', _TINY),
     'm2h_fast_tiny': ('m2h/m2h_fast_vits_nyud.py', _TINY),
@@ -49,11 +54,29 @@ def channels_last(model: nn.Module) -> None:
     model.channels_last = True
 
 
+@contextmanager
+def tf32() -> Iterator[None]:
+    """Convolutions and matrix products of a GPU round their factors to 10 bits."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+
+
 # What a contender may have done to its network, in place, in eval or training mode: one line for a
 # new one.
 PREPARATIONS: dict[str, Callable[[nn.Module], Any]] = dict(
     channels_last=channels_last, compile=compile_parts
 )
+# What a call of it may run in, by the kind of its device.
+SURROUNDINGS: dict[str, Callable[[str], Any]] = dict(
+    bf16=lambda kind: torch.autocast(kind, torch.bfloat16), tf32=lambda kind: tf32()
+)
+# A forward pass that is recorded once and replayed without Python. On a GPU only.
+GRAPH = 'graph'
+MADE = (*PREPARATIONS, *SURROUNDINGS, GRAPH)
 
 
 @dataclass(frozen=True)
@@ -63,7 +86,7 @@ class Cell:
     Attributes:
         variant: one of ``VARIANTS``.
         backbone: ``'frozen'`` or ``'trainable'``.
-        size: (H, W) in pixels, multiples of 14.
+        size: (H, W) in pixels; padded to what the variant's backbone takes.
         batch_size: images per call.
         dtype: ``'fp32'``, or ``'bf16'``: autocast, weights stay in float32.
         device: ``'cpu'``, ``'cuda'`` or ``'cuda:N'``.
@@ -100,7 +123,8 @@ def build_model(cell: Cell, contender: str) -> nn.Module:
 
     Args:
         cell: what for.
-        contender: ``'plain'`` or ``'optimized'``, and any of ``PREPARATIONS`` behind a ``+`` each.
+        contender: ``'plain'`` or ``'optimized'``, and any of ``MADE`` behind a ``+`` each. What
+            surrounds a call is the call's, see :func:`build_call`.
 
     Returns:
         A ``MultiTaskModel`` of the variant's config. All contenders of a cell have the same random
@@ -121,18 +145,26 @@ def build_model(cell: Cell, contender: str) -> nn.Module:
         cfg.model.channels_last = False
     torch.manual_seed(0)
     model = MODELS.build(cfg.model)
-    nn.init.constant_(model.heads.depth.final.bias, 2.5)  # else its ReLU may be closed
+    if hasattr(model.heads.depth, 'parametrization'):
+        nn.init.constant_(model.heads.depth.final.bias, 2.5)  # else its ReLU may be closed
     model.to(cell.device).train(train)
     if network == 'optimized':
         optimize(model, training=train)
-    for preparation in preparations:
+    for preparation in PREPARATIONS.keys() & preparations:
         PREPARATIONS[preparation](model)
     return model
 
 
-def random_samples(cell: Cell) -> list[MultiTaskDataSample]:
-    """Frames with random labels of all tasks, and a camera."""
-    height, width = cell.size
+def input_size(model: nn.Module, cell: Cell) -> tuple[int, int]:
+    """The cell's size, padded to what the model's backbone takes."""
+    divisor = model.data_preprocessor.pipeline.size_divisor
+    height, width = (-(-length // divisor) * divisor for length in cell.size)
+    return height, width
+
+
+def random_samples(cell: Cell, size: tuple[int, int]) -> list[MultiTaskDataSample]:
+    """Frames of a size with random labels of all tasks, and a camera."""
+    height, width = size
     generator = torch.Generator().manual_seed(1)
     camera = np.array([[width, 0, (width - 1) / 2], [0, width, (height - 1) / 2], [0, 0, 1]])
 
@@ -147,7 +179,7 @@ def random_samples(cell: Cell) -> list[MultiTaskDataSample]:
             gt_normals=F.normalize(uniform(3) - 0.5, dim=0),
             gt_edge=(uniform(1) > 0.9).float(),
         )
-        sample = MultiTaskDataSample(metainfo=dict(cam2img=camera, ori_shape=cell.size))
+        sample = MultiTaskDataSample(metainfo=dict(cam2img=camera, ori_shape=size))
         for field, label in labels.items():
             valid = torch.ones(1, height, width, dtype=torch.bool, device=cell.device)
             sample.set_field(PixelData(data=label.to(cell.device), valid=valid), field)
@@ -162,7 +194,10 @@ def build_optimizer(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def build_call(
-    model: nn.Module, cell: Cell, optimizer: torch.optim.Optimizer | None = None
+    model: nn.Module,
+    cell: Cell,
+    optimizer: torch.optim.Optimizer | None = None,
+    contender: str = '',
 ) -> Callable[[], Any]:
     """The action as a function without arguments.
 
@@ -170,14 +205,16 @@ def build_call(
         model: see :func:`build_model`.
         cell: what is done with it.
         optimizer: of a training step. Default: a new one.
+        contender: of its ``SURROUNDINGS``, and ``GRAPH``, each call is made in those.
 
     Returns:
         A function that returns what :func:`difference` compares: outputs by task, or the loss.
     """
-    inputs = torch.randn(
-        cell.batch_size, 3, *cell.size, generator=torch.Generator().manual_seed(2)
-    ).to(cell.device)
-    samples = random_samples(cell)
+    size = input_size(model, cell)
+    inputs = torch.randn(cell.batch_size, 3, *size, generator=torch.Generator().manual_seed(2)).to(
+        cell.device
+    )
+    samples = random_samples(cell, size)
     autocast = dict(
         device_type=torch.device(cell.device).type,
         dtype=DTYPES[cell.dtype],
@@ -196,8 +233,11 @@ def build_call(
             for name, task in model.tasks.items()
         }
 
+    parts = contender.split('+')
+    around = [SURROUNDINGS[name] for name in parts if name in SURROUNDINGS]
     if cell.action != 'train':
-        return dict(forward=forward, predict=predict)[cell.action]
+        call = surrounded(dict(forward=forward, predict=predict)[cell.action], around, cell.device)
+        return graphed(call) if GRAPH in parts else call
     optimizer = optimizer or build_optimizer(model)
 
     def train() -> dict[str, Tensor]:
@@ -208,7 +248,43 @@ def build_call(
         optimizer.zero_grad()
         return dict(loss=loss.detach())
 
-    return train
+    return surrounded(train, around, cell.device)
+
+
+def surrounded(
+    call: Callable[[], Any], around: list[Callable[[str], Any]], device: str
+) -> Callable[[], Any]:
+    """A call that is made in these contexts."""
+    for context in around:
+        call = _within(call, context, torch.device(device).type)
+    return call
+
+
+def _within(call: Callable[[], Any], context: Callable[[str], Any], kind: str) -> Callable[[], Any]:
+    def within() -> Any:
+        with context(kind):
+            return call()
+
+    return within
+
+
+def graphed(call: Callable[[], Any]) -> Callable[[], Any]:
+    """A call whose operations are recorded once and replayed: nothing but the GPU is at work."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):  # libraries choose their kernels and take their memory
+            call()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = call()
+
+    def replay() -> Any:
+        graph.replay()
+        return result
+
+    return replay
 
 
 def difference(result: dict[str, Tensor], reference: dict[str, Tensor]) -> float:
