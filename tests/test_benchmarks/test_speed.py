@@ -18,6 +18,8 @@ from speed_profile import kind_of, shares, table_of
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from m2h_mm.models import MultiTaskDataPreprocessor
+
 SPEED = Path(speed_models.__file__).with_name('speed.py')
 CELL = Cell('m2h_small_tiny', 'frozen', (28, 28), 1, 'fp32', 'cpu', 'forward')
 
@@ -63,6 +65,7 @@ def test_operations_of_grouped_convolutions_are_counted_by_group():
     class Model(nn.Module):
         def __init__(self, groups: int) -> None:
             super().__init__()
+            self.data_preprocessor = MultiTaskDataPreprocessor(size_divisor=14)
             self.first = nn.Conv2d(3, 8, 1, bias=False)
             self.conv = nn.Conv2d(8, 8, 3, padding=1, groups=groups, bias=False)
 
@@ -75,6 +78,17 @@ def test_operations_of_grouped_convolutions_are_counted_by_group():
         assert count_flops(Model(groups), CELL) == first + conv
         # No gradient of the image is wanted.
         assert count_flops(Model(groups), replace(CELL, action='train')) == 2 * first + 3 * conv
+
+
+def test_an_image_is_padded_to_what_the_backbone_takes():
+    cell = replace(CELL, size=(30, 28))
+    outputs = build_call(build_model(cell, 'optimized'), cell)()
+    assert (
+        outputs['depth'].shape[-2:]
+        == build_call(build_model(CELL, 'optimized'), replace(CELL, size=(42, 28)))()[
+            'depth'
+        ].shape[-2:]
+    )
 
 
 def test_the_optimized_takes_fewer_operations_and_bytes():
@@ -204,7 +218,7 @@ def test_a_measured_cell_is_kept_until_it_is_asked_for_again(run, tmp_path, monk
 @pytest.mark.parametrize(
     'options',
     [
-        ('--sizes', '28x30'),
+        ('--sizes', '28x7'),
         ('--contenders', 'theirs'),
         ('--contenders', 'plain+fast'),
         ('--repeats', '0'),
