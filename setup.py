@@ -73,6 +73,7 @@ setup(
         'pretrained': requirements('pretrained'),
         'hf': requirements('hf'),
         'timm': requirements('timm'),
+        'mapping': requirements('mapping'),
         'web': requirements('web'),
         'hub': requirements('hub'),
         'dev': [

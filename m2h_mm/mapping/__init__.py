@@ -1,4 +1,4 @@
-"""From depth and cameras to point clouds and meshes.
+"""From depth, classes and cameras to point clouds, meshes and maps.
 
 May import engine and all below it.
 """

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 from m2h_mm.geometry.pinhole import WIDEST_VIEW, backproject, check_camera, normals_from_depth
+from m2h_mm.mapping.ply import write_ply
 from m2h_mm.structures.image_file import FORMATS, image_size
-from m2h_mm.system import write_atomically
 
 DEFAULT_FOV = 60.0
 """Horizontal field of view in degrees where nothing is known of the camera: that of many phones and
@@ -43,25 +43,12 @@ class PointCloud:
 
     def write_ply(self, path: str | Path) -> None:
         """Write a binary PLY file, which is whole or not there."""
-        fields = [(name, '<f4') for name in ('x', 'y', 'z', 'nx', 'ny', 'nz')] + [
-            (name, 'u1') for name in ('red', 'green', 'blue')
-        ]
-        vertices = np.empty(len(self.points), fields)
-        for names, values in (
-            (('x', 'y', 'z'), self.points),
-            (('nx', 'ny', 'nz'), self.normals),
-            (('red', 'green', 'blue'), self.colours),
-        ):
-            for name, column in zip(names, values.T, strict=True):
-                vertices[name] = column
-        kinds = {'<f4': 'float', 'u1': 'uchar'}
-        properties = ''.join(f'property {kinds[kind]} {name}\n' for name, kind in fields)
-        header = (
-            'ply\nformat binary_little_endian 1.0\ncomment metres; x right, y up, z toward '
-            'the camera\n'
-            f'element vertex {len(vertices)}\n{properties}end_header\n'
-        )
-        write_atomically(path, header.encode() + vertices.tobytes())
+        columns = {
+            ('x', 'y', 'z'): self.points,
+            ('nx', 'ny', 'nz'): self.normals,
+            ('red', 'green', 'blue'): self.colours,
+        }
+        write_ply(path, columns, 'metres; x right, y up, z toward the camera')
 
 
 def draw_cloud(
