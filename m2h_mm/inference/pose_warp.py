@@ -1,4 +1,4 @@
-"""The filter of M2H-MX's authors that steadies depth and classes of a camera whose poses are known."""
+"""The filter of M2H-MX's authors that steadies depth and classes by the poses of the camera."""
 
 from __future__ import annotations
 
@@ -176,7 +176,8 @@ class PoseWarpFilter:
         fused = depth.astype(np.float64)
         for warped, _, counts, weight in layers:
             share = self.alpha * weight
-            fused = np.where(counts, (1 - share) * fused + share * np.where(counts, warped, 0), fused)
+            mixed = (1 - share) * fused + share * np.where(counts, warped, 0)
+            fused = np.where(counts, mixed, fused)
         return fused
 
     def _vote(self, labels: np.ndarray, known: np.ndarray, layers: list) -> np.ndarray:
