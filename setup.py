@@ -75,10 +75,11 @@ setup(
         'timm': requirements('timm'),
         'mapping': requirements('mapping'),
         'web': requirements('web'),
+        'bags': requirements('bags'),
         'hub': requirements('hub'),
         'dev': [
             requirement
-            for name in ('dev', 'export', 'hf', 'hub', 'pretrained', 'web')
+            for name in ('dev', 'bags', 'export', 'hf', 'hub', 'pretrained', 'web')
             for requirement in requirements(name)
         ],
     },

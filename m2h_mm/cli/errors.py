@@ -38,14 +38,18 @@ def plain_errors() -> Iterator[None]:
     it always.
 
     Raises:
-        SystemExit: in place of a ``ValueError``, ``TypeError`` or ``OSError`` of this package.
+        SystemExit: in place of a ``ValueError``, ``TypeError`` or ``OSError`` of this package, or
+            an ``ImportError`` that says what to install.
     """
     try:
         yield
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         file, message = _origin(error)
         ours = PACKAGE in Path(file).resolve().parents
         refused = isinstance(error, OSError) and _number(error, message) in OF_THE_SYSTEM
+        if isinstance(error, ImportError):
+            # On purpose: an optional package is not there. Else something is broken.
+            ours = error.__cause__ is not None
         if not (ours or refused) or os.environ.get(TRACEBACK_SWITCH):
             raise
         print(

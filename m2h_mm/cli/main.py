@@ -14,6 +14,7 @@ COMMANDS = {
     'test': 'test',
     'predict': 'predict',
     'video': 'video',
+    'bag': 'bag',
     'pointcloud': 'pointcloud',
     'web': 'web.command',
     'export': 'export',
