@@ -34,6 +34,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
             help='write the file even if it does not fill every weight of the model',
         )
     _add(methods, 'invpt', 'InvPT', convert_invpt, config='invpt_vitl_nyud')
+    _add(methods, 'taskprompter', 'TaskPrompter', convert_taskprompter, 'taskprompter_vitl_nyud')
     _add(methods, 'mti_net', 'MTI-Net and PAD-Net', convert_mti_net, config='mti_net_hrnet18_nyud')
     return parser.parse_args(argv)
 
@@ -149,6 +150,14 @@ def convert_invpt(args: argparse.Namespace, model: nn.Module) -> State:
     dead = [key for key in official if is_dead(key)]
     _list(dead, 'of the file have no effect on any prediction and were left out')
     return state
+
+
+def convert_taskprompter(args: argparse.Namespace, model: nn.Module) -> State:
+    """Weights of TaskPrompter under our names."""
+    from m2h_mm.methods.taskprompter.checkpoint import fit_official_taskprompter, unwrap_state_dict
+
+    official = unwrap_state_dict(read(args.src))
+    return _told(fit_official_taskprompter(official, model.state_dict(), tuple(model.tasks)), args)
 
 
 def convert_mti_net(args: argparse.Namespace, model: nn.Module) -> State:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 TEST, NATIVE, FIT = 'test', 'native', 'fit'
 DTYPES = ('fp32', 'bf16', 'fp16')
 CHECKPOINT_HELP = (
-    "of a training, a published file, or one of the authors of M2H's or M2H-MX's (the model that "
-    'comes with the package)'
+    'of a training, a published file, or one of the authors of M2H, M2H-MX or TaskPrompter (the '
+    'model that comes with the package)'
 )
 
 

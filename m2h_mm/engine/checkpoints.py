@@ -19,6 +19,7 @@ _SHOWN = 4
 OFFICIAL_LAYOUTS = (
     ('mlt_head.', 'M2H', 'm2h'),
     ('multi_task_decoder.', 'InvPT', 'invpt'),
+    ('backbone.fea_fuse.', 'TaskPrompter', 'taskprompter'),
     ('distillation_scale_', 'MTI-Net', 'mti_net'),
     ('multi_modal_distillation.', 'PAD-Net', 'mti_net'),
 )

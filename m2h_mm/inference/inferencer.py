@@ -53,9 +53,9 @@ class M2HInferencer(HubModel, BaseInferencer):
 
     Args:
         weights: a checkpoint of a training of this project or a published file, which say
-            themselves which model they are of, or a checkpoint of the authors of M2H or M2H-MX. It
-            is never unpickled beyond tensors and plain values. Default: the model that comes with
-            the package.
+            themselves which model they are of, or a checkpoint of the authors of M2H, M2H-MX or
+            TaskPrompter. It is never unpickled beyond tensors and plain values. Default: the model
+            that comes with the package.
         config: name or path of a config, or a config, that takes the place of what the checkpoint
             says. Default: what it says.
         device: 'cpu', 'cuda', 'cuda:1', ... Default: a GPU where there is one.

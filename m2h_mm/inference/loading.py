@@ -1,4 +1,4 @@
-"""Loading a model from a checkpoint of a training, or of the authors of M2H or M2H-MX."""
+"""Loading a model from a checkpoint of a training, or of authors whose code is known."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def load_model(
     """Build a model and load its weights, without running what may be in the file.
 
     Args:
-        checkpoint: of a training of this project, or the authors' own of M2H or M2H-MX, which is
-            taken as it is; its input is then normalised as in the authors' code, whatever the
-            config says.
+        checkpoint: of a training of this project, or the authors' own of M2H, M2H-MX or
+            TaskPrompter, which is taken as it is; its input is then normalised as in the authors'
+            code, whatever the config says.
         config: name or path of a config, or a config, that takes the place of what the checkpoint
             says of its model. Default: what it says; the authors' checkpoints are recognised by
             their weights.
@@ -148,7 +148,8 @@ def _read(content: Mapping[str, Any], checkpoint: str | Path) -> ModelDescriptio
         raise ValueError(
             f'{checkpoint} does not say which model it is of: it was written by an earlier '
             'version of m2h_mm or by another program, and does not have the layout of the '
-            'official code of M2H or M2H-MX. Pass the config that it was trained with.'
+            'official code of M2H, M2H-MX or TaskPrompter. Pass the config that it was trained '
+            'with.'
         )
     return description
 

@@ -1,4 +1,4 @@
-"""The checkpoints of authors that are taken as they are: M2H's and M2H-MX's."""
+"""The checkpoints of authors that are taken as they are: M2H's, M2H-MX's and TaskPrompter's."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from m2h_mm.methods.m2h import checkpoint as m2h
 from m2h_mm.methods.m2h_mx import checkpoint as m2h_mx
 from m2h_mm.methods.official_checkpoint import Conversion
+from m2h_mm.methods.taskprompter import checkpoint as taskprompter
 from m2h_mm.models.pipeline import IMAGENET_MEAN, IMAGENET_STD
 
 from .official_m2h import OFFICIAL_NORMALISATION, official_config
 from .official_m2h_mx import official_m2h_mx_config
+from .official_taskprompter import official_taskprompter_config
 
 State = Mapping[str, Tensor]
 
@@ -36,6 +38,7 @@ class OfficialCode(NamedTuple):
     normalisation: Mapping[str, tuple[float, ...]]
 
 
+_IMAGENET = dict(mean=tuple(IMAGENET_MEAN), std=tuple(IMAGENET_STD))
 CODES = (
     OfficialCode(
         m2h.unwrap_state_dict,
@@ -49,7 +52,15 @@ CODES = (
         lambda state, model: m2h_mx.fit_official_m2h_mx(
             state, model.state_dict(), tuple(model.tasks)
         ),
-        dict(mean=tuple(IMAGENET_MEAN), std=tuple(IMAGENET_STD)),
+        _IMAGENET,
+    ),
+    OfficialCode(
+        taskprompter.unwrap_state_dict,
+        official_taskprompter_config,
+        lambda state, model: taskprompter.fit_official_taskprompter(
+            state, model.state_dict(), tuple(model.tasks)
+        ),
+        _IMAGENET,
     ),
 )
 

@@ -3,6 +3,6 @@
 May import models, tasks, structures and geometry.
 """
 
-from . import invpt, m2h, m2h_mx, mti_net, pad_net, shared
+from . import invpt, m2h, m2h_mx, mti_net, pad_net, shared, taskprompter
 
-__all__ = ['invpt', 'm2h', 'm2h_mx', 'mti_net', 'pad_net', 'shared']
+__all__ = ['invpt', 'm2h', 'm2h_mx', 'mti_net', 'pad_net', 'shared', 'taskprompter']

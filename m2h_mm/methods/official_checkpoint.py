@@ -108,3 +108,45 @@ def compare(
         if key not in converted and key not in without_effect and not key.startswith(TRAINING_STATE)
     ]
     return Conversion(dict(converted), dead, unused, missing)
+
+
+def require_exact(
+    names: Mapping[str, str | None],
+    converted: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    advice: str,
+) -> None:
+    """Refuse an official state dict that is not the model's, weight for weight.
+
+    Args:
+        names: our key, or None, by official key; without those that have no effect.
+        converted: our key to tensor.
+        expected: the model's ``state_dict()``.
+        advice: what in the config to look at, for the message.
+
+    Raises:
+        ValueError: official keys that the model has no place for; parameters of the model that the
+            file lacks; tensors of another shape.
+    """
+    problems = {
+        'of the checkpoint have no place in the model': [
+            key for key, ours in names.items() if ours not in expected
+        ],
+        'of the model are not in the checkpoint': [
+            key for key in expected if key not in converted and not key.startswith(TRAINING_STATE)
+        ],
+        'have another shape than the model wants': [
+            f'{key} {tuple(tensor.shape)} for {tuple(expected[key].shape)}'
+            for key, tensor in converted.items()
+            if tensor.shape != expected[key].shape
+        ],
+    }
+    if any(problems.values()):
+        found = [
+            f'{len(keys)} tensors {what}: {", ".join(keys[:8])}{", ..." if len(keys) > 8 else ""}'
+            for what, keys in problems.items()
+            if keys
+        ]
+        raise ValueError(
+            f'The checkpoint does not fit the config. {". ".join(found)}. Check {advice}.'
+        )

@@ -101,6 +101,7 @@ class MultiTaskModel(BaseModel):
             'model.backbone', backbone, 'model.tasks', tasks=names, task_channels=task_channels
         )
         require_padding(self.backbone, self.data_preprocessor)
+        self._backbone_takes_tasks = getattr(self.backbone, 'takes_tasks', False)
         channels, strides = describe_backbone(self.backbone)
         self.adapters = build_adapters(adapters, self.backbone, names, freeze_backbone)
         source = f'model.backbone ({backbone["type"]})'
@@ -224,8 +225,9 @@ class MultiTaskModel(BaseModel):
             sources = self.decoder.source_tasks(tasks)
             found = self.adapters.run(self.backbone, inputs, sources)
         else:
+            subset = dict(tasks=tasks) if tasks and self._backbone_takes_tasks else {}
             with torch.no_grad() if self.freeze_backbone else nullcontext():
-                found = Features.of(self.backbone(inputs))
+                found = Features.of(self.backbone(inputs, **subset))
         if self.freeze_backbone:
             found.aux = []  # nothing could be learned from them
         features = found if self.neck is None else self.neck(found)

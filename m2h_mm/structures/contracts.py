@@ -28,7 +28,8 @@ class Backbone(Protocol):
     channels of the task's output), if it has such arguments.
 
     May state ``task_map_channels``: channels of its ``task_maps`` by task name, which the decoder
-    is then given.
+    is then given. If it also states ``takes_tasks = True``, it is called with ``tasks`` where only
+    some are asked for, and need not compute the ``task_maps`` of the others.
 
     May state ``size_divisor``: sides of an image must be multiples of it, in pixels, and so must
     ``data_preprocessor.size_divisor``; and, once weights are loaded, ``normalisation``: the mean

@@ -20,7 +20,7 @@ from m2h_mm.tasks.view import build_view
 
 REPOSITORY = CONFIGS.parent
 INDEX, METAFILE = 'model-index.yml', 'metafile.yml'
-# Folder to the name of the method, the title of its paper and its number on arXiv.
+# Folder to the name of the method, the title of its paper and its number on arXiv or its address.
 METHODS = {
     'baselines': ('Multi-task baseline', None, None),
     'invpt': (
@@ -49,6 +49,11 @@ METHODS = {
         'PAD-Net: Multi-Tasks Guided Prediction-and-Distillation Network for Simultaneous Depth '
         'Estimation and Scene Parsing',
         '1805.04409',
+    ),
+    'taskprompter': (
+        'TaskPrompter',
+        'TaskPrompter: Spatial-Channel Multi-Task Prompting for Dense Scene Understanding',
+        'https://openreview.net/forum?id=-CwPopPJda',
     ),
 }
 
@@ -80,7 +85,8 @@ def metafile(folder: Path, load: Callable[[str], Config]) -> str:
     }
     if number:
         paper = {'Title': title} if title else {}
-        collection['Paper'] = {**paper, 'URL': f'https://arxiv.org/abs/{number}'}
+        address = number if '://' in number else f'https://arxiv.org/abs/{number}'
+        collection['Paper'] = {**paper, 'URL': address}
     models = [_model(stem, folder, name, cfg) for stem, cfg in configs.items()]
     return _text(dict(Collections=[collection], Models=models))
 

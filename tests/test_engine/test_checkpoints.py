@@ -32,6 +32,7 @@ def test_weights_fit_or_are_refused_by_name(tmp_path):
     for key, tool in (
         ('mlt_head.convs.0.conv.weight', 'm2h'),
         ('module.multi_task_decoder.x', 'invpt'),
+        ('module.backbone.fea_fuse.0.depth.0.bias', 'taskprompter'),
         ('distillation_scale_0.x', 'mti_net'),
         ('multi_modal_distillation.x', 'mti_net'),
     ):

@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from m2h_mm.methods.official_checkpoint import unwrap_official
-from m2h_mm.structures.checkpoint_file import TRAINING_STATE
+from m2h_mm.methods.official_checkpoint import require_exact, unwrap_official
 
 OFFICIAL_TASKS = {
     'semseg': 'semseg',
@@ -173,28 +172,11 @@ def convert_official_invpt(
         )
     names = {key: translate_invpt_key(key, theirs) for key in official if not is_dead(key)}
     converted = {ours: official[key] for key, ours in names.items() if ours in expected}
-    problems = {
-        'of the checkpoint have no place in the model': [
-            key for key, ours in names.items() if ours not in expected
-        ],
-        'of the model are not in the checkpoint': [
-            key for key in expected if key not in converted and not key.startswith(TRAINING_STATE)
-        ],
-        'have another shape than the model wants': [
-            f'{key} {tuple(tensor.shape)} for {tuple(expected[key].shape)}'
-            for key, tensor in converted.items()
-            if tensor.shape != expected[key].shape
-        ],
-    }
-    if any(problems.values()):
-        found = [
-            f'{len(keys)} tensors {what}: {", ".join(keys[:8])}{", ..." if len(keys) > 8 else ""}'
-            for what, keys in problems.items()
-            if keys
-        ]
-        raise ValueError(
-            'The checkpoint does not fit the config. ' + '. '.join(found) + '. Check '
-            'arch and img_size of model.backbone, channels of model.decoder, num_classes of '
-            'model.tasks.semseg.'
-        )
+    require_exact(
+        names,
+        converted,
+        expected,
+        'arch and img_size of model.backbone, channels of model.decoder, num_classes of '
+        'model.tasks.semseg',
+    )
     return converted

@@ -53,6 +53,7 @@ def load_backbone_weights(
     checkpoint: str,
     unused: tuple[str, ...],
     describe: Callable[[Mapping[str, Tensor]], dict[str, int | str]],
+    own: Callable[[str], object] = lambda name: False,
 ) -> None:
     """Copy ``state`` into ``model``, or say what does not fit.
 
@@ -62,6 +63,7 @@ def load_backbone_weights(
         checkpoint: where it came from, for messages.
         unused: prefixes of parameters that no output depends on, which a file may lack.
         describe: what parameters say of their architecture, by names for a message.
+        own: whether a parameter is one that no such file has, as it starts from scratch.
 
     Raises:
         ValueError: another architecture, another native size, or missing parameters.
@@ -88,6 +90,7 @@ def load_backbone_weights(
             f'{CONFIG_KEY}: {checkpoint} has parameters of other shapes: {shorten(shapes)}.'
         )
     missing, unexpected = model.load_state_dict(state, strict=False)
+    missing = [key for key in missing if not own(key)]
     needed = [key for key in missing if not key.startswith(unused)]
     if needed:
         raise ValueError(

@@ -107,7 +107,7 @@ def describe_vit(state: Mapping[str, Tensor]) -> dict[str, int | str]:
     """What sets DINOv2 and plain vision transformers apart."""
     patch_weight = state['patch_embed.proj.weight']
     return {
-        'embed_dims': state['cls_token'].shape[-1],
+        'embed_dims': state['pos_embed'].shape[-1],
         'depth': count_blocks(state),
         'ffn': 'swiglu' if 'blocks.0.mlp.w12.weight' in state else 'mlp',
         'registers': state['register_tokens'].shape[1] if 'register_tokens' in state else 0,

@@ -1,4 +1,4 @@
-"""DINOv2's position embedding at any size of the patch grid."""
+"""Position embeddings at any size of the patch grid."""
 
 from __future__ import annotations
 
@@ -40,12 +40,24 @@ def interpolate_position_embedding(
         lengths = torch.stack([torch.scalar_tensor(length) for length in grid])
         offset = torch.where((lengths == native).all(), 0.0, offset)
     cls_entry, patch_entries = pos_embed.float().split([1, native * native], dim=1)
-    rows, columns = (
-        bicubic_weights(native, length, offset, antialias, pos_embed.device) for length in grid
-    )
-    patch_entries = (rows @ patch_entries.reshape(native, -1)).reshape(grid[0], native, -1)
-    patch_entries = columns @ patch_entries
+    patch_entries = patch_entries[0].unflatten(0, (native, native))
+    patch_entries = resample_bicubic(patch_entries, grid, offset, antialias)
     return torch.cat([cls_entry, patch_entries.flatten(0, 1)[None]], dim=1).to(pos_embed.dtype)
+
+
+def resample_bicubic(
+    entries: Tensor,
+    grid: tuple[int, int],
+    offset: float | Tensor = 0.0,
+    antialias: bool = False,
+) -> Tensor:
+    """Float32 entries ``(h, w, C)`` at another grid (H, W), ``(H, W, C)``; see
+    :func:`bicubic_weights`.
+    """
+    height, width = entries.shape[:2]
+    rows = bicubic_weights(height, grid[0], offset, antialias, entries.device)
+    columns = bicubic_weights(width, grid[1], offset, antialias, entries.device)
+    return columns @ (rows @ entries.flatten(1)).unflatten(1, (width, -1))
 
 
 def bicubic_weights(

@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from m2h_mm.models.layers.feed_forward import MLP
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import Features
+from m2h_mm.structures.shapes import known_equal
 
 from .architectures import patch_grid, quarters
 from .backbone_checkpoint import CONFIG_KEY, load_backbone_weights
 from .dinov2_checkpoint import describe_vit, read_backbone_checkpoint
+from .position_embedding import resample_bicubic
 from .staged_backbone import StagedBackbone
 from .vision_transformer import LAYER_NORM_EPS, Attention, PatchEmbedding, init_linears
 
@@ -91,9 +92,9 @@ class ViT(StagedBackbone):
         init_cfg: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(frozen_stages, init_cfg)
-        embed_dims, depth, num_heads = _architecture(arch)
-        self.out_indices = _out_indices(out_indices, depth)
-        self.grid = _grid(img_size)
+        embed_dims, depth, num_heads = plain_architecture(arch)
+        self.out_indices = output_blocks(out_indices, depth)
+        self.grid = native_grid(img_size, PATCH_SIZE)
         self.out_channels = (embed_dims,) * len(self.out_indices)
         self.strides = (PATCH_SIZE,) * len(self.out_indices)
         self.cls_token = nn.Parameter(torch.empty(1, 1, embed_dims))
@@ -130,17 +131,7 @@ class ViT(StagedBackbone):
         if self.init_cfg:
             checkpoint = str(self.init_cfg['checkpoint'])
             state = read_backbone_checkpoint(checkpoint, official='')
-            count, native = state['pos_embed'].shape[1] - 1, isqrt(state['pos_embed'].shape[1] - 1)
-            if native**2 == count:
-                state['pos_embed'] = resample_positions(
-                    state['pos_embed'], (native, native), self.grid
-                )
-            elif count != self.grid[0] * self.grid[1]:
-                raise ValueError(
-                    f'{CONFIG_KEY}: {checkpoint} has a position embedding of {count} patches, '
-                    f'which is no square and not the {self.grid[0]}x{self.grid[1]} of '
-                    "model.backbone.img_size. Set img_size to the checkpoint's."
-                )
+            state['pos_embed'] = fit_positions(state['pos_embed'], self.grid, checkpoint)
             load_backbone_weights(self, state, checkpoint, (), describe_vit)
         else:
             self.warn_of_random_frozen_stages()
@@ -166,21 +157,46 @@ def resample_positions(pos_embed: Tensor, native: tuple[int, int], grid: tuple[i
         ``(1, 1 + H * W, C)`` in the dtype of ``pos_embed``; ``pos_embed`` itself where the grids
         are equal.
     """
-    if native == grid:
+    if all(known_equal(length, own) for length, own in zip(grid, native, strict=True)):
         return pos_embed
-    cls_entry, patches = (
-        pos_embed[:, :1],
-        pos_embed[:, 1:].float().transpose(1, 2).unflatten(2, native),
-    )
-    patches = (
-        F.interpolate(patches, size=grid, mode='bicubic', align_corners=False)
-        .flatten(2)
-        .transpose(1, 2)
-    )
-    return torch.cat([cls_entry, patches.to(pos_embed.dtype)], dim=1)
+    cls_entry, patches = pos_embed.float().split([1, native[0] * native[1]], dim=1)
+    resampled = resample_bicubic(patches[0].unflatten(0, native), grid)
+    return torch.cat([cls_entry, resampled.flatten(0, 1)[None]], dim=1).to(pos_embed.dtype)
 
 
-def _architecture(arch: str | Mapping[str, Any]) -> tuple[int, int, int]:
+def fit_positions(pos_embed: Tensor, grid: tuple[int, int], checkpoint: str) -> Tensor:
+    """The position embedding of a checkpoint, resampled from a square to a patch grid.
+
+    Args:
+        pos_embed: ``(1, 1 + L, C)``.
+        grid: the (H, W) wanted.
+        checkpoint: where it is from, for the message.
+
+    Returns:
+        ``(1, 1 + H * W, C)``.
+
+    Raises:
+        ValueError: L is neither a square nor H * W.
+    """
+    count = pos_embed.shape[1] - 1
+    native = isqrt(count)
+    if native**2 == count:
+        return resample_positions(pos_embed, (native, native), grid)
+    if count != grid[0] * grid[1]:
+        raise ValueError(
+            f'{CONFIG_KEY}: {checkpoint} has a position embedding of {count} patches, which is no '
+            f'square and not the {grid[0]}x{grid[1]} of model.backbone.img_size. Set img_size to '
+            "the checkpoint's."
+        )
+    return pos_embed
+
+
+def plain_architecture(arch: str | Mapping[str, Any]) -> tuple[int, int, int]:
+    """``embed_dims``, ``depth`` and ``num_heads`` of a configured architecture.
+
+    Raises:
+        ValueError: an unknown name, other keys, or heads that do not divide the channels.
+    """
     if isinstance(arch, str) and arch not in ARCHITECTURES:
         raise ValueError(
             f'model.backbone.arch must be one of {sorted(ARCHITECTURES)} or a dict, got {arch!r}.'
@@ -199,7 +215,12 @@ def _architecture(arch: str | Mapping[str, Any]) -> tuple[int, int, int]:
     return embed_dims, depth, num_heads
 
 
-def _out_indices(out_indices: Sequence[int] | None, depth: int) -> tuple[int, ...]:
+def output_blocks(out_indices: Sequence[int] | None, depth: int) -> tuple[int, ...]:
+    """The blocks whose outputs are returned, the last block among them; None: four.
+
+    Raises:
+        ValueError: they are no ascending numbers of blocks that end with the last one.
+    """
     if out_indices is None:
         return quarters(depth)
     indices = tuple(out_indices)
@@ -216,10 +237,15 @@ def _out_indices(out_indices: Sequence[int] | None, depth: int) -> tuple[int, ..
     return indices
 
 
-def _grid(img_size: int | Sequence[int]) -> tuple[int, int]:
+def native_grid(img_size: int | Sequence[int], patch_size: int) -> tuple[int, int]:
+    """Rows and columns of the patches of a configured image size.
+
+    Raises:
+        ValueError: a side is no positive multiple of ``patch_size``.
+    """
     height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-    if min(height, width) <= 0 or height % PATCH_SIZE or width % PATCH_SIZE:
+    if min(height, width) <= 0 or height % patch_size or width % patch_size:
         raise ValueError(
-            f'model.backbone.img_size must be a multiple of {PATCH_SIZE}, or two, got {img_size}.'
+            f'model.backbone.img_size must be a multiple of {patch_size}, or two, got {img_size}.'
         )
-    return height // PATCH_SIZE, width // PATCH_SIZE
+    return height // patch_size, width // patch_size
