@@ -5,6 +5,7 @@ May import m2h_mm.models.layers, structures and registry.
 
 from .cross_stitch import CrossStitch
 from .cross_task_mixer import CrossTaskMixer
+from .deformable_mixer import DeformableMixer
 from .distillation import MultiModalDistillation
 from .global_attention import GlobalCrossTaskAttention
 from .low_rank_experts import LowRankExperts
@@ -20,6 +21,7 @@ __all__ = [
     'WMCA',
     'CrossStitch',
     'CrossTaskMixer',
+    'DeformableMixer',
     'GlobalCrossTaskAttention',
     'LowRankExperts',
     'M2HMXMamba',

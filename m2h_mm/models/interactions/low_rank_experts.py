@@ -150,8 +150,8 @@ class RoutedConv(nn.Module):
         )
         self.router = nn.ModuleDict({task: Router(channels, len(ranks), top_k) for task in tasks})
         # Of which expert each of the ranks that lie side by side is.
-        expert = torch.arange(len(ranks)).repeat_interleave(torch.tensor(ranks))
-        self.register_buffer('expert', expert, persistent=False)
+        expert = [index for index, rank in enumerate(ranks) for _ in range(rank)]
+        self.register_buffer('expert', torch.tensor(expert), persistent=False)
 
     def forward(self, x: Tensor, task: str) -> Tensor:
         gates = self.router[task](x)[:, self.expert, None, None]
