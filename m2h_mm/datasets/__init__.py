@@ -11,9 +11,13 @@ from .nyud import NYUDDataset
 from .pascal_context import PASCALContextMTDataset
 from .rooms import RoomsDataset
 from .samplers import BalancedSampler, DrawIndex, SeededInfiniteSampler
+from .sequence import SequenceDataset
+from .sequence_samplers import ClipSampler, SequenceSampler
+from .walks import RoomWalksDataset
 
 __all__ = [
     'BalancedSampler',
+    'ClipSampler',
     'DrawIndex',
     'HypersimDataset',
     'MixedDataset',
@@ -21,6 +25,9 @@ __all__ = [
     'MultiTaskDataset',
     'NYUDDataset',
     'PASCALContextMTDataset',
+    'RoomWalksDataset',
     'RoomsDataset',
     'SeededInfiniteSampler',
+    'SequenceDataset',
+    'SequenceSampler',
 ]

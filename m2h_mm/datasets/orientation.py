@@ -34,7 +34,8 @@ def fit_frame(
 ) -> dict:
     """How the files of a frame lie, for the data set's entry of it: ``ori_shape`` (H, W) of the
     upright image, ``camera`` of it, ``label_turns`` of those labels that have to be turned (task
-    name to EXIF orientation), ``exif_doubt`` where that cannot be told.
+    name to EXIF orientation), ``turned`` where the image itself is, ``exif_doubt`` where the labels
+    cannot be told.
 
     Raises:
         ValueError, OSError: the image cannot be read, a label fits neither way.
@@ -52,6 +53,8 @@ def fit_frame(
     turns = {name: turn for name, turn in turns.items() if turn != 1}
     if turns:
         entry['label_turns'] = turns
+    if header.orientation != 1:
+        entry['turned'] = True
     if labels and is_doubtful(header, exif_labels):
         entry['exif_doubt'] = True
     return entry

@@ -1,4 +1,4 @@
-"""The cameras of a padded batch."""
+"""The cameras of a padded batch, and where they were."""
 
 from __future__ import annotations
 
@@ -38,3 +38,37 @@ def stack_cameras(
             known[index] = True
             intrinsics[index] = torch.as_tensor(framing.camera(sample.cam2img)).float()
     return intrinsics.to(device), known.to(device), inside
+
+
+def stack_poses(
+    samples: Sequence[MultiTaskDataSample], device: torch.device
+) -> tuple[Tensor | None, list[list[int]] | None]:
+    """Poses, and which frames may be compared: those of one clip, see
+    :class:`~m2h_mm.datasets.ClipSampler`, whose poses are known.
+
+    Args:
+        samples: one per image; ``cam2world``, ``clip``, ``sequence`` and ``frame_index`` of their
+            metainfo are read.
+        device: of the result.
+
+    Returns:
+        Camera to world ``(N, 4, 4)``, the identity where it is not known, None where it is for no
+        frame; for each frame the indices of the others, in order of time, None where no frame has
+        any.
+    """
+    poses = torch.eye(4).repeat(len(samples), 1, 1)
+    clips: dict[tuple, list[int]] = {}
+    known = False
+    for index, sample in enumerate(samples):
+        if sample.get('cam2world') is None:
+            continue
+        known = True
+        poses[index] = torch.as_tensor(sample.cam2world).float()
+        if sample.get('clip') is not None:
+            clips.setdefault((sample.sequence, sample.clip), []).append(index)
+    neighbours: list[list[int]] = [[] for _ in samples]
+    for clip in clips.values():
+        ordered = sorted(clip, key=lambda index: samples[index].frame_index)
+        for index in clip:
+            neighbours[index] = [other for other in ordered if other != index]
+    return poses.to(device) if known else None, neighbours if any(neighbours) else None

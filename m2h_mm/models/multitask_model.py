@@ -24,7 +24,7 @@ from .building import (
     require_tasks,
     warn_of_random_backbone,
 )
-from .cameras import stack_cameras
+from .cameras import stack_cameras, stack_poses
 from .data_preprocessor import framing_of
 from .input_check import require_padding, warn_of_normalisation
 from .labels import stack_labels
@@ -269,6 +269,7 @@ class MultiTaskModel(BaseModel):
         context = None
         if self._need_context:
             cameras = stack_cameras(data_samples, size, inputs.device)
+            poses, neighbours = stack_poses(data_samples, inputs.device)
         network = self.run_network(inputs)
         full = {
             name: self.tasks[name].resize_output(output, size)
@@ -276,7 +277,13 @@ class MultiTaskModel(BaseModel):
         }
         if self._need_context:
             context = ConsistencyContext(
-                full, targets, network.features, *cameras, details=network.details
+                full,
+                targets,
+                network.features,
+                *cameras,
+                details=network.details,
+                poses=poses,
+                neighbours=neighbours,
             )
         raw = self.losses(full, network.aux, targets, context)
         shared = (self._shared_parameters(),) if self._weighting_parts else ()

@@ -64,13 +64,16 @@ class WalkOptions:
             )
         for name, value, known in (
             ('exposure', self.exposure, EXPOSURES),
-            ('moving', self.moving, (None, *MOVING)),
+            ('moving', self.moving or 'ball', MOVING),
         ):
             if value not in known:
                 raise ValueError(
                     f'walk: {name}={value!r}: expected one of {", ".join(map(repr, known))}.'
                     + did_you_mean(value, known)
                 )
+
+
+DEFAULT_WALK = WalkOptions()
 
 
 @dataclass
@@ -113,7 +116,7 @@ class Walk:
         height: int = 240,
         width: int = 320,
         style: str = 'plain',
-        options: WalkOptions = WalkOptions(),
+        options: WalkOptions = DEFAULT_WALK,
     ) -> None:
         kind = find_style(style)
         self.options, self._size, self._key = options, (height, width), (seed, index)

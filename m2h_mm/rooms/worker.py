@@ -1,8 +1,8 @@
-"""A child process that renders rooms for its parent.
+"""A child process that renders rooms or walks for its parent.
 
-``python -m m2h_mm.rooms.worker FOLDER PARENT STYLE SEED HEIGHT WIDTH``, started by :mod:`.cache`.
-It reads indices of rooms from stdin, one per line, and answers each with the room's camera, or
-with the reason why its files could not be written. It ends when its parent does.
+``python -m m2h_mm.rooms.worker FOLDER PARENT KIND JOB``, started by :mod:`.filling`. It reads
+numbers of items from stdin, one per line, and answers each with what the parent has to know of it,
+or with the reason why its files could not be written. It ends when its parent does.
 """
 
 import json
@@ -14,13 +14,15 @@ from pathlib import Path
 import cv2
 
 from m2h_mm.rooms.cache import render_to
+from m2h_mm.rooms.walk_cache import render_walk_to
 from m2h_mm.system.processes import end_with_parent
+
+RENDERERS = dict(rooms=render_to, walks=render_walk_to)
 
 
 def main() -> None:
-    folder, style = Path(sys.argv[1]), sys.argv[3]
-    parent, seed, height, width = map(int, (sys.argv[2], *sys.argv[4:]))
-    end_with_parent(parent)
+    folder, render, job = Path(sys.argv[1]), RENDERERS[sys.argv[3]], json.loads(sys.argv[4])
+    end_with_parent(int(sys.argv[2]))
     cv2.setNumThreads(1)
     # Ctrl-C reaches the whole group; this process ends in good order when its pipe does.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -30,7 +32,7 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for line in sys.stdin:
         try:
-            answer = render_to(folder, style, seed, int(line), height, width)
+            answer = render(folder, int(line), **job)
         except OSError as error:
             answer = dict(errno=error.errno, reason=error.strerror)
         print(json.dumps(answer), file=answers, flush=True)

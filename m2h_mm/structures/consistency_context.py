@@ -32,9 +32,11 @@ class ConsistencyContext:
             sets it for each loss.
         details: by task name, what the decoder says of how it made the output, see
             :class:`TaskFeatures`.
-        poses: camera to world ``(N, 4, 4)``, metres, where the data have them. None: they do not.
-        neighbours: for each frame the indices in the batch of other views of the same scene. None:
-            the batch has no such views.
+        poses: camera to world ``(N, 4, 4)`` float32, metres, from the optical frame (x right, y
+            down, z forward); the identity where it is not known. None: it is for no frame.
+        neighbours: for each frame the indices in the batch of the other frames of its clip, in
+            order of time, which had the same random transforms. Frames whose pose is not known
+            have no neighbours and are nobody's. None: the batch has no clips.
     """
 
     outputs: dict[str, Tensor]

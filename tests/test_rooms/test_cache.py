@@ -17,7 +17,7 @@ from process_list import all_end, children
 
 from m2h_mm.datasets import RoomsDataset
 from m2h_mm.registry import DATASETS
-from m2h_mm.rooms import cache, ensure_rooms, render_frame, rooms_folder
+from m2h_mm.rooms import cache, ensure_rooms, filling, render_frame, rooms_folder
 from m2h_mm.tasks import build_tasks
 
 SIZE = (30, 40)
@@ -212,7 +212,7 @@ def test_a_folder_that_is_not_needed_may_be_removed(rooms, tmp_path, monkeypatch
 
 
 def test_failing_worker_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, '__package__', 'm2h_mm.no_such_package')
+    monkeypatch.setattr(filling, '__package__', 'm2h_mm.no_such_package')
     with pytest.raises(RuntimeError, match='ended with code'):
         ensure_rooms(tmp_path, 4, 0, SIZE, num_workers=2)
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+import torch
+
 from m2h_mm.geometry.pinhole import move_camera
+from m2h_mm.geometry.resampling import resample
 from m2h_mm.structures import Label
 from m2h_mm.tasks import Task
 
@@ -39,3 +43,10 @@ def check_pair(value: object, name: str) -> tuple[int, int]:
     if height < 1 or width < 1:
         raise ValueError(f'{name}: expected a positive (height, width), got {value!r}.')
     return height, width
+
+
+def resample_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image ``(H, W, 3)`` at another (H, W), of the same kind of numbers."""
+    resized = resample(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1), size)
+    resized = resized.permute(1, 2, 0).contiguous().numpy()
+    return np.rint(resized).astype(np.uint8) if image.dtype == np.uint8 else resized

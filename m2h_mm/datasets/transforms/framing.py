@@ -19,7 +19,9 @@ class RandomCrop(BaseTransform):
 
     Where the frame has a label of ``task``, whose values are classes, windows are drawn until one
     class covers no more than ``cat_max_ratio`` of the window's labelled pixels and there are at
-    least two classes, ``tries`` times at most: the last draw counts.
+    least two classes, ``tries`` times at most: the last draw counts. A frame of a sequence always
+    takes the first window: what is in the frame must not decide, for its neighbours have to take
+    the same.
 
     Args:
         size: (height, width) of the window in pixels.
@@ -67,6 +69,8 @@ class RandomCrop(BaseTransform):
     def _is_varied(self, results: dict, window: tuple[slice, slice]) -> bool:
         task = results.get('tasks', {}).get(self.task)
         if self.cat_max_ratio == 1 or task is None or task.gt_field not in results:
+            return True
+        if 'sequence' in results:
             return True
         label = results[task.gt_field].crop(*window)
         # OpenCV counts several times faster than NumPy.

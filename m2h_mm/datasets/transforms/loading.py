@@ -11,6 +11,8 @@ from m2h_mm.structures import Label
 from m2h_mm.structures.image_file import read_image
 from m2h_mm.tasks import Task
 
+from .frame import resample_image
+
 WAY_OUT = 'Restore the file, or take the frame out of the split file.'
 # What OpenCV resizes and PyTorch takes.
 LABEL_DTYPES = ('uint8', 'int16', 'int32', 'float32')
@@ -20,6 +22,9 @@ LABEL_DTYPES = ('uint8', 'int16', 'int32', 'float32')
 class LoadMultiTaskImage(BaseTransform):
     """Read ``results['img_path']`` as upright RGB, see
     :func:`~m2h_mm.structures.image_file.read_image`.
+
+    Where the data set gives ``load_shape`` (H, W), because its labels and its camera have another
+    size than its images, the image is brought to that size.
 
     Adds ``img`` (H, W, 3) uint8, ``ori_shape`` and ``img_shape`` (H, W), and ``frame_id`` where it
     is not set.
@@ -34,6 +39,8 @@ class LoadMultiTaskImage(BaseTransform):
             image = read_image(path)
         except ValueError as error:
             raise ValueError(f'{error} {WAY_OUT}') from error
+        if 'load_shape' in results:
+            image = resample_image(image, results['load_shape'])
         results['img'] = image
         results['ori_shape'] = results['img_shape'] = image.shape[:2]
         results.setdefault('frame_id', Path(path).stem)

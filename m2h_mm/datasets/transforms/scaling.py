@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
-import torch
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 
-from m2h_mm.geometry.resampling import resample
+from m2h_mm.geometry.pose import mirror_pose, shrink_pose
 from m2h_mm.registry import TRANSFORMS
 
-from .frame import check_pair, map_labels, map_pixels
+from .frame import check_pair, map_labels, map_pixels, resample_image
 
 
 def _put_resized(results: dict, image: np.ndarray) -> None:
@@ -26,20 +25,15 @@ def _put_resized(results: dict, image: np.ndarray) -> None:
     map_pixels(results, scale=(size[1] / width, size[0] / height))
 
 
-def _resample(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """An image ``(H, W, 3)`` at another (H, W), of the same kind of numbers."""
-    resized = resample(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1), size)
-    resized = resized.permute(1, 2, 0).contiguous().numpy()
-    return np.rint(resized).astype(np.uint8) if image.dtype == np.uint8 else resized
-
-
 @TRANSFORMS.register_module()
 class RandomZoom(BaseTransform):
     """Scale the frame by a random factor s as if the whole scene were 1/s its size.
 
     The image is resized by s (bilinear), labels follow (nearest neighbour), depth is divided by s,
     disparity multiplied, and ``cam2img`` is scaled with the pixels. Back-projected points are then
-    those of the scene shrunk by s, so normals stay what they are and agree with the depth.
+    those of the scene shrunk by s, so normals stay what they are and agree with the depth. The
+    whole world shrinks: the shift of ``cam2world`` is divided by s, and frames that are zoomed
+    alike warp into each other as before.
 
     Args:
         scale_range: smallest and largest s; s is uniform in between.
@@ -66,6 +60,8 @@ class RandomZoom(BaseTransform):
             cv2.resize(results['img'], (size[1], size[0]), interpolation=cv2.INTER_LINEAR),
         )
         map_labels(results, lambda task, label: task.zoom(label, scale, size))
+        if 'cam2world' in results:
+            results['cam2world'] = shrink_pose(results['cam2world'], scale)
         results['reframed'] = 'RandomZoom'
         return results
 
@@ -100,7 +96,7 @@ class Resize(BaseTransform):
     def transform(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]
         size = self.size or (max(round(height * self.scale), 1), max(round(width * self.scale), 1))
-        _put_resized(results, _resample(results['img'], size))
+        _put_resized(results, resample_image(results['img'], size))
         map_labels(results, lambda task, label: label.resize(size))
         return results
 
@@ -108,6 +104,11 @@ class Resize(BaseTransform):
 @TRANSFORMS.register_module()
 class RandomFlip(BaseTransform):
     """Mirror left and right. Normals negate x, the principal point moves to W - 1 - cx.
+
+    An image in a mirror is one of the mirrored world: ``cam2world`` becomes the rigid pose of the
+    mirrored camera in the world mirrored at x = 0, see
+    :func:`~m2h_mm.geometry.pose.mirror_pose`. Frames that are all mirrored warp into each other as
+    before; a mirrored one and one that is not have no world in common.
 
     Adds ``flip`` (bool).
 
@@ -134,6 +135,8 @@ class RandomFlip(BaseTransform):
             # is seen to move.
             results['cam2img'] = results['cam2img'].copy()
             results['cam2img'][0, 2] = results['img'].shape[1] - 1 - results['cam2img'][0, 2]
+        if 'cam2world' in results:
+            results['cam2world'] = mirror_pose(results['cam2world'])
         results['reframed'] = 'RandomFlip'
         return results
 
