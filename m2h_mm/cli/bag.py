@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import add_overwrite, make_parser, real_number, run_command, whole_number
 from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
+from m2h_mm.system.progress import progress_bar
 
 if TYPE_CHECKING:
     from m2h_mm.inference.robots.bags import BagJob
@@ -88,20 +89,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def predict_bag(args: argparse.Namespace) -> int:
     """Status 1 if a picture could not be read, 130 if Ctrl-C ended it."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     job = None
     done = 0
-    columns = (TextColumn('Pictures'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         job, inferencer = _prepare(args)
-        with Progress(*columns) as progress:
+        with progress_bar('Pictures') as progress:
             bar = progress.add_task('', total=job.frames.total)
             for done in job.run(inferencer):
                 progress.update(bar, completed=done)

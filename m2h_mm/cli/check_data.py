@@ -19,6 +19,7 @@ from m2h_mm.cli.command import (
     state_label_formats,
     whole_number,
 )
+from m2h_mm.system.progress import progress_bar
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -113,16 +114,7 @@ def all_splits(cfg: Config, root: str) -> list[str]:
 
 def track(frames: Iterable, total: int) -> Iterator:
     """``frames``, with a bar that shows how many of ``total`` are done."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn('Checking'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
+    with progress_bar('Checking') as progress:
         yield from progress.track(frames, total)
 
 

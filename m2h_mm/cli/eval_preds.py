@@ -24,6 +24,7 @@ from m2h_mm.cli.command import (
     select_tasks,
     state_label_formats,
 )
+from m2h_mm.system.progress import progress_bar
 
 if TYPE_CHECKING:
     from mmengine.evaluator import Evaluator
@@ -294,14 +295,6 @@ def score(
     evaluator: Evaluator, loader: FrameLoader, settings: str, state: Path
 ) -> tuple[dict, ResumableScoring]:
     """The metrics, and what is to be finished once they are written."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     from m2h_mm.evaluation.resumable import ResumableScoring
 
     total = len(loader.frames)
@@ -310,9 +303,8 @@ def score(
         print(f'Going on after {scoring.done} of {total} frames ({state}).')
     elif scoring.restarted:
         print(f'{state} is of other files or arguments, or damaged: starting afresh.')
-    columns = (TextColumn('Scoring'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns) as progress:
+        with progress_bar('Scoring') as progress:
             bar = progress.add_task('', total=total, completed=scoring.done)
             metrics = scoring.run(lambda: progress.advance(bar))
     except KeyboardInterrupt:

@@ -32,6 +32,17 @@ def add_model_arguments(parser: argparse.ArgumentParser, tasks: bool = True) -> 
         f"image is; {FIT}, nearest multiples of the network's stride; or HxW in pixels "
         '(%(default)s)',
     )
+    camera = parser.add_mutually_exclusive_group()
+    camera.add_argument(
+        '--intrinsics',
+        nargs=4,
+        type=float,
+        metavar=('FX', 'FY', 'CX', 'CY'),
+        help='of the camera, in pixels of the image (what a photo notes of itself)',
+    )
+    camera.add_argument(
+        '--fov', type=float, metavar='DEGREES', help='its horizontal field of view instead'
+    )
     parser.add_argument('--dtype', choices=DTYPES, default='fp32', help='(%(default)s)')
     add_device(parser)
 
@@ -60,7 +71,8 @@ def build_inferencer(args: argparse.Namespace, **settings) -> M2HInferencer:
     """The inferencer of the command line; ``settings`` are further arguments of it."""
     from m2h_mm.inference import M2HInferencer
 
-    return M2HInferencer(args.checkpoint, args.config, args.device, **settings)
+    camera = getattr(args, 'intrinsics', None) or getattr(args, 'fov', None)
+    return M2HInferencer(args.checkpoint, args.config, args.device, camera=camera, **settings)
 
 
 def parse_size(text: str) -> str | tuple[int, int]:

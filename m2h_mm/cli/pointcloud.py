@@ -11,9 +11,13 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import add_overwrite, make_parser, real_number, run_command
 from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
+
+if TYPE_CHECKING:
+    import numpy as np
 
 USED = ('depth', 'normals', 'edge', 'semseg')
 
@@ -28,11 +32,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('input', help='an image')
     add_model_arguments(parser, tasks=False)
     parser.add_argument('--out', required=True, metavar='PLY', help='the file to write')
-    camera = parser.add_mutually_exclusive_group()
-    camera.add_argument(
-        '--intrinsics', nargs=4, type=float, metavar=('FX', 'FY', 'CX', 'CY'), help='in pixels'
-    )
-    camera.add_argument('--fov', type=float, metavar='DEGREES', help='horizontal field of view')
     parser.add_argument(
         '--colour', choices=['image', 'semseg'], default='image', help='(%(default)s)'
     )
@@ -70,7 +69,6 @@ def make_point_cloud(args: argparse.Namespace) -> None:
         filter(None, [args.input, args.checkpoint, args.config]),
         args.overwrite,
     )
-    check_stated_camera(args)
     inferencer = build_inferencer(args, show_progress=False)
     for task in {'depth', *({'semseg'} if args.colour == 'semseg' else ())} - set(inferencer.tasks):
         raise ValueError(f'The model has the tasks {list(inferencer.tasks)}; this needs {task!r}.')
@@ -86,7 +84,7 @@ def make_point_cloud(args: argparse.Namespace) -> None:
         raise ValueError(prediction.error)
     maps = prediction.maps
     size = prediction.image.shape[:2]
-    camera, origin = choose_camera(args, size)
+    camera, origin = choose_camera(args, prediction.cam2img, size)
     doubt = check_camera(*camera, size)
     if doubt is not None:
         print(f'warning: {doubt}, says {origin}. Is that so?')
@@ -114,33 +112,19 @@ def make_point_cloud(args: argparse.Namespace) -> None:
         print(f'Picture: {args.picture}')
 
 
-def check_stated_camera(args: argparse.Namespace) -> None:
-    """Refuse one that no image can have, before a model is loaded.
-
-    Raises:
-        ValueError: see :func:`~m2h_mm.geometry.pinhole.check_camera` and
-            :func:`~m2h_mm.mapping.point_cloud.camera_of_view`.
-    """
-    from m2h_mm.geometry.pinhole import check_camera
-    from m2h_mm.mapping.point_cloud import camera_of_view
-
-    if args.intrinsics:
-        check_camera(*args.intrinsics)
-    if args.fov is not None:
-        camera_of_view((1, 1), args.fov)
-
-
-def choose_camera(args: argparse.Namespace, size: tuple[int, int]) -> tuple[tuple[float, ...], str]:
+def choose_camera(
+    args: argparse.Namespace, cam2img: np.ndarray | None, size: tuple[int, int]
+) -> tuple[tuple[float, ...], str]:
     """(fx, fy, cx, cy) in pixels, and where it comes from."""
-    from m2h_mm.mapping.point_cloud import DEFAULT_FOV, camera_of_file, camera_of_view
+    from m2h_mm.geometry.pinhole import DEFAULT_FOV, camera_of_view
 
-    if args.intrinsics:
-        return tuple(args.intrinsics), '--intrinsics'
-    if args.fov is not None:
-        return camera_of_view(size, args.fov), f'--fov {args.fov:g}'
-    noted = camera_of_file(args.input)
-    if noted is not None:
-        return noted, "the photo's EXIF"
+    if cam2img is not None:
+        fx, fy, cx, cy = (cam2img[row, column] for row, column in ((0, 0), (1, 1), (0, 2), (1, 2)))
+        if args.intrinsics:
+            origin = '--intrinsics'
+        else:
+            origin = f'--fov {args.fov:g}' if args.fov is not None else "the photo's EXIF"
+        return (fx, fy, cx, cy), origin
     return camera_of_view(size), (
         f'an assumed view of {DEFAULT_FOV:g} degrees: give --fov or --intrinsics for true '
         'proportions'

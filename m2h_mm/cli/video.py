@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import add_overwrite, make_parser, real_number, run_command, whole_number
 from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
+from m2h_mm.system.progress import progress_bar
 
 if TYPE_CHECKING:
     from m2h_mm.inference.video import VideoReader, VideoWriter
@@ -69,14 +70,6 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def predict_video(args: argparse.Namespace) -> int:
     """Status 130 if Ctrl-C ended it before the end of the file."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
     from m2h_mm.inference.stream import FrameStream
     from m2h_mm.inference.video import VideoReader, VideoWriter
     from m2h_mm.inference.video_panels import colour_limits, draw_panels, panel_size
@@ -101,7 +94,6 @@ def predict_video(args: argparse.Namespace) -> int:
     largest = {'depth': args.max_depth} if args.max_depth else {}
     limits = size = None
     done, started = 0, time.monotonic()
-    columns = (TextColumn('Frames'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     stream = FrameStream(
         video,
         size=1 if video.is_camera else READ_AHEAD,
@@ -110,7 +102,7 @@ def predict_video(args: argparse.Namespace) -> int:
     )
     named = ((f'{index:06d}', frame) for index, frame in enumerate(islice(stream, total)))
     try:
-        with writer, stream, Progress(*columns) as progress:
+        with writer, stream, progress_bar('Frames') as progress:
             bar = progress.add_task('', total=total)
             try:
                 for prediction in inferencer.stream(named, args.tasks, args.size, args.dtype):

@@ -18,6 +18,10 @@ from m2h_mm.geometry.directions import unit_vectors
 
 PLAUSIBLE_VIEW = (5.0, 170.0)
 """Degrees, from left to right or from top to bottom: what photos are taken with."""
+DEFAULT_FOV = 60.0
+"""Horizontal field of view in degrees where nothing is known of the camera: that of many phones and
+webcams.
+"""
 WIDEST_VIEW = 175.0
 _MOST_SIZES = 1e4  # of the image's width or height
 _SAME_FRACTION = 0.05
@@ -134,6 +138,25 @@ def backproject(depth: Tensor, cam2img: Tensor) -> Tensor:
     """
     depth = _floating(depth)
     return depth * pixel_rays(cam2img.to(depth), tuple(depth.shape[-2:]))
+
+
+def camera_of_view(
+    size: tuple[int, int], fov: float = DEFAULT_FOV
+) -> tuple[float, float, float, float]:
+    """(fx, fy, cx, cy) of an image ``(H, W)`` with square pixels that sees ``fov`` degrees from
+    left to right.
+
+    Raises:
+        ValueError: a field of view that no camera has.
+    """
+    if not 0 < fov < WIDEST_VIEW:
+        raise ValueError(
+            f'fov: expected a horizontal field of view above 0 and below {WIDEST_VIEW:g} degrees, '
+            f'got {fov:g}.'
+        )
+    height, width = size
+    focal = width / 2 / math.tan(math.radians(fov) / 2)
+    return focal, focal, (width - 1) / 2, (height - 1) / 2
 
 
 def normals_from_depth(depth: Tensor, cam2img: Tensor, min_depth: float = 1e-3) -> Tensor:

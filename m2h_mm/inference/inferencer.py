@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.infer import BaseInferencer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from mmengine.logging import print_log
 
 from m2h_mm.datasets.files import LABEL_SUFFIXES
 from m2h_mm.inference.hub import HubModel
+from m2h_mm.inference.image_cameras import UNKNOWN, Camera, intrinsics_of, require_camera
 from m2h_mm.inference.images import list_images, list_sources
 from m2h_mm.inference.loading import load_model
 from m2h_mm.inference.names import (
@@ -26,16 +27,16 @@ from m2h_mm.inference.names import (
     root_of,
     without_results,
 )
-from m2h_mm.inference.prediction import Prediction, as_map
+from m2h_mm.inference.prediction import Prediction, as_map, to_samples
 from m2h_mm.inference.shipped import shipped_model
 from m2h_mm.models.adapters import merge_adapters
 from m2h_mm.models.building import require_tasks
 from m2h_mm.models.optimize import optimize
 from m2h_mm.models.pipeline import TEST, ImagePipeline, Size, check_size
 from m2h_mm.registry import INFERENCERS
-from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.structures.image_file import read_image
 from m2h_mm.system.outputs import require_alone, require_free
+from m2h_mm.system.progress import progress_bar
 from m2h_mm.visualization import MultiTaskVisualizer, save_picture
 
 DTYPES = dict(fp32=None, bf16=torch.bfloat16, fp16=torch.float16)
@@ -63,6 +64,9 @@ class M2HInferencer(HubModel, BaseInferencer):
         compile: compile the network for each size and number of images that it meets, on a GPU with
             CUDA graphs. The first call of each takes a minute or more: for videos and for many
             images of one size. Default: False.
+        camera: (fx, fy, cx, cy) of the images in pixels, or their horizontal field of view in
+            degrees; depth of a model with a ``canonical_focal`` is in proportion to the focal
+            length. Default: what a photo notes (EXIF), or else 60 degrees, with a warning.
         options: values that take the place of the checkpoint's or the config's, such as
             ``{'model.data_preprocessor.size': (480, 640)}``.
 
@@ -71,6 +75,7 @@ class M2HInferencer(HubModel, BaseInferencer):
         description: what is known of it, a :class:`ModelDescription`.
         pipeline: the model's :class:`ImagePipeline`.
         tasks: name to :class:`Task`, of the model.
+        camera: as it was given; what is set later holds from the next image on.
         classes: task to the names of its classes, where they are known.
 
     Raises:
@@ -85,7 +90,9 @@ class M2HInferencer(HubModel, BaseInferencer):
         show_progress: bool = True,
         compile: bool = False,
         options: Mapping[str, Any] | None = None,
+        camera: Camera = None,
     ) -> None:
+        require_camera(camera)
         if device is None:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         weights = shipped_model() if weights is None else weights
@@ -104,6 +111,8 @@ class M2HInferencer(HubModel, BaseInferencer):
         self.classes = self.description.classes
         self.visualizer = MultiTaskVisualizer(name='inferencer')
         self.source = Path(weights)
+        self.camera = camera
+        self._warned = False
         self._read = [path for path in (weights, config) if isinstance(path, (str, Path))]
 
     def __call__(
@@ -160,13 +169,7 @@ class M2HInferencer(HubModel, BaseInferencer):
             self._require_free(images, tasks, Path(out_dir), overwrite)
         keep = out_dir is None if return_predictions is None else return_predictions
         kept, pictures, failed = [], [], {}
-        columns = (
-            TextColumn('Predicting'),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, disable=not self.show_progress) as progress:
+        with progress_bar('Predicting', not self.show_progress) as progress:
             bar = progress.add_task('', total=len(images))
             for prediction in self.stream(images, tasks, size, dtype, batch_size):
                 if prediction.error is not None:
@@ -275,7 +278,9 @@ class M2HInferencer(HubModel, BaseInferencer):
         batch: list[Prediction] = []
         for name, source in images:
             try:
-                prediction = Prediction(name, read_image(source))
+                image = read_image(source)
+                camera = intrinsics_of(self.camera, source, image.shape[:2])
+                prediction = Prediction(name, image, camera)
             except (ValueError, OSError) as error:
                 prediction = Prediction(name, error=str(error))
             same_size = (
@@ -305,24 +310,14 @@ class M2HInferencer(HubModel, BaseInferencer):
             for prediction in batch
         ]
         inputs, framings = self.pipeline.prepare(images, size)
-        samples = [
-            MultiTaskDataSample(
-                metainfo=dict(
-                    frame_id=prediction.name,
-                    ori_shape=framing.frame,
-                    img_shape=framing.frame,
-                    framing=framing,
-                )
-            )
-            for prediction, framing in zip(batch, framings, strict=True)
-        ]
-        autocast = (
-            nullcontext()
-            if DTYPES[dtype] is None
-            else torch.autocast(self.device.type, DTYPES[dtype])
-        )
+        unknown = [prediction.name for prediction in batch if prediction.cam2img is None]
+        if unknown and self.model.canonical_focal is not None and not self._warned:
+            print_log(UNKNOWN.format(unknown[0]), 'current', logging.WARNING)
+            self._warned = True
+        reduced = DTYPES[dtype]
+        autocast = torch.autocast(self.device.type, reduced, enabled=reduced is not None)
         with torch.inference_mode(), autocast:
-            samples = self.model(inputs, samples, mode='predict', tasks=tasks)
+            samples = self.model(inputs, to_samples(batch, framings), mode='predict', tasks=tasks)
         for prediction, sample in zip(batch, samples, strict=True):
             prediction.sample = sample.cpu()
             for name, task in self.tasks.items():

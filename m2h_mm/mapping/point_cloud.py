@@ -1,4 +1,4 @@
-"""Coloured point clouds from depth maps, their files and pictures, and the cameras of photos."""
+"""Coloured point clouds from depth maps, their files and pictures."""
 
 from __future__ import annotations
 
@@ -8,23 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
-from m2h_mm.geometry.pinhole import WIDEST_VIEW, backproject, check_camera, normals_from_depth
+from m2h_mm.geometry.pinhole import backproject, check_camera, normals_from_depth
 from m2h_mm.mapping.ply import write_ply
-from m2h_mm.structures.image_file import FORMATS, image_size
 
-DEFAULT_FOV = 60.0
-"""Horizontal field of view in degrees where nothing is known of the camera: that of many phones and
-webcams.
-"""
 MIN_COSINE = 0.1
 """Between a surface and the ray that sees it: below, the "surface" is the step between two things,
 not one of them.
 """
-_FOCAL_LENGTH_35MM = 0xA405
-_EXIF = 0x8769
-_FILM_DIAGONAL = math.hypot(36, 24)
 
 
 @dataclass
@@ -141,41 +132,3 @@ def point_cloud(
     return PointCloud(
         points[keep].astype(np.float32), colours[keep], normals[keep].astype(np.float32)
     )
-
-
-def camera_of_view(
-    size: tuple[int, int], fov: float = DEFAULT_FOV
-) -> tuple[float, float, float, float]:
-    """(fx, fy, cx, cy) of an image ``(H, W)`` with square pixels that sees ``fov`` degrees from
-    left to right.
-
-    Raises:
-        ValueError: a field of view that no camera has.
-    """
-    if not 0 < fov < WIDEST_VIEW:
-        raise ValueError(
-            f'fov: expected a horizontal field of view above 0 and below {WIDEST_VIEW:g} degrees, '
-            f'got {fov:g}.'
-        )
-    height, width = size
-    focal = width / 2 / math.tan(math.radians(fov) / 2)
-    return focal, focal, (width - 1) / 2, (height - 1) / 2
-
-
-def camera_of_file(path: str | Path) -> tuple[float, float, float, float] | None:
-    """(fx, fy, cx, cy) of a photo that notes its focal length (EXIF, 35 mm equivalent), None if it
-    does not, or if no camera has such a one.
-
-    The equivalent is taken as the standard says, by the diagonal of the picture.
-    """
-    try:
-        height, width = image_size(path)
-        with Image.open(path, formats=FORMATS) as image:
-            exif = image.getexif()
-            focal = exif.get_ifd(_EXIF).get(_FOCAL_LENGTH_35MM) or exif.get(_FOCAL_LENGTH_35MM)
-        pixels = float(focal or 0) * math.hypot(width, height) / _FILM_DIAGONAL
-        camera = (pixels, pixels, (width - 1) / 2, (height - 1) / 2)
-        check_camera(*camera, (height, width))
-    except Exception:  # decoders raise nearly anything on notes that are damaged
-        return None
-    return camera

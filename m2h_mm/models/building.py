@@ -258,3 +258,12 @@ def describe_backbone(backbone: nn.Module) -> tuple[tuple[int, ...], tuple[float
         maps = Features.of(backbone(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE))).maps
     backbone.train(training)
     return tuple(m.shape[1] for m in maps), tuple(PROBE_SIZE / m.shape[-1] for m in maps)
+
+
+def trainable_of(model: nn.Module, parts: tuple[str, ...]) -> list[nn.Parameter]:
+    """The trainable parameters of the parts whose names begin so."""
+    return [
+        parameter
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad and name.startswith(parts)
+    ]

@@ -31,6 +31,9 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
             are up to 2 megapixels.
         keep_within: at test time an image whose area is that of ``size`` within this factor is
             taken as it is. Default: 1.0, only one of the same area.
+        canonical_focal: the focal length in pixels of the network's input that distances are
+            predicted for, whatever the camera, see :class:`ImagePipeline`. Default: None, cameras
+            are not looked at.
         non_blocking: copy to the device without blocking.
 
     Attributes:
@@ -47,10 +50,11 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
         size_divisor: int = 14,
         size: Sequence[int] | None = None,
         keep_within: float = 1.0,
+        canonical_focal: float | None = None,
         non_blocking: bool = False,
     ) -> None:
         super().__init__(non_blocking)
-        self.pipeline = ImagePipeline(mean, std, size_divisor, size, keep_within)
+        self.pipeline = ImagePipeline(mean, std, size_divisor, size, keep_within, canonical_focal)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """

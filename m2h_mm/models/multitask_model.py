@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import torch
 from mmengine.model import BaseModel
@@ -22,9 +23,11 @@ from .building import (
     describe_backbone,
     require_parts,
     require_tasks,
+    trainable_of,
     warn_of_random_backbone,
 )
 from .cameras import stack_cameras, stack_poses
+from .canonical_camera import canonical_focal_of, focal_ratios, scale_labels, scale_maps
 from .data_preprocessor import framing_of
 from .input_check import require_padding, warn_of_normalisation
 from .labels import stack_labels
@@ -102,6 +105,7 @@ class MultiTaskModel(BaseModel):
         )
         require_padding(self.backbone, self.data_preprocessor)
         self._backbone_takes_tasks = getattr(self.backbone, 'takes_tasks', False)
+        self.canonical_focal = canonical_focal_of(self.data_preprocessor, self.tasks)
         channels, strides = describe_backbone(self.backbone)
         self.adapters = build_adapters(adapters, self.backbone, names, freeze_backbone)
         source = f'model.backbone ({backbone["type"]})'
@@ -266,7 +270,10 @@ class MultiTaskModel(BaseModel):
             name: task.target(stack_labels(task, data_samples, size, inputs.device))
             for name, task in self.tasks.items()
         }
-        context = None
+        wanted, context, ratios = targets, None, None
+        if self.canonical_focal is not None:
+            ratios = focal_ratios(data_samples, size, self.canonical_focal, inputs.device)
+            wanted = scale_labels(targets, self.tasks, 1 / ratios)
         if self._need_context:
             cameras = stack_cameras(data_samples, size, inputs.device)
             poses, neighbours = stack_poses(data_samples, inputs.device)
@@ -278,15 +285,16 @@ class MultiTaskModel(BaseModel):
         if self._need_context:
             context = ConsistencyContext(
                 full,
-                targets,
+                wanted,
                 network.features,
                 *cameras,
                 details=network.details,
                 poses=poses,
                 neighbours=neighbours,
             )
-        raw = self.losses(full, network.aux, targets, context)
-        shared = (self._shared_parameters(),) if self._weighting_parts else ()
+        raw = self.losses(full, network.aux, wanted, context)
+        parts = self._weighting_parts
+        shared = (trainable_of(self, parts),) if parts else ()
         logged = {f'loss_{name}': loss for name, loss in self.weighting(raw, *shared).items()}
         logged.update({f'raw_{name}': loss.detach() for name, loss in raw.items()})
         logged.update(
@@ -295,17 +303,13 @@ class MultiTaskModel(BaseModel):
                 for name, weight in self.weighting.weights.items()
             }
         )
+        if self._need_context and ratios is not None:
+            # Between tasks, and between frames, things have their true distances.
+            full = scale_maps(full, self.tasks, ratios)
+            context = replace(context, outputs=full, labels=targets)
         for key, module in zip(self._consistency_keys, self.consistency, strict=True):
             logged[key] = module(context.seen_by(module))
         return logged
-
-    def _shared_parameters(self) -> list[nn.Parameter]:
-        """The trainable parameters of the parts that the weighting looks at."""
-        return [
-            parameter
-            for name, parameter in self.named_parameters()
-            if parameter.requires_grad and name.startswith(self._weighting_parts)
-        ]
 
     def val_step(self, data: dict) -> list[MultiTaskDataSample]:
         """Predictions of a batch: each frame's, whatever the sizes of the others, is that of the
@@ -331,7 +335,11 @@ class MultiTaskModel(BaseModel):
             for name, output in outputs.items():
                 task = self.tasks[name]
                 prediction = self.pipeline.finish(
-                    task, output[index : index + 1], framing, sample.get('ori_shape')
+                    task,
+                    output[index : index + 1],
+                    framing,
+                    sample.get('ori_shape'),
+                    sample.get('cam2img'),
                 )
                 sample.set_field(PixelData(data=prediction[0]), task.pred_field)
         return data_samples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from m2h_mm.geometry.pinhole import move_camera
+from m2h_mm.geometry.pinhole import camera_of_view, move_camera
 from m2h_mm.geometry.resampling import resample
 from m2h_mm.tasks import Task
 
@@ -46,6 +47,19 @@ class Framing(NamedTuple):
         scale = (self.seen[1] / self.frame[1], self.seen[0] / self.frame[0])
         return move_camera(np.asarray(cam2img, np.float64), scale, self.padding[::2])
 
+    def focal(self, cam2img: np.ndarray | None) -> float:
+        """Focal length in pixels of the network's input, the geometric mean of both directions; of
+        an assumed view (:data:`~m2h_mm.geometry.pinhole.DEFAULT_FOV`) where the camera is not
+        known.
+        """
+        if cam2img is None:
+            focal = camera_of_view(self.frame)[0]
+            if self.seen == self.frame:
+                return focal
+            cam2img = np.diag([focal, focal, 1])
+        camera = self.camera(cam2img)
+        return float((camera[0, 0] * camera[1, 1]) ** 0.5)
+
 
 class ImagePipeline(nn.Module):
     """What is around the network, the same in the test loop, the inferencer and exported files.
@@ -69,6 +83,13 @@ class ImagePipeline(nn.Module):
             are up to 2 megapixels and shrunk beyond.
         keep_within: images whose area is that of ``size`` within this factor are taken as they are.
             Default: 1.0, only those of the same area.
+        canonical_focal: the network predicts distances as if every image had been taken with this
+            focal length, pixels of its input: one picture is that of a near scene through a short
+            lens and of a far one through a long lens, and only the camera tells which. Labels are
+            divided by ``focal / canonical_focal`` for the losses, predictions multiplied by it
+            (Metric3D, Yin et al., ICCV 2023, section 3.1, "transforming depth labels"). Where the
+            camera is not known, a view of 60 degrees is assumed, and the scale is a guess. Default:
+            None, cameras are not looked at.
 
     Raises:
         ValueError: numbers that are not possible, by the name of the config's key.
@@ -81,6 +102,7 @@ class ImagePipeline(nn.Module):
         size_divisor: int = 14,
         size: Sequence[int] | None = None,
         keep_within: float = 1.0,
+        canonical_focal: float | None = None,
     ) -> None:
         super().__init__()
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
@@ -102,12 +124,18 @@ class ImagePipeline(nn.Module):
                 'model.data_preprocessor.keep_within: expected a factor of 1 or more, got '
                 f'{keep_within!r}.'
             )
+        if canonical_focal is not None and not 0 < canonical_focal < math.inf:
+            raise ValueError(
+                'model.data_preprocessor.canonical_focal: expected a focal length in pixels of the '
+                f"network's input, above 0, or None, got {canonical_focal!r}."
+            )
         for name, values in (('mean', mean), ('std', std)):
             tensor = torch.tensor(values, dtype=torch.float32).view(3, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
         self.size_divisor = size_divisor
         self.size = None if size is None else (int(size[0]), int(size[1]))
         self.keep_within = float(keep_within)
+        self.canonical_focal = canonical_focal
 
     def input_size(self, frame: Sequence[int], size: Size = TEST) -> tuple[int, int]:
         """(H, W) at which the network sees an image of ``frame`` (H, W), before padding.
@@ -184,7 +212,12 @@ class ImagePipeline(nn.Module):
         return F.pad(small, framing.padding), framing
 
     def finish(
-        self, task: Task, output: Tensor, framing: Framing, size: Sequence[int] | None = None
+        self,
+        task: Task,
+        output: Tensor,
+        framing: Framing,
+        size: Sequence[int] | None = None,
+        cam2img: np.ndarray | None = None,
     ) -> Tensor:
         """The prediction that a head's output stands for.
 
@@ -193,12 +226,15 @@ class ImagePipeline(nn.Module):
             output: ``(N, C, h, w)``, at any resolution, of the whole padded input.
             framing: where the image lies in the input.
             size: (H, W) of the result. Default: the image's own.
+            cam2img: ``(3, 3)``, pixels of the image as it was given. Default: not known.
 
         Returns:
             ``(N, C', H, W)``, as of ``task.decode``.
         """
         frame = tuple(framing.frame if size is None else size)
         left, right, top, bottom = framing.padding
+        if self.canonical_focal is not None and task.grows_with_focal:
+            output = output * (framing.focal(cam2img) / self.canonical_focal)
         if any(framing.padding):
             # The padding is cut off, not squeezed into the map.
             height, width = framing.seen

@@ -19,11 +19,11 @@ from threading import Lock
 from typing import Any
 
 from mmengine.logging import print_log
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from m2h_mm.system import available_cores, remove_temporaries, write_atomically
 from m2h_mm.system.files import append_line
 from m2h_mm.system.locks import acquire
+from m2h_mm.system.progress import progress_bar
 from m2h_mm.system.text import read_json
 
 _JOURNAL = 'finished.jsonl'
@@ -125,9 +125,8 @@ class Filling:
             f'{num_workers or 1} processes.',
             'current',
         )
-        columns = (TextColumn(self.kind), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         journal = self.folder / _JOURNAL
-        with Progress(*columns) as progress:
+        with progress_bar(self.kind) as progress:
             bar = progress.add_task(
                 self.kind, total=len(self.items), completed=len(self.items) - len(missing)
             )

@@ -44,6 +44,8 @@ class Task(ABC):
             ``largest_metric`` the largest value that it can have.
         error_unit: unit of :meth:`error`.
         meaning: what the numbers of a prediction are, in words.
+        grows_with_focal: whether, of the same picture, the truth is in proportion to the focal
+            length in pixels that it was taken with, as distances are.
         unit_vectors: whether a prediction is a vector of length 1, so that a mean of two has to be
             brought to that length again.
         prediction_suffix: file type in which a prediction is written unless asked otherwise.
@@ -62,6 +64,7 @@ class Task(ABC):
     largest_metric: float = math.inf
     error_unit: str = ''
     meaning: str = ''
+    grows_with_focal: bool = False
     unit_vectors: bool = False
     prediction_suffix: str = '.npy'
     classes_of_dataset: bool = False

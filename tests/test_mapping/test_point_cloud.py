@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m2h_mm.mapping.point_cloud import camera_of_file, camera_of_view, draw_cloud, point_cloud
+from m2h_mm.datasets.photo_camera import camera_of_file
+from m2h_mm.geometry.pinhole import camera_of_view
+from m2h_mm.mapping.point_cloud import draw_cloud, point_cloud
 from m2h_mm.rooms.render import render_frame
 
 CAMERA = (50.0, 60.0, 20.5, 13.0)

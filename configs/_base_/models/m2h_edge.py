@@ -30,7 +30,8 @@ model = dict(
     ),
     heads=dict(
         semseg=dict(hidden_channels=hidden_channels, separable=True),
-        depth=dict(hidden_channels=hidden_channels, separable=True),
+        # No unlucky pixel can be closed as behind a ReLU: it would predict a millimetre.
+        depth=dict(hidden_channels=hidden_channels, separable=True, parametrization='log'),
         normals=dict(hidden_channels=hidden_channels, separable=True),
         edge=dict(hidden_channels=hidden_channels, separable=True),
     ),

@@ -15,10 +15,11 @@ from time import perf_counter
 import numpy as np
 from PIL import Image, ImageOps
 
-from m2h_mm.geometry.pinhole import check_camera
+from m2h_mm.datasets.photo_camera import camera_of_file
+from m2h_mm.geometry.pinhole import DEFAULT_FOV, camera_of_view, check_camera
 from m2h_mm.inference import M2HInferencer, Prediction
 from m2h_mm.mapping.depth_mesh import triangulate, write_glb
-from m2h_mm.mapping.point_cloud import DEFAULT_FOV, camera_of_file, camera_of_view, point_cloud
+from m2h_mm.mapping.point_cloud import point_cloud
 from m2h_mm.models.pipeline import MAX_INPUT_PIXELS, Size, limit_area
 from m2h_mm.structures.image_file import read_image
 from m2h_mm.system.files import replacing

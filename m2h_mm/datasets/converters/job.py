@@ -17,7 +17,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from m2h_mm.datasets.files import index_folder
 from m2h_mm.geometry.pinhole import check_camera
@@ -27,6 +26,7 @@ from m2h_mm.system import available_cores, remove_temporaries, write_atomically
 from m2h_mm.system.locks import exclusive
 from m2h_mm.system.paths import path_inside
 from m2h_mm.system.processes import end_with_parent
+from m2h_mm.system.progress import progress_bar
 from m2h_mm.system.text import read_json
 from m2h_mm.tasks import build_tasks
 from m2h_mm.tasks.files import write_array
@@ -205,8 +205,7 @@ def _convert(
 ) -> dict[str, str]:
     """Frame id to the reason, for the frames that could not be converted."""
     failed: dict[str, str] = {}
-    columns = (TextColumn('Converting'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
+    with progress_bar('Converting') as progress:
         bar = progress.add_task('', total=total, completed=total - len(missing))
         with closing(_results(missing, work, min(num_workers, len(missing)))) as results:
             for frame, reason in zip(missing, results, strict=True):

@@ -35,6 +35,8 @@ class RandomZoom(BaseTransform):
     whole world shrinks: the shift of ``cam2world`` is divided by s, and frames that are zoomed
     alike warp into each other as before.
 
+    Adds ``zoom`` (float), s.
+
     Args:
         scale_range: smallest and largest s; s is uniform in between.
 
@@ -62,6 +64,7 @@ class RandomZoom(BaseTransform):
         map_labels(results, lambda task, label: task.zoom(label, scale, size))
         if 'cam2world' in results:
             results['cam2world'] = shrink_pose(results['cam2world'], scale)
+        results['zoom'] = results.get('zoom', 1.0) * scale
         results['reframed'] = 'RandomZoom'
         return results
 

@@ -46,6 +46,7 @@ class Depth(PositiveTask):
     metric = 'rmse'
     error_unit = 'm'
     meaning = 'metres along the optical axis'
+    grows_with_focal = True
     label_format = DepthFormat()
 
     def __init__(self, min_depth: float = 1e-3, max_depth: float = 10.0) -> None:
