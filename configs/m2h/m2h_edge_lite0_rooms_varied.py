@@ -38,8 +38,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='MixedEvaluator')
 test_evaluator = dict(type='MixedEvaluator')
 
-iterations = 1600
-optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
+iterations = 3000
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-2, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', eta_min=1e-5, by_epoch=False, begin=100, end=iterations),
