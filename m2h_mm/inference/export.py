@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from m2h_mm import __version__
+from m2h_mm.geometry.pinhole import camera_of_view
 from m2h_mm.inference.deployed_model import DeployedModel
 from m2h_mm.inference.onnx_graph import widen_argmax
 from m2h_mm.models.pipeline import FIT, MAX_INPUT_PIXELS, TEST
@@ -42,6 +43,10 @@ def export_metadata(
     ``resize.size`` as :meth:`ImagePipeline.input_size` does, unless its area is within
     ``resize.keep_within``, and pads it with ``normalisation.mean`` to multiples of ``divisor``;
     ``tools/deployment/run_onnx.py`` does.
+
+    An output with ``focal_over_width`` grows with the focal length: it holds for a camera whose
+    focal length is so many times the width of the input. For another one it is multiplied by the
+    ratio of the focal lengths.
     """
     pipeline = deployed.network.pipeline
     outputs = {}
@@ -51,6 +56,8 @@ def export_metadata(
             meaning='output of the head' if deployed.raw else task.meaning,
             unit_vectors=task.unit_vectors and not deployed.raw,
         )
+        if pipeline.canonical_focal is not None and task.grows_with_focal and not deployed.raw:
+            outputs[name]['focal_over_width'] = camera_of_view((1, 1))[0]
         view = build_view(task)
         if view.palette is not None:
             outputs[name].update(

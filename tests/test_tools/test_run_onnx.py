@@ -10,6 +10,10 @@ import pytest
 from full_disk import full_disk
 from fuzz_onnx import good_description, good_model
 
+from m2h_mm.inference.deployed_model import DeployedModel
+from m2h_mm.inference.export import export_metadata
+from m2h_mm.inference.loading import load_model
+
 from .conftest import REPOSITORY
 
 pytest.importorskip('onnxruntime')
@@ -109,3 +113,15 @@ def test_nothing_is_written_outside_whatever_a_model_calls_its_outputs(run_onnx,
     (tmp_path / 'model.onnx').write_bytes(model.SerializeToString())
     with pytest.raises(ValueError, match='the model calls an output'):
         run_onnx.load(str(tmp_path / 'model.onnx'), 'CPUExecutionProvider')
+
+
+def test_depth_of_a_narrower_view_is_farther(run_onnx, tiny):
+    model = load_model(tiny[1], options={'model.data_preprocessor.canonical_focal': 50.0})[0]
+    outputs = export_metadata(DeployedModel(model), (28, 42))['outputs']
+    assert [name for name in outputs if 'focal_over_width' in outputs[name]] == ['depth']
+    # In the file a view of 60 degrees is assumed, over all of its width.
+    assert run_onnx.lens(outputs['depth'], 60, 42, 42) == pytest.approx(1)
+    assert run_onnx.lens(outputs['depth'], 60, 21, 42) == pytest.approx(0.5)
+    assert run_onnx.lens(outputs['depth'], 30, 42, 42) == pytest.approx(
+        math.tan(math.pi / 6) / math.tan(math.pi / 12)
+    )

@@ -9,6 +9,7 @@ picture of it. Images of several folders keep these in their names.
 import argparse
 import io
 import json
+import math
 import os
 import re
 import sys
@@ -47,7 +48,18 @@ def parse_args() -> argparse.Namespace:
         default='CPUExecutionProvider',
         help='of ONNX Runtime, such as CUDAExecutionProvider (%(default)s)',
     )
-    return parser.parse_args()
+    parser.add_argument(
+        '--fov',
+        type=float,
+        default=60.0,
+        metavar='DEGREES',
+        help="horizontal field of view of the images' camera; depth of a model that looks at "
+        'cameras is in proportion to its focal length (%(default)g)',
+    )
+    args = parser.parse_args()
+    if not 0 < args.fov < 175:
+        parser.error(f'--fov: expected degrees above 0 and below 175, got {args.fov:g}')
+    return args
 
 
 def load(model: str, provider: str) -> tuple[onnxruntime.InferenceSession, dict]:
@@ -92,6 +104,7 @@ def is_description(metadata: dict, inputs: list[onnxruntime.NodeArg]) -> bool:
         and all(type(value) is int and 0 < value < 2**31 for value in whole)
         and 1 <= resize['keep_within'] < 2**31
         and (mean.shape == (3,) and bool(np.isfinite(mean).all()))
+        and all(0 < each.get('focal_over_width', 1) < 2**31 for each in outputs)
         and all(len(rgb) == 3 and set(rgb) <= set(range(256)) for rgb in colours)
         and [each.name for each in inputs] == ['image']
         and (described['dynamic'] or inputs[0].shape == [1, 3, rows, columns])
@@ -209,6 +222,12 @@ def require_outputs(metadata: dict, outputs: list[np.ndarray], size: tuple[int, 
                 f'the model yields {name} as {output.dtype} {output.shape}, or other numbers than '
                 f'it says; expected (1, C, {size[0]}, {size[1]}). Export it again.'
             )
+
+
+def lens(description: dict, fov: float, width: int, columns: int) -> float:
+    """The factor of an output for an image that is ``width`` of the input's ``columns`` wide."""
+    focal = width / 2 / math.tan(math.radians(fov) / 2)
+    return focal / (description['focal_over_width'] * columns)
 
 
 def enlarge(output: np.ndarray, size: tuple[int, int], unit_vectors: bool = False) -> np.ndarray:
@@ -335,6 +354,8 @@ def main() -> int:
             prediction = enlarge(
                 output[0][:, top:bottom, left:right], image.size, description['unit_vectors']
             )
+            if 'focal_over_width' in description:
+                prediction = prediction * lens(description, args.fov, right - left, batch.shape[3])
             with writing(f'{file}.npy') as content:
                 np.save(content, prediction)
             with writing(f'{file}.png') as content:
