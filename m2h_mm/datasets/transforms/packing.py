@@ -38,9 +38,9 @@ class PackMultiTaskInputs(BaseTransform):
         ``data_samples``: :class:`MultiTaskDataSample` with a field ``gt_<task>`` per label that the
         frame has, ``data (C, H, W)`` and ``valid (1, H, W)``; and the metainfo ``frame_id``,
         ``img_path``, ``ori_shape``, ``img_shape``, ``pad_to``, ``cam2img``, ``zoom``, ``flip``, as
-        far as known, and ``skipped``, what was wrong with the frames in whose place this one stands; of
-        frames of sequences as well ``sequence``, ``frame_index``, ``timestamp``, ``cam2world`` and
-        ``clip``, see :class:`~m2h_mm.datasets.SequenceDataset`.
+        far as known, and ``skipped``, what was wrong with the frames in whose place this one
+        stands; of frames of sequences as well ``sequence``, ``frame_index``, ``timestamp``,
+        ``cam2world`` and ``clip``, see :class:`~m2h_mm.datasets.SequenceDataset`.
     """
 
     def transform(self, results: dict) -> dict:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from m2h_mm.engine.config import load_config
+from m2h_mm.models.building import trainable_of
 from m2h_mm.models.weighting import GradNorm, PCGrad
 from m2h_mm.registry import MODELS
 
@@ -293,16 +294,17 @@ def model_config(tiny):
 def test_the_model_hands_over_what_is_shared(model_config, tiny):
     model = MODELS.build(model_config)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    handed = [names[id(parameter)] for parameter in model._shared_parameters()]
+    handed = [names[id(parameter)] for parameter in trainable_of(model, model._weighting_parts)]
     assert {name.split('.')[0] for name in handed} == {'neck', 'decoder'}
     model.neck.requires_grad_(False)
-    assert {names[id(parameter)].split('.')[0] for parameter in model._shared_parameters()} == {
-        'decoder'
-    }
+    assert {
+        names[id(parameter)].split('.')[0]
+        for parameter in trainable_of(model, model._weighting_parts)
+    } == {'decoder'}
     model_config.weighting.shared = ['backbone', 'decoder.interaction']
     model = MODELS.build(model_config)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    handed = [names[id(parameter)] for parameter in model._shared_parameters()]
+    handed = [names[id(parameter)] for parameter in trainable_of(model, model._weighting_parts)]
     assert any(name.startswith('backbone.') for name in handed)
     assert all(name.startswith(('backbone.', 'decoder.interaction.')) for name in handed)
     model_config.weighting.shared = ['decoder.interactoin']
