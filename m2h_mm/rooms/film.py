@@ -94,7 +94,7 @@ class Film:
         down = np.float32(-fy) * up / forward + np.float32(cy) - rows
         picture = np.ascontiguousarray(light.transpose(1, 2, 0))
         total = np.zeros_like(picture)
-        for part in (np.arange(_BLURS) + np.float32(0.5)) / _BLURS * 2 - 1:
+        for part in ((np.arange(_BLURS) + 0.5) / _BLURS * 2 - 1).astype(np.float32):
             total += cv2.remap(
                 picture,
                 columns - part * across,

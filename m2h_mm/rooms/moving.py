@@ -18,8 +18,10 @@ _GAP = 0.03
 """Least distance of the thing from others, metres."""
 _FROM_CAMERA = 0.5
 """Least distance of the thing's middle from the camera, seen from above, metres."""
+_SHORTEST = 0.25
+"""Least length of its way, metres."""
 _LEAST_SEEN = 0.2
-"""Least share of the frames in which the thing's middle is before the camera."""
+"""Least share of the frames in which the thing's middle is seen."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +78,18 @@ def place_moving(
 
     middle = np.array([0, 0, size[2] / 2])
     speed = rng.uniform(0.4, 0.9)
+    boxes = np.array(room.solids + room.loose)
     best, most = None, _LEAST_SEEN * len(times)
-    for start, end, phase in zip(
-        *_tracks(rng, room, size), rng.uniform(0, 2 * np.pi, _TRACKS), strict=True
-    ):
-        if not _is_free(room, size, start, end):
+    starts, ends = _tracks(rng, room, size)
+    for start, end, phase in zip(starts, ends, rng.uniform(0, 2 * np.pi, _TRACKS), strict=True):
+        if not _is_free(boxes, size, start, end):
             continue
         # The mean speed; twice the way in a period.
         moving = Moving(
             len(room.group.classes), start, end, 2 * np.linalg.norm(end - start) / speed, phase
         )
-        seen = _count_seen([moving.at(time) + middle for time in times], cameras)
+        places = np.array([moving.at(time) + middle for time in times])
+        seen = _count_seen(places, cameras, boxes)
         if seen > most:
             best, most = moving, seen
     if best is not None:
@@ -106,31 +109,45 @@ def _tracks(rng, room: Room, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.hstack([start, height]), np.hstack([np.clip(end, -reach, reach), height])
 
 
-def _is_free(room: Room, size: np.ndarray, start: np.ndarray, end: np.ndarray) -> bool:
+def _is_free(boxes: np.ndarray, size: np.ndarray, start: np.ndarray, end: np.ndarray) -> bool:
     """Whether the thing meets no bounds on its straight way: the way of its middle misses the boxes
     that have grown by the thing's size.
     """
-    if np.linalg.norm(end - start) < 0.25:
+    if np.linalg.norm(end - start) < _SHORTEST:
         return False
-    grow = np.array([*(size[:2] / 2 + _GAP), 0])
-    boxes = np.array(room.solids + room.loose)
-    boxes = boxes[boxes[:, 0, 2] < start[2] + size[2] + _GAP]
-    low, high = boxes[:, 0, :2] - grow[:2], boxes[:, 1, :2] + grow[:2]
-    step = (end - start)[:2]
-    step = np.where(np.abs(step) < 1e-9, 1e-9, step)
-    first, second = (low - start[:2]) / step, (high - start[:2]) / step
-    enters = np.minimum(first, second).max(1)
-    leaves = np.maximum(first, second).min(1)
-    return not ((enters < leaves) & (leaves > 0) & (enters < 1)).any()
+    low = boxes[boxes[:, 0, 2] < start[2] + size[2] + _GAP]
+    grow = size[:2] / 2 + _GAP
+    grown = np.stack([low[:, 0, :2] - grow, low[:, 1, :2] + grow], 1)
+    return not _meets(start[None, :2], end[None, :2], grown).any()
 
 
-def _count_seen(places: Sequence[np.ndarray], cameras: Sequence[Camera]) -> int:
-    """In how many frames the thing is before the camera; -1 if the camera comes too near it."""
-    offset = np.array(places) - [camera.position for camera in cameras]
+def _count_seen(places: np.ndarray, cameras: Sequence[Camera], boxes: np.ndarray) -> int:
+    """In how many frames the camera sees the thing's middle; -1 if it comes too near to it.
+
+    Args:
+        places: (F, 3) of the middle, metres.
+        cameras: of the F frames.
+        boxes: (B, 2, 3) bounds of what may hide it.
+    """
+    eyes = np.array([camera.position for camera in cameras])
+    offset = places - eyes
     if np.linalg.norm(offset[:, :2], axis=1).min() < _FROM_CAMERA:
         return -1
     right, up, ahead = np.einsum('nij,nj->in', [camera.axes for camera in cameras], offset)
     camera = cameras[0]
     across = camera.width / 2 / camera.cam2img[0, 0]
     down = camera.height / 2 / camera.cam2img[1, 1]
-    return int(((ahead > 0) & (np.abs(right) < across * ahead) & (np.abs(up) < down * ahead)).sum())
+    seen = (ahead > 0) & (np.abs(right) < across * ahead) & (np.abs(up) < down * ahead)
+    if seen.any():
+        seen[seen] = ~_meets(eyes[seen], places[seen], boxes).any(1)
+    return int(seen.sum())
+
+
+def _meets(start: np.ndarray, end: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """(N, B) bool: whether the lines from points (N, D) to points (N, D) meet boxes (B, 2, D)."""
+    step = (end - start)[:, None]
+    step = np.where(np.abs(step) < 1e-9, 1e-9, step)
+    first, second = ((boxes[:, side] - start[:, None]) / step for side in (0, 1))
+    enters = np.minimum(first, second).max(2)
+    leaves = np.maximum(first, second).min(2)
+    return (enters < leaves) & (leaves > 0) & (enters < 1)

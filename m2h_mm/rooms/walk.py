@@ -159,6 +159,17 @@ class Walk:
         return pose
 
     @property
+    def moving(self) -> int | None:
+        """Number among the room's instances of the thing that moves; None without one."""
+        return self._moving.instance if self._moving else None
+
+    def moving_at(self, number: int) -> np.ndarray | None:
+        """(3,) shift in frame ``number`` of what moves, metres, from where the room has its
+        parts; None without one.
+        """
+        return self._moving and self._moving.at(self.time(number))
+
+    @property
     def cam2img(self) -> np.ndarray:
         """(3, 3) intrinsics of all frames, pixels."""
         return self._camera(0.0).cam2img
@@ -180,7 +191,7 @@ class Walk:
             shift = np.zeros(3)
             if self._moving is not None:
                 shift = self._moving.at(time + half) - self._moving.at(time)
-            moves = labels['instances'] == (self._moving.instance if self._moving else -1)
+            moves = labels['instances'] == (-1 if self.moving is None else self.moving)
             after = self._camera(time + half)
             light = self._film.blur(light, hits.point, moves, shift, camera, after)
         return WalkFrame(
@@ -188,7 +199,7 @@ class Walk:
             **labels,
             cam2world=self.cam2world(number),
             timestamp=time,
-            moving=self._moving.instance if self._moving else None,
+            moving=self.moving,
         )
 
     def _camera(self, time: float, size: tuple[int, int] | None = None) -> Camera:
