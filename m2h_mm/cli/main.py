@@ -15,6 +15,7 @@ COMMANDS = {
     'predict': 'predict',
     'video': 'video',
     'bag': 'bag',
+    'node': 'node',
     'pointcloud': 'pointcloud',
     'web': 'web.command',
     'export': 'export',
