@@ -6,7 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
+from mmengine.dist import all_reduce
 from torch import Tensor, nn
+
+# Of a loss that is divided by itself: a smaller one counts as this, so that no weight exceeds 1e6.
+LEAST_LOSS = 1e-6
 
 
 class Weighting(nn.Module, ABC):
@@ -77,3 +81,17 @@ class Weighting(nn.Module, ABC):
         )
         usable = torch.isfinite(values) & (values != 0)
         return torch.where(usable, values, 0.0), usable
+
+    def observe(self, losses: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """As :meth:`stack`, the mean over the processes of a training in which a loss is usable:
+        all processes have the same numbers, and call this together.
+        """
+        values, usable = self.stack(losses)
+        values, count = over_processes(torch.stack((values, usable.to(values))))
+        return values / count.clamp(min=1), count > 0
+
+
+def over_processes(numbers: Tensor) -> Tensor:
+    """Their sum over the processes of a training, in place."""
+    all_reduce(numbers)
+    return numbers

@@ -24,8 +24,8 @@ class GeometricMeanWeighting(Weighting):
     the total.
 
     A loss must be positive: one that is absent, not above 0 (exactly 0: no pixel is labelled) or
-    not finite is left out of the mean and has weight 1. In a distributed training every process has
-    the mean, and the weights, of its own losses. There is no state to save.
+    not finite is left out of the mean and has weight 1. In a distributed training losses are
+    averaged over the processes first, hence all have the same weights. There is no state to save.
 
     Args:
         tasks: task names; filled in by the model.
@@ -40,7 +40,7 @@ class GeometricMeanWeighting(Weighting):
         return self.current
 
     def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        values, usable = self.stack(losses)
+        values, usable = self.observe(losses)
         usable &= values > 0
         values = torch.where(usable, values, 1.0)
         mean = (values.log().sum() / usable.sum().clamp(min=1)).exp()

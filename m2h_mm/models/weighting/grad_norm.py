@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from m2h_mm.registry import MODELS
@@ -31,8 +30,8 @@ class GradNorm(GradientWeighting):
     parts ``shared``, see :class:`GradientWeighting`, also for what it costs.
 
     A task whose loss is absent, exactly 0 (no labelled pixel) or not finite keeps its weight and
-    counts in no mean. L(0) is the first loss that counts. In a distributed training norms and
-    losses are averaged over the processes, hence all have the same weights.
+    counts in no mean. L(0) is the first loss that counts. In a distributed training losses
+    and gradients are averaged over the processes, hence all have the same weights.
 
     Args:
         tasks: task names; filled in by the model.
@@ -83,13 +82,9 @@ class GradNorm(GradientWeighting):
 
     @torch.no_grad()
     def _learn(self, losses: Mapping[str, Tensor], norms: Tensor) -> None:
-        values, usable = self.stack(losses)
+        values, usable = self.observe(losses)
         usable &= torch.isfinite(norms)
-        counts, values, norms = _over_processes(
-            torch.stack([usable.to(norms), values, torch.where(usable, norms, 0.0)]) * usable
-        )
-        usable = counts > 0
-        values, norms = values / counts.clamp(min=1), norms / counts.clamp(min=1)
+        norms = torch.where(usable, norms, 0.0)
 
         def mean(numbers: Tensor) -> Tensor:
             return torch.where(usable, numbers, 0.0).sum() / usable.sum().clamp(min=1)
@@ -109,8 +104,3 @@ class GradNorm(GradientWeighting):
             usable, moved, 0.0
         ).sum().clamp(min=1e-12)
         self.current = torch.where(usable, moved * total, self.current)
-
-
-def _over_processes(sums: Tensor) -> Tensor:
-    all_reduce(sums)
-    return sums

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from .base import Weighting
 
 START_SCALE = 2.0**14
+COLUMNS = 2**20  # of the gradients that are in float64 at once
 
 
 class GradientWeighting(Weighting):
@@ -26,8 +28,10 @@ class GradientWeighting(Weighting):
     gradients. Consistency losses belong to no task: they are neither weighed nor looked at, the
     model adds them to the sum as they are.
 
-    Gradients are those of the process's own frames in a distributed training, and of the
-    iteration's own frames where gradients are accumulated.
+    In a distributed training the gradients of all tasks are averaged over the processes before they
+    are looked at, so that each process has those of all frames: that sends as many numbers per task
+    as the averaging of the gradients does. Where gradients are accumulated, they are those of the
+    iteration's own frames.
 
     In half precision small gradients would vanish; the losses are therefore scaled by a power of
     two, which is halved for the next iteration whenever it was too much.
@@ -64,7 +68,7 @@ class GradientWeighting(Weighting):
         self, losses: Mapping[str, Tensor], parameters: Sequence[nn.Parameter]
     ) -> tuple[list[nn.Parameter], Tensor]:
         """The parameters that are shared, and the gradients of the losses ``(len(tasks), number of
-        weights)``, float32.
+        weights)``, of the base weights' dtype, averaged over the processes.
 
         A task without a loss has zeros. What is not finite stays so, and the scale is halved.
         """
@@ -90,13 +94,42 @@ class GradientWeighting(Weighting):
             )
         shared = [parameters[index] for index in chosen]
         sizes = [parameter.numel() for parameter in shared]
-        rows = torch.zeros(len(self.tasks), sum(sizes), device=self.base.device)
-        for task, gradients in found.items():
+        rows = self.base.new_zeros(len(self.tasks), sum(sizes))
+        for task in list(found):
             row = rows[self.tasks.index(task)].split(sizes)
+            gradients = found.pop(task)
             for part, index in zip(row, chosen, strict=True):
                 if gradients[index] is not None:
                     part.copy_(gradients[index].flatten())
         rows /= self.scale
-        fits = torch.isfinite(rows.norm(dim=1)).all()
+        all_reduce(rows, op='mean')
+        fits = torch.isfinite(largest(rows)).all()
         self.scale = torch.where(fits, self.scale, (self.scale / 2).clamp(min=1))
         return shared, rows
+
+    def usable_rows(self, rows: Tensor) -> Tensor:
+        """``(len(tasks),)`` bool: the tasks whose gradient is finite and not zero. What of the
+        others is not finite is set to zero.
+        """
+        size = largest(rows)
+        usable = torch.isfinite(size) & (size > 0)
+        rows.masked_fill_(~usable[:, None], 0.0)
+        return usable
+
+
+def largest(rows: Tensor) -> Tensor:
+    """``(tasks,)``: the largest magnitude in each row, which is finite where the row is, and 0
+    only where the row is: a sum of squares is not.
+    """
+    return torch.linalg.vector_norm(rows, torch.inf, dim=1)
+
+
+def inner_products(rows: Tensor) -> Tensor:
+    """Of the gradients ``(tasks, number of weights)`` with each other: ``(tasks, tasks)`` float64,
+    in which no square of a float32 number vanishes or overflows.
+    """
+    total = rows.new_zeros(len(rows), len(rows), dtype=torch.float64)
+    for part in rows.split(COLUMNS, dim=1):
+        part = part.double()
+        total += part @ part.T
+    return total

@@ -226,12 +226,12 @@ def test_gradnorm_state_round_trip_and_averages_over_processes(monkeypatch):
     second.load_state_dict(first.state_dict())
     first(toy.losses(), parameters), second(toy.losses(), parameters)
     assert first.weights == second.weights and first.weights['depth'] != 1
-    # A second process with the same losses, but without depth, changes nothing: sums are divided by
-    # how many there are.
+    # A second process with the same losses, but none of depth, changes nothing: losses are divided
+    # by how many there are.
     alone, together = GradNorm(TASKS), GradNorm(TASKS)
     alone(toy.losses(), parameters)
     monkeypatch.setattr(
-        'm2h_mm.models.weighting.grad_norm.all_reduce',
+        'm2h_mm.models.weighting.base.all_reduce',
         lambda data: data.mul_(torch.tensor([2, 1, 2])),
     )
     together(toy.losses(), parameters)
