@@ -22,9 +22,11 @@ import torch.distributed.optim
 from mmengine.config import Config
 from mmengine.dist import init_dist, is_distributed
 from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
 from mmengine.runner import FlexibleRunner, Runner
-from torch import nn
+from torch import Tensor, nn
 
+from m2h_mm.models.losses_after_step import take_step
 from m2h_mm.registry import MODEL_WRAPPERS, RUNNERS
 from m2h_mm.system.processes import end_with_launcher
 
@@ -213,3 +215,7 @@ class DistributedModel(MMDistributedDataParallel):
             broadcast_buffers=broadcast_buffers,
             **kwargs,
         )
+
+    def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
+        """mmengine's; for a weighting that asks for them, with the losses behind the step."""
+        return take_step(super().train_step, self.module, data, optim_wrapper)

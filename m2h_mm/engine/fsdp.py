@@ -62,6 +62,10 @@ class ShardedModel(MMFullyShardedDataParallel):
         device_id: the GPU, filled in by mmengine; not used without GPUs.
         kwargs: as of ``MMFullyShardedDataParallel``: ``sharding_strategy`` (``'FULL_SHARD'``,
             ``'SHARD_GRAD_OP'``, ...), ``cpu_offload``, ...
+
+    Raises:
+        ValueError: a weighting that goes back through the network several times in a step, or once
+            more forward: no process has the parameters that takes.
     """
 
     def __init__(self, module: nn.Module, device_id: int | None = None, **kwargs) -> None:
@@ -69,6 +73,14 @@ class ShardedModel(MMFullyShardedDataParallel):
             torch.device('cuda', device_id) if torch.cuda.is_available() else torch.device('cpu')
         )
         kwargs.setdefault('auto_wrap_policy', TrainedUnits(module))
+        weighting = getattr(module, 'weighting', None)
+        if getattr(weighting, 'shared', ()) or hasattr(weighting, 'learn_after_step'):
+            raise ValueError(
+                f'model.weighting ({type(weighting).__name__}): it looks at the gradients of each '
+                'task, or at the losses behind the step, for which a sharded model has not the '
+                'parameters. Leave out the ablation fsdp, or choose a weighting that looks at '
+                'losses alone.'
+            )
         frozen = [parameter for parameter in module.parameters() if not parameter.requires_grad]
         for parameter in frozen:  # FSDP leaves what it ignores where it is
             parameter.data = parameter.data.to(device)

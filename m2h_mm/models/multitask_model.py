@@ -7,7 +7,6 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
-from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
@@ -32,13 +31,14 @@ from .data_preprocessor import framing_of
 from .input_check import require_padding, warn_of_normalisation
 from .labels import stack_labels
 from .losses.consistency import log_keys
+from .losses_after_step import SteppedModel
 from .network_output import NetworkOutput
 from .pipeline import ImagePipeline
 from .task_losses import TaskLosses
 
 
 @MODELS.register_module()
-class MultiTaskModel(BaseModel):
+class MultiTaskModel(SteppedModel):
     """One image in, one dense prediction per task out.
 
     Channels and strides are passed along when the parts are built: what a part's config leaves out

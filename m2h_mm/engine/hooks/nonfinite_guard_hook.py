@@ -175,12 +175,14 @@ class NonFiniteGuardHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: Mapping | None = None
     ) -> None:
         weighting = unwrap(runner.model).weighting
+        # Buffers that checkpoints leave out, and all that they hold.
+        state = {**dict(weighting.named_buffers()), **weighting.state_dict()}
         if not self._steps and self._statistics:
             torch._foreach_copy_(self._saved_statistics, self._statistics)
         self._steps.append(
             dict(
                 batch=data_batch,
-                weighting={name: buffer.clone() for name, buffer in weighting.named_buffers()},
+                weighting={name: value.clone() for name, value in state.items()},
             )
         )
 
