@@ -74,12 +74,13 @@ setup(
         'hf': requirements('hf'),
         'timm': requirements('timm'),
         'mapping': requirements('mapping'),
+        'rerun': requirements('rerun'),
         'web': requirements('web'),
         'bags': requirements('bags'),
         'hub': requirements('hub'),
         'dev': [
             requirement
-            for name in ('dev', 'bags', 'export', 'hf', 'hub', 'pretrained', 'web')
+            for name in ('dev', 'bags', 'export', 'hf', 'hub', 'mapping', 'pretrained', 'web')
             for requirement in requirements(name)
         ],
     },

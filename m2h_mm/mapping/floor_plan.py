@@ -17,6 +17,8 @@ _DOOR = 1.1
 _LEAST_ROOM = 1.0  # square metre
 _BODY = (0.15, 1.6)
 """Heights above the floor between which something is in the way, metres."""
+_LOW = 0.6
+"""Height above the floor, metres: what is seen through below is free, if nothing is in the way."""
 _WALL_BAND = (1.0, 2.0)
 """Heights above the floor at which walls count: most furniture is lower."""
 _SPACING, _NEIGHBOURS = 0.6, 1.3
@@ -87,29 +89,32 @@ class FloorPlan:
 
 
 def draw_floor_plan(
-    mesh: Mesh, planes: list[Plane], owner: np.ndarray, cameras: np.ndarray | None = None
+    mesh: Mesh, planes: list[Plane], owner: np.ndarray, seen: np.ndarray | None = None
 ) -> FloorPlan:
     """Part what is inside by walls, and find free places; z is up.
 
-    Inside is every cell below or above which something was seen. A room is a piece of it between
-    walls; doorways of up to 1.1 m, open or not, end it. It is meant for single storeys.
+    Inside is every cell in which something was seen or seen through at some height. A room is a
+    piece of it between walls; doorways of up to 1.1 m, open or not, end it. Free is where the floor
+    or the space right above it was seen, and nothing is in the way. It is meant for single storeys.
 
     Args:
         mesh: the map.
         planes, owner: as of :func:`~m2h_mm.mapping.planes.find_planes`.
-        cameras: ``(N, 3)`` where the camera has been, metres: free whatever was seen.
+        seen: ``(N, 3)`` points that the camera has seen through, metres.
     """
     middles = mesh.points[mesh.triangles].mean(axis=1, dtype=np.float64)
-    cameras = np.zeros((0, 3)) if cameras is None else np.asarray(cameras, np.float64)
+    seen = np.zeros((0, 3)) if seen is None else np.asarray(seen, np.float64)
     if not len(middles):
         return FloorPlan(np.zeros(2), np.full((1, 1), -1), np.zeros((1, 1), bool), [], [])
     floors = [index for index, plane in enumerate(planes) if plane.kind == 'floor']
     on_floor = np.isin(owner, floors)
     level = float(np.median(middles[on_floor, 2])) if floors else float(middles[:, 2].min())
     ceilings = [plane.corners[:, 2].mean() for plane in planes if plane.kind == 'ceiling']
-    top = max(ceilings) if ceilings else float(np.percentile(middles[:, 2], 99))
-
-    everything = np.concatenate([middles[:, :2], cameras[:, :2]])
+    heights = np.concatenate([middles[:, 2], seen[:, 2]])
+    top = max(ceilings) if ceilings else float(np.percentile(heights, 99))
+    above = seen[:, 2] - level
+    seen, above = (array[(above > 0) & (seen[:, 2] < top)] for array in (seen, above))
+    everything = np.concatenate([middles[:, :2], seen[:, :2]])
     corner = everything.min(axis=0) - 3 * CELL
     shape = tuple(np.ceil((np.ptp(everything, axis=0) + 6 * CELL) / CELL).astype(int))
 
@@ -122,13 +127,13 @@ def draw_floor_plan(
     walls = np.isin(owner, [i for i, plane in enumerate(planes) if plane.kind == 'wall'])
     standing = walls & (height > _WALL_BAND[0]) & (height < _WALL_BAND[1])
     wall = count(middles[standing], mesh.areas[standing]) > 0.1 * CELL
-    inside = ndimage.binary_closing(count(middles) > 0, iterations=2) | (count(cameras) > 0)
+    inside = ndimage.binary_closing(count(middles) + count(seen) > 0, iterations=2)
     room_of, rooms = _part(inside & ~wall, corner, level, top)
 
     in_the_way = (height > _BODY[0]) & (height < _BODY[1])
     blocked = (count(middles[in_the_way]) > 0) | wall
-    floor = ndimage.binary_closing(count(middles[on_floor]) > 0, iterations=2)
-    free = ((floor & ~blocked) | (count(cameras) > 0)) & (room_of >= 0)
+    open_floor = count(middles[on_floor]) + count(seen[above < _LOW])
+    free = ndimage.binary_closing(open_floor > 0, iterations=2) & ~blocked & (room_of >= 0)
     return FloorPlan(corner, room_of, free, rooms, _find_places(free, room_of, corner, level))
 
 
@@ -143,7 +148,9 @@ def _part(
         cores, count = ndimage.label(inside, np.ones((3, 3)))
     pieces, _ = ndimage.label(inside)
     # What is nearest to a core by straight lines belongs to it, within one connected piece.
-    nearest = ndimage.distance_transform_edt(cores == 0, return_distances=False, return_indices=True)
+    nearest = ndimage.distance_transform_edt(
+        cores == 0, return_distances=False, return_indices=True
+    )
     grown = np.where(inside & (pieces == pieces[tuple(nearest)]), cores[tuple(nearest)], 0)
     room_of, rooms = np.full(inside.shape, -1), []
     sizes = np.bincount(grown.reshape(-1), minlength=count + 1)

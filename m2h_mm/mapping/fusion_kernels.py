@@ -1,4 +1,6 @@
-"""Compiled loops over blocks of voxels: the table of blocks, and fusion of a depth map."""
+"""Compiled loops over blocks of voxels: the table of blocks, fusion of a depth map, and what a
+camera has seen through.
+"""
 
 from __future__ import annotations
 
@@ -301,3 +303,47 @@ def fuse_blocks(
                                 amount,
                             )
     return seen
+
+
+@njit(cache=True, nogil=True)
+def mark_seen(inverse, camera, pose, stride, cell, short, keys, cells, count):
+    """Add the cells on the rays of every ``stride``-th pixel, up to ``short`` metres before what
+    they meet.
+
+    Args:
+        inverse, camera, pose: as of :func:`add_blocks`.
+        cell: edge length, metres.
+        keys: table of the cells, changed.
+        cells: ``(capacity, 3)`` int32 cells by number, changed.
+        count: of the cells so far.
+
+    Returns:
+        Their count now. Beyond the capacity, none are added.
+    """
+    fx, fy, cx, cy = camera
+    for row in range(stride // 2, inverse.shape[0], stride):
+        for column in range(stride // 2, inverse.shape[1], stride):
+            w = inverse[row, column]
+            if w <= 0.0:
+                continue
+            x, y = (column - cx) / fx, (row - cy) / fy
+            far = 1.0 / w
+            length = np.sqrt(x * x + y * y + 1.0)
+            dx = pose[0, 0] * x + pose[0, 1] * y + pose[0, 2]
+            dy = pose[1, 0] * x + pose[1, 1] * y + pose[1, 2]
+            dz = pose[2, 0] * x + pose[2, 1] * y + pose[2, 2]
+            steps = int(np.floor((far * length - short) / cell))
+            for step in range(steps + 1):
+                z = step * cell / length
+                i = int(np.floor((dx * z + pose[0, 3]) / cell))
+                j = int(np.floor((dy * z + pose[1, 3]) / cell))
+                k = int(np.floor((dz * z + pose[2, 3]) / cell))
+                if count == len(cells) or max(abs(i), abs(j), abs(k)) >= _OFFSET:
+                    continue
+                key = _key(i, j, k)
+                at = _place(keys, key)
+                if keys[at] != key:
+                    keys[at] = key
+                    cells[count, 0], cells[count, 1], cells[count, 2] = i, j, k
+                    count += 1
+    return count

@@ -15,6 +15,8 @@ _UPRIGHT = np.sin(np.radians(15))
 _ALIKE = np.cos(np.radians(20))
 """Between a triangle's normal and that of its plane, at most."""
 _YAWS = 120  # bins of 3 degrees
+_LEAST_LEVEL = 0.3
+"""Square metres that a floor or a ceiling needs."""
 _STRONG = 0.25  # of the largest area at one height
 
 
@@ -52,10 +54,10 @@ def find_planes(
 ) -> tuple[list[Plane], np.ndarray]:
     """Floor, ceiling and walls; z is up.
 
-    The floor is where most of the area that looks up lies, of floor classes where they are known;
-    else the lowest height with much of it. The ceiling is its counterpart. Walls are the strongest
-    peaks of a Hough transform of the upright triangles, by bearing and distance, one after the
-    other; each is fitted to its triangles by least squares.
+    Where classes have names, the floor is where most of what is floor and looks up lies; where they
+    have none, the lowest height with much that looks up. The ceiling is its counterpart. Walls are
+    the strongest peaks of a Hough transform of the upright triangles, by bearing and distance, one
+    after the other; each is fitted to its triangles by least squares.
 
     Args:
         mesh: the map.
@@ -86,10 +88,9 @@ def find_planes(
 
     for kind, sign, table in (('floor', 1.0, roles.floor), ('ceiling', -1.0, roles.ceiling)):
         wanted = sign * triangles.normals[:, 2] > _LEVEL
-        of_class = wanted & table[triangles.classes]
-        found = triangles.areas[of_class].sum() > 0.2 * triangles.areas[wanted].sum()
-        wanted = of_class if found else wanted
-        height = _height(triangles, wanted, sign, tolerance, lowest=not found)
+        if roles.known:
+            wanted &= table[triangles.classes]
+        height = _height(triangles, wanted, sign, tolerance, lowest=not roles.known)
         if height is not None:
             add(kind, (np.array([0, 0, sign]), sign * height), wanted)
     upright = np.abs(triangles.normals[:, 2]) < _UPRIGHT
@@ -104,7 +105,7 @@ def _height(
 ) -> float | None:
     """Of the floor (sign 1) or the ceiling (-1), metres."""
     heights, areas = triangles.middles[wanted, 2], triangles.areas[wanted]
-    if not len(heights):
+    if areas.sum() < _LEAST_LEVEL:
         return None
     bins = np.floor((heights - heights.min()) / tolerance).astype(int)
     totals = np.bincount(bins, areas)

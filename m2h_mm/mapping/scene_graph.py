@@ -66,7 +66,7 @@ class SceneGraph:
 def build_scene_graph(
     mesh: Mesh,
     roles: Roles,
-    cameras: np.ndarray | None = None,
+    seen: np.ndarray | None = None,
     min_area: float = 0.04,
     facts: dict | None = None,
 ) -> SceneGraph:
@@ -75,13 +75,13 @@ def build_scene_graph(
     Args:
         mesh: the map, z up.
         roles: what its classes are.
-        cameras: ``(N, 3)`` where the camera has been, metres.
+        seen: ``(N, 3)`` points that the camera has seen through, metres.
         min_area: surface of a thing, square metres.
         facts: see :class:`SceneGraph`.
     """
     planes, owner = find_planes(mesh, roles)
     objects, _ = find_objects(mesh, roles, min_area=min_area)
-    plan = draw_floor_plan(mesh, planes, owner, cameras)
+    plan = draw_floor_plan(mesh, planes, owner, seen)
     rooms = [plan.room_at(thing.centroid) for thing in objects]
     places = []
     for thing, room in zip(objects, rooms, strict=True):

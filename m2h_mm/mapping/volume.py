@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from m2h_mm.geometry.pinhole import check_camera
+from m2h_mm.geometry.pose import check_pose
 from m2h_mm.mapping.fusion_kernels import (
     KEPT_CLASSES,
     SCALE,
@@ -118,7 +119,10 @@ class Volume:
             raise ValueError(f'cam2img: expected (3, 3), got {cam2img.shape}.')
         camera = tuple(float(cam2img[at]) for at in ((0, 0), (1, 1), (0, 2), (1, 2)))
         check_camera(*camera, size)
-        pose = check_pose(cam2world)
+        try:
+            pose = check_pose(cam2world)
+        except ValueError as error:
+            raise ValueError(f'cam2world: {error}') from None
         if colours is None:
             colours = np.zeros((0, 0, 3), np.uint8)
         elif colours.shape != (*size, 3) or colours.dtype != np.uint8:
@@ -236,28 +240,6 @@ def inverse_depth(depth: np.ndarray) -> np.ndarray:
         raise ValueError(f'depth: expected (H, W), each 2 or more, got {depth.shape}.')
     known = np.isfinite(depth) & (depth > 0)
     return np.divide(1.0, depth, out=np.zeros(depth.shape, np.float32), where=known)
-
-
-def check_pose(cam2world: np.ndarray) -> np.ndarray:
-    """A pose as ``(4, 4)`` float64.
-
-    Raises:
-        ValueError: it is no rigid transformation.
-    """
-    pose = np.ascontiguousarray(cam2world, np.float64)
-    if pose.shape != (4, 4) or not np.isfinite(pose).all():
-        raise ValueError(f'cam2world: expected finite (4, 4), got {pose.tolist()}.')
-    turn = pose[:3, :3]
-    if (
-        np.abs(turn @ turn.T - np.eye(3)).max() > 1e-3
-        or np.linalg.det(turn) < 0
-        or not np.allclose(pose[3], (0, 0, 0, 1))
-    ):
-        raise ValueError(
-            'cam2world: expected a rotation and a shift, ((R, t), (0, 0, 0, 1)), got '
-            f'{pose.tolist()}.'
-        )
-    return pose
 
 
 def _votes(

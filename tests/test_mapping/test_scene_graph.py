@@ -15,7 +15,6 @@ from m2h_mm.mapping.roles import Roles
 from m2h_mm.mapping.scene_graph import build_scene_graph
 
 ROLES = Roles(CLASSES)
-CAMERAS = np.array([[0.0, 0.0, 1.4]])
 
 
 @pytest.fixture(scope='module')
@@ -25,7 +24,7 @@ def mesh() -> Mesh:
 
 @pytest.fixture(scope='module')
 def graph(mesh):
-    return build_scene_graph(mesh, ROLES, CAMERAS, facts=dict(voxel=0.05))
+    return build_scene_graph(mesh, ROLES, facts=dict(voxel=0.05))
 
 
 @pytest.mark.parametrize('roles', [ROLES, Roles()], ids=['classes', 'shapes'])
@@ -69,11 +68,14 @@ def test_a_turned_box_is_found_turned():
     grid = np.stack(np.meshgrid(np.arange(41), np.arange(21), indexing='ij'), -1).reshape(-1, 2)
     board = np.c_[grid * 0.02 - (0.4, 0.2), np.zeros(len(grid))]
     first = np.arange(len(grid)).reshape(41, 21)
-    corners = [first[:-1, :-1], first[1:, :-1], first[1:, 1:]], [
-        first[:-1, :-1],
-        first[1:, 1:],
-        first[:-1, 1:],
-    ]
+    corners = (
+        [first[:-1, :-1], first[1:, :-1], first[1:, 1:]],
+        [
+            first[:-1, :-1],
+            first[1:, 1:],
+            first[:-1, 1:],
+        ],
+    )
     faces = np.concatenate([np.stack(c, -1).reshape(-1, 3) for c in corners])
     turn = upright([0, 0, 1.0])
     angle = np.radians(30)
@@ -147,7 +149,8 @@ def test_spark_dsg_reads_the_graph(graph, tmp_path):
         for name in ('OBJECTS', 'PLACES', 'ROOMS', 'BUILDINGS')
     }
     assert counts == dict(OBJECTS=3, PLACES=len(graph.plan.places), ROOMS=1, BUILDINGS=1)
-    names = dict(read.get_labelspace(layers.name_to_layer_id(layers.OBJECTS).layer, 0).labels_to_names)
+    space = read.get_labelspace(layers.name_to_layer_id(layers.OBJECTS).layer, 0)
+    names = dict(space.labels_to_names)
     symbol = spark_dsg.NodeSymbol
     for thing in graph.objects:
         node = read.get_node(symbol('O', thing.number).value)

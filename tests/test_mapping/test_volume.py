@@ -136,7 +136,7 @@ def test_memory_is_bounded_and_what_does_not_fit_is_counted():
 def test_frames_that_cannot_be_are_refused():
     frame = see(furnished_room(), look_around(1)[0])
     volume = Volume()
-    scaled = frame['cam2world'] * 2
+    scaled = frame['cam2world'] * [[2], [2], [2], [1]]
     mirrored = frame['cam2world'] * [[1], [1], [-1], [1]]
     for name, value, message in (
         ('depth', np.zeros((3, 4, 5)), 'depth: expected'),
@@ -144,7 +144,7 @@ def test_frames_that_cannot_be_are_refused():
         ('cam2img', np.diag([0.0, 1, 1]), 'camera'),
         ('cam2world', scaled, 'expected a rotation'),
         ('cam2world', mirrored, 'expected a rotation'),
-        ('cam2world', np.full((4, 4), -np.inf), 'expected finite'),
+        ('cam2world', np.full((4, 4), -np.inf), 'cam2world: expected a pose of finite'),
         ('colours', np.zeros((3, 4, 3), np.uint8), 'colours: expected'),
         ('colours', np.zeros((60, 80, 3)), 'colours: expected'),
         ('classes', np.zeros((3, 4), np.uint8), 'classes: expected'),
