@@ -8,7 +8,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP   := $(BIN)/python -m pip install -q --disable-pip-version-check -c requirements/constraints.txt
 
-.PHONY: train test wheel-check lint clean setup
+.PHONY: train test coverage wheel-check lint clean setup
 
 train: setup  ## train CONFIG (go on with it, if it was interrupted), evaluate it and draw its predictions
 	$(BIN)/python tools/train.py $(CONFIG) --work-dir $(WORK_DIR) --resume
@@ -19,8 +19,14 @@ train: setup  ## train CONFIG (go on with it, if it was interrupted), evaluate i
 # take them again is a third of the processor's time in tests that train with large maps.
 KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=4294967296
 
-test: setup  ## run the tests with coverage
-	OMP_NUM_THREADS=1 $(KEEP_MEMORY) $(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term
+TESTS := OMP_NUM_THREADS=1 $(KEEP_MEMORY) $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test: setup  ## run the tests
+	$(TESTS)
+
+# Not part of `test`: to note each line that runs takes as long again as the tests.
+coverage: setup  ## run the tests, and say which lines none of them runs
+	$(TESTS) --cov --cov-report=term
 
 wheel-check:  ## build the wheel and use it in a new environment, without this folder
 	PYTHON=$(PYTHON) TORCH="$$(grep ^torch== requirements/constraints.txt)" tests/wheel.sh
