@@ -67,6 +67,15 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', help='cpu, cuda, cuda:1, ... (a GPU where there is one)')
 
 
+def add_stabilise(parser: argparse.ArgumentParser) -> None:
+    """``--stabilise``."""
+    parser.add_argument(
+        '--stabilise',
+        action='store_true',
+        help='the images are frames of a video, in order: keep their maps from flickering',
+    )
+
+
 def build_inferencer(args: argparse.Namespace, **settings) -> M2HInferencer:
     """The inferencer of the command line; ``settings`` are further arguments of it."""
     from m2h_mm.inference import M2HInferencer

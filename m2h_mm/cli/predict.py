@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from m2h_mm.cli.command import add_overwrite, make_parser, run_command, whole_number
-from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
+from m2h_mm.cli.model_arguments import add_model_arguments, add_stabilise, build_inferencer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,13 +35,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='N',
         help='images at a time (%(default)s)',
     )
+    add_stabilise(parser)
     add_overwrite(parser)
     return parser.parse_args(argv)
 
 
 def predict(args: argparse.Namespace) -> int:
     """Status 1 if an image could not be read."""
-    inferencer = build_inferencer(args)
+    inferencer = build_inferencer(args, stabilise=args.stabilise)
     failed = inferencer(
         args.input,
         args.tasks,

@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import add_overwrite, make_parser, real_number, run_command, whole_number
-from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
+from m2h_mm.cli.model_arguments import add_model_arguments, add_stabilise, build_inferencer
 from m2h_mm.system.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='HZ',
         help='of a camera: take no more frames a second (as many as the network can)',
     )
+    add_stabilise(parser)
     add_overwrite(parser)
     return parser.parse_args(argv)
 
@@ -89,7 +90,7 @@ def predict_video(args: argparse.Namespace) -> int:
             'every frame is shown: leave it out.'
         )
     writer = VideoWriter(args.out, video.fps)
-    inferencer = build_inferencer(args, compile=args.compile)
+    inferencer = build_inferencer(args, compile=args.compile, stabilise=args.stabilise)
     views = {name: build_view(task) for name, task in inferencer.tasks.items()}
     largest = {'depth': args.max_depth} if args.max_depth else {}
     limits = size = None

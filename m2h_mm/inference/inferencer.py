@@ -18,7 +18,7 @@ from m2h_mm.datasets.files import LABEL_SUFFIXES
 from m2h_mm.inference.hub import HubModel
 from m2h_mm.inference.image_cameras import UNKNOWN, Camera, intrinsics_of, require_camera
 from m2h_mm.inference.images import list_images, list_sources
-from m2h_mm.inference.loading import load_model
+from m2h_mm.inference.loading import compile_network, load_model
 from m2h_mm.inference.names import (
     map_path,
     name_inputs,
@@ -29,6 +29,7 @@ from m2h_mm.inference.names import (
 )
 from m2h_mm.inference.prediction import Prediction, as_map, to_samples
 from m2h_mm.inference.shipped import shipped_model
+from m2h_mm.inference.stabiliser import stabilise_network
 from m2h_mm.models.adapters import merge_adapters
 from m2h_mm.models.building import require_tasks
 from m2h_mm.models.optimize import optimize
@@ -67,6 +68,8 @@ class M2HInferencer(HubModel, BaseInferencer):
         camera: (fx, fy, cx, cy) of the images in pixels, or their horizontal field of view in
             degrees; depth of a model with a ``canonical_focal`` is in proportion to the focal
             length. Default: what a photo notes (EXIF), or else 60 degrees, with a warning.
+        stabilise: the images are those of a video, in order: their maps shall not flicker, see
+            :class:`~m2h_mm.inference.stabiliser.ImageStabiliser`. Default: False.
         options: values that take the place of the checkpoint's or the config's, such as
             ``{'model.data_preprocessor.size': (480, 640)}``.
 
@@ -77,6 +80,7 @@ class M2HInferencer(HubModel, BaseInferencer):
         tasks: name to :class:`Task`, of the model.
         camera: as it was given; what is set later holds from the next image on.
         classes: task to the names of its classes, where they are known.
+        stabiliser: where it stabilises; ``stabiliser.reset()`` between two videos.
 
     Raises:
         FileNotFoundError, ValueError: see :func:`~m2h_mm.inference.loading.load_model`.
@@ -91,6 +95,7 @@ class M2HInferencer(HubModel, BaseInferencer):
         compile: bool = False,
         options: Mapping[str, Any] | None = None,
         camera: Camera = None,
+        stabilise: bool = False,
     ) -> None:
         require_camera(camera)
         if device is None:
@@ -100,11 +105,8 @@ class M2HInferencer(HubModel, BaseInferencer):
         optimize(merge_adapters(self.model).to(device))
         self.device = torch.device(device)
         if compile:
-            self.model.run_network = torch.compile(
-                self.model.run_network,
-                dynamic=False,
-                mode='reduce-overhead' if self.device.type == 'cuda' else None,
-            )
+            compile_network(self.model, self.device)
+        self.stabiliser = stabilise_network(self.model) if stabilise else None
         self.pipeline = self._init_pipeline(None)
         self.tasks = self.model.tasks
         self.show_progress = show_progress
@@ -264,6 +266,8 @@ class M2HInferencer(HubModel, BaseInferencer):
             raise ValueError(f'dtype: expected one of {list(DTYPES)}, got {dtype!r}.')
         if batch_size < 1:
             raise ValueError(f'batch_size: expected 1 or more, got {batch_size}.')
+        if self.stabiliser is not None:
+            self.stabiliser.check_batch(batch_size)
         check_size(size)
         return self._stream(images, tasks, size, dtype, batch_size)
 
@@ -326,9 +330,7 @@ class M2HInferencer(HubModel, BaseInferencer):
         return batch
 
     def draw(self, prediction: Prediction) -> np.ndarray:
-        """The image and its predictions side by side, with keys to the colours: ``(H', W', 3)``
-        uint8 RGB.
-        """
+        """Image and maps side by side, with keys to the colours: ``(H', W', 3)`` uint8 RGB."""
         tasks = {name: self.tasks[name] for name in prediction.maps}
         return self.visualizer.draw_frame(
             prediction.image, prediction.sample, tasks, self.classes, draw_gt=False
@@ -340,9 +342,7 @@ class M2HInferencer(HubModel, BaseInferencer):
         self.write_maps(prediction, out_dir)
 
     def write_maps(self, prediction: Prediction, out_dir: str | Path) -> None:
-        """Write the maps of a prediction below ``out_dir``: ``<task>/<name>`` with the suffix of
-        the task.
-        """
+        """Write the maps of a prediction: ``<task>/<name>`` with the suffix of the task."""
         for name, map in prediction.maps.items():
             task = self.tasks[name]
             task.write_prediction(map, map_path(prediction.name, task, out_dir))

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import nn
@@ -162,4 +163,13 @@ def _change(description: ModelDescription, options: Mapping[str, Any]) -> ModelD
     changed = describe_model(cfg)
     return ModelDescription(
         changed.model, description.classes, description.custom_imports, description.version
+    )
+
+
+def compile_network(model: nn.Module, device: torch.device) -> None:
+    """Have ``run_network`` compiled for each shape that it meets, on a GPU with CUDA graphs."""
+    model.run_network = torch.compile(
+        model.run_network,
+        dynamic=False,
+        mode='reduce-overhead' if device.type == 'cuda' else None,
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from m2h_mm.inference.motion import CameraMotion, Motion, MotionFinder, Rays
+from m2h_mm.models.network_output import NetworkOutput
 from m2h_mm.models.pipeline import limit_area
 from m2h_mm.tasks import Depth, PositiveTask, Task
 
@@ -29,7 +30,7 @@ _SMALLEST_DEPTH = 1e-3
 
 
 class Stabiliser(Protocol):
-    """What the inferencer calls with every frame of a sequence, in order."""
+    """What is called with every frame of a sequence, in order, behind the network."""
 
     def __call__(self, outputs: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
         """The heads' outputs ``{task: (1, C, h, w)}`` of the network's input ``(1, 3, H, W)`` to
@@ -79,11 +80,7 @@ class ImageStabiliser:
         Raises:
             ValueError: several frames at a time.
         """
-        if len(inputs) != 1:
-            raise ValueError(
-                f'Stabilising takes one frame after the other, got {len(inputs)} at a time: set '
-                'batch_size to 1.'
-            )
+        self.check_batch(len(inputs))
         maps = {name: self._to_map(name, output) for name, output in outputs.items()}
         picture = _grey(inputs, self._size(maps))
         if not all(np.isfinite(map.sum()) for map in maps.values()):
@@ -99,6 +96,14 @@ class ImageStabiliser:
             name: self._to_output(name, map, outputs[name]) if motion else outputs[name]
             for name, map in self._maps.items()
         }
+
+    def check_batch(self, size: int) -> None:
+        """Raise a ValueError unless one frame comes at a time."""
+        if size != 1:
+            raise ValueError(
+                f'batch_size: to stabilise, one frame after the other is needed, got {size} at a '
+                'time. Set it to 1.'
+            )
 
     def _motion(self, picture: np.ndarray, maps: Mapping[str, np.ndarray]) -> Motion | None:
         """None for the first frame of a scene."""
@@ -177,6 +182,18 @@ class ImageStabiliser:
             map = cv2.exp(map)
         tensor = torch.from_numpy(map if map.ndim == 3 else map[..., None])
         return tensor.permute(2, 0, 1)[None].to(like)
+
+
+def stabilise_network(model: nn.Module) -> ImageStabiliser:
+    """Put an :class:`ImageStabiliser` behind ``model.run_network``, and return it."""
+    stabiliser, run = ImageStabiliser(model.tasks), model.run_network
+
+    def run_steadily(inputs: Tensor, tasks: Sequence[str] | None = None) -> NetworkOutput:
+        found = run(inputs, tasks)
+        return found._replace(outputs=stabiliser(found.outputs, inputs))
+
+    model.run_network = run_steadily
+    return stabiliser
 
 
 def _resize(map: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -35,7 +35,7 @@ def test_mistakes_are_one_message(run, tiny, tmp_path):
     [
         ((), (2 * 44, 3 * 64)),
         (('--tasks', 'depth', '--no-image'), (44, 64)),
-        (('--tasks', 'edge'), (44, 128)),
+        (('--tasks', 'edge', '--stabilise'), (44, 128)),
     ],
 )
 def test_a_video_of_maps(run, tiny, tmp_path, options, size):
