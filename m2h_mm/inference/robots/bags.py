@@ -124,6 +124,9 @@ class BagJob:
     def run(self, inferencer: M2HInferencer) -> Iterator[int]:
         """Do the work.
 
+        Args:
+            inferencer: the model. What it states of the camera comes before what the bag says.
+
         Yields:
             The number of pictures that are done, each time when there is one more.
 
@@ -136,8 +139,12 @@ class BagJob:
         busy = f'{self.out} is being written by another process. Wait for it, or choose another.'
         with exclusive(self.folder, busy):
             self._begin_or_go_on(inferencer)
+            stated = inferencer.camera
             with MapStore(self.folder / 'maps.db') as store:
-                yield from self._predict(inferencer, store)
+                try:
+                    yield from self._predict(inferencer, store)
+                finally:
+                    inferencer.camera = stated
                 self._assemble(store)
         shutil.rmtree(self.folder)
 
@@ -169,6 +176,7 @@ class BagJob:
             every=frames.every,
             topics=self.topics,
             maps=list(self.products),
+            camera=inferencer.camera,
             ids=self.space.ids.tolist(),
             colours=self.space.colours.tolist(),
             depth_scale=self.space.depth_scale,
@@ -177,7 +185,7 @@ class BagJob:
         )
 
     def _predict(self, inferencer: M2HInferencer, store: MapStore) -> Iterator[int]:
-        new = NewMessages(self.version)
+        new, stated = NewMessages(self.version), inferencer.camera
         tasks = sorted({product.task for product in self.products.values()})
         done = self.frames.start = len(store)
         yield done
@@ -187,6 +195,8 @@ class BagJob:
                     self.failed[done] = frame.error
                     store.add(())
                 else:
+                    if stated is None and frame.camera is not None:
+                        inferencer.camera = frame.camera.pinhole
                     store.add(self._messages(frame, inferencer, tasks, new))
                 done += 1
                 yield done

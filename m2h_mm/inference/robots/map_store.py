@@ -60,7 +60,11 @@ class MapStore:
         return self._file.execute('SELECT COUNT(*) FROM frames').fetchone()[0]
 
     def add(self, messages: Iterable[tuple[str, bytes]]) -> None:
-        """The next frame, with topic and content of its messages; none if it has failed."""
+        """The next frame, with topic and content of its messages; none if it has failed.
+
+        Whatever goes wrong, there is no part of a frame: then frames of the last second are lost.
+        """
+        messages = list(messages)  # what makes them may fail
 
         def add() -> None:
             number = self._file.execute('INSERT INTO frames DEFAULT VALUES').lastrowid
@@ -70,7 +74,11 @@ class MapStore:
                 self._file.commit()
                 self._committed = time.monotonic()
 
-        self._do(add)
+        try:
+            self._do(add)
+        except BaseException:
+            self._file.rollback()
+            raise
 
     def messages(self, frame: int) -> Iterator[tuple[str, bytes]]:
         """Topic and content of the messages of a frame, counted from 0."""

@@ -78,7 +78,11 @@ class PerceptionNode:
         self._reported = time.monotonic()
         self._stabilise = PoseWarp(ros, parameters) if parameters.stabilise == 'pose_warp' else None
         self._publishers = self._advertise()
-        if parameters.needs_camera:
+        # Depth of some models is in proportion to the focal length.
+        self._needs_camera = (
+            parameters.needs_camera or inferencer.pipeline.canonical_focal is not None
+        )
+        if self._needs_camera:
             ros.subscribe(parameters.camera_info_topic, 'CameraInfo', self._on_info, 1)
         kind = 'CompressedImage' if parameters.image_topic.endswith('/compressed') else 'Image'
         ros.subscribe(
@@ -162,6 +166,7 @@ class PerceptionNode:
             camera = camera.rectified
         elif self.parameters.rectify:
             raise ValueError(f'no CameraInfo came yet ({self.parameters.camera_info_topic})')
+        self.inferencer.camera = None if camera is None else camera.pinhole
         (prediction,) = self.inferencer.stream(
             [('', image)], sorted(self.tasks), self.size, self.dtype
         )
@@ -177,7 +182,7 @@ class PerceptionNode:
     def _camera_of(self, size: tuple[int, int]) -> Camera | None:
         """Made anew only where the message says something else than the last one."""
         if self._info is None:
-            if self.parameters.needs_camera:
+            if self._needs_camera:
                 topic = self.parameters.camera_info_topic
                 self.ros.log('warn', f'No CameraInfo came yet on {topic}.')
             return None

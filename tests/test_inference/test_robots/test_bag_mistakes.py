@@ -8,6 +8,7 @@ from small_bags import IMAGES, SIZE, SmallBag, name_of, read_all
 
 from m2h_mm.inference.inferencer import M2HInferencer
 from m2h_mm.inference.robots.bag_files import BagCopy
+from m2h_mm.inference.robots.map_store import MapStore
 
 pytest.importorskip('rosbags')
 SECOND = 10**9
@@ -199,3 +200,21 @@ def test_a_full_disk_is_said(bag, tmp_path, monkeypatch):
     assert 'No space left on device' in said and 'are free there' in said
     bag(path, tmp_path / 'out.bag')
     shutil.rmtree(tmp_path)
+
+
+def test_a_frame_is_kept_whole_or_not_at_all(tmp_path):
+    path = tmp_path / 'maps.db'
+
+    def half():
+        yield 'a', b'1'
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), MapStore(path) as store:
+        store.add([('a', b'0'), ('b', b'1')])
+        store.add(half())
+    with MapStore(path) as store:
+        assert len(store) == 1 and list(store.messages(0)) == [('a', b'0'), ('b', b'1')]
+        assert not list(store.messages(1))
+    path.write_bytes(path.read_bytes()[:100] + b'x' * 4000)  # after a power cut
+    with MapStore(path) as store:
+        assert len(store) == 0

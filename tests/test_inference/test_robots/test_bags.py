@@ -141,6 +141,20 @@ def test_a_lens_is_taken_out_first(bag, tmp_path, kind):
     assert not (info.d if hasattr(info, 'd') else info.D).any()
 
 
+def test_depth_is_that_of_the_bag_s_lens(bag, tiny_inferencer, tmp_path, monkeypatch):
+    monkeypatch.setattr(tiny_inferencer.pipeline, 'canonical_focal', 99.0)
+    path, depth = walk(tmp_path, 'ros1', PICTURES[:1]), {}
+    for stated in (None, (60, 60, 20.5, 13.5)):
+        monkeypatch.setattr(tiny_inferencer, 'camera', stated)
+        out = tmp_path / f'{stated is None}.bag'
+        bag(path, out, '--maps', 'depth')
+        new = {connection.topic: message for connection, _, _, message in read_all(out)}
+        depth[stated] = pixels_of(new[PRODUCTS['depth'].topic])
+        assert tiny_inferencer.camera == stated
+    near, far = depth.values()
+    assert far.max() < 9.9 and np.allclose(far, near * 60 / CAMERA[0], rtol=1e-5)
+
+
 def test_maps_of_every_other_picture_and_without_some_topics(bag, tmp_path):
     path, out = walk(tmp_path, 'ros1'), tmp_path / 'out.bag'
     options = ('--skip-frequency', 2, '--exclude-topics', IMAGES, '/chatter', '--maps', 'depth')

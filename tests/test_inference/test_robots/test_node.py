@@ -147,6 +147,19 @@ def test_a_lens_is_taken_out(node):
     assert done.failed == 1 and any('no CameraInfo came yet' in text for _, text in done.ros.said)
 
 
+def test_depth_is_that_of_the_lens(node, tiny_inferencer, monkeypatch):
+    monkeypatch.setattr(tiny_inferencer.pipeline, 'canonical_focal', 99.0)
+    near, far = (
+        pixels(
+            node([picture(PICTURE)], [camera_info(SIZE, focal)]).ros.published[
+                '/camera/depth_cam/image_raw'
+            ][0]
+        )
+        for focal in (40.0, 60.0)
+    )
+    assert far.max() < 9.9 and np.allclose(far, 1.5 * near, rtol=1e-5)
+
+
 def test_poses_steady_depth_and_ids(node, tiny_inferencer, monkeypatch):
     """A camera that does not move sees noise: the filter's mean is steadier."""
     noise = np.random.default_rng(1).uniform(0.97, 1.03, (4, *SIZE)).astype(np.float32)
