@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import (
@@ -72,7 +71,7 @@ def check_data(args: argparse.Namespace) -> int:
     cfg = read_dataset_config(args.dataset, args.config, args.cfg_options, args.root)
     state_label_formats(cfg.test_dataloader.dataset, args.label_format)
     dataset = build_dataset(cfg)
-    report = inspect_dataset(dataset, args.split or all_splits(cfg, dataset.data_root), track)
+    report = inspect_dataset(dataset, args.split or all_splits(cfg, dataset), track)
     console = Console()
     print_labels(console, report, dataset.tasks)
     print_classes(console, report)
@@ -104,11 +103,11 @@ def build_dataset(cfg: Config) -> MultiTaskDataset:
     return DATASETS.build(dict(settings, pipeline=[], lazy_init=True))
 
 
-def all_splits(cfg: Config, root: str) -> list[str]:
+def all_splits(cfg: Config, dataset: MultiTaskDataset) -> list[str]:
     """What the config's dataloaders read, then what else is there."""
     loaders = [cfg.get(f'{mode}_dataloader') or {} for mode in ('train', 'val', 'test')]
     named = [loader.get('dataset', {}).get('split') for loader in loaders]
-    there = sorted(path.stem for path in Path(root, 'gt_sets').glob('*.txt'))
+    there = sorted(dataset.read_lists(dataset.find_files(), []))
     return list(dict.fromkeys(filter(None, [*named, *there])))
 
 

@@ -4,6 +4,7 @@ May import tasks, rooms, geometry, structures, registry and system.
 """
 
 from .cityscapes import MultiTaskCityscapesDataset
+from .folder import FolderDataset
 from .hypersim import HypersimDataset
 from .mixed import MixedDataset
 from .multitask_dataset import MultiTaskDataset
@@ -19,6 +20,7 @@ __all__ = [
     'BalancedSampler',
     'ClipSampler',
     'DrawIndex',
+    'FolderDataset',
     'HypersimDataset',
     'MixedDataset',
     'MultiTaskCityscapesDataset',

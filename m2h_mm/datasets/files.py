@@ -10,6 +10,7 @@ from m2h_mm.system.folders import list_files
 from m2h_mm.system.paths import as_id, id_of_file
 from m2h_mm.system.text import read_lines
 
+LISTS = 'gt_sets'
 LABEL_SUFFIXES = ('.npy', '.png', '.mat', '.jpg')
 NAMED = 5
 
@@ -47,7 +48,7 @@ def read_split(root: Path, split: str) -> list[str]:
         FileNotFoundError: there is no such list.
         ValueError: it is empty, or no text.
     """
-    path = root / 'gt_sets' / f'{split}.txt'
+    path = root / LISTS / f'{split}.txt'
     if not path.is_file():
         others = sorted(file.stem for file in path.parent.glob('*.txt'))
         raise FileNotFoundError(
@@ -70,7 +71,7 @@ def read_ids(path: Path) -> list[str]:
 
 
 def require_images(
-    root: Path,
+    place: str,
     split: str,
     frame_ids: Sequence[str],
     images: Mapping[str, Path],
@@ -86,7 +87,7 @@ def require_images(
         )
         raise FileNotFoundError(
             f'split={split!r}: {len(missing)} of {len(frame_ids)} frames have no image in '
-            f'{root / "images"}, such as {missing[:NAMED]}. '
+            f'{place}, such as {missing[:NAMED]}. '
             + ' '.join([reason, *(f'{line[0].upper()}{line[1:]}.' for line in left_out)])
         )
 

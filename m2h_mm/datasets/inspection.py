@@ -18,9 +18,7 @@ from m2h_mm.structures.image_file import image_header
 from m2h_mm.system import available_cores
 from m2h_mm.tasks.files import array_size
 
-from .cameras import read_cameras
-from .files import read_ids
-from .frame_files import find_files
+from .frame_files import IMAGES
 from .label_look import look_at_label, share
 from .multitask_dataset import MultiTaskDataset
 from .normals_check import require_our_normals
@@ -111,10 +109,10 @@ def inspect_dataset(
         track: wraps the iterator over the frames, of which there are ``total``, for a progress bar.
     """
     root = Path(dataset.data_root)
-    files = find_files(root, dataset.tasks)
+    files = dataset.find_files()
     images, labels = files.images, files.labels
-    unreadable: list[Finding] = []
-    lists = _read_lists(root, unreadable)
+    unreadable: list[str] = []
+    lists = dataset.read_lists(files, unreadable)
     splits_of: dict[str, list[str]] = {}
     for split in splits:
         for frame_id in dict.fromkeys(lists.get(split, ())):
@@ -128,15 +126,15 @@ def inspect_dataset(
             if (classes := task.class_names(dataset.metainfo))
         },
         findings=[
-            *unreadable,
-            *_check_names(root, images, labels, lists, splits),
+            *(Finding('list of frames that cannot be read', line, True) for line in unreadable),
+            *_check_names(dataset, images, labels, lists, splits),
             *(Finding('files and folders that are left out', line) for line in files.left_out),
         ],
     )
     cameras: Mapping[str, Sequence[float]] = {}
     try:
-        cameras = read_cameras(root)
-    except ValueError as error:
+        cameras = dataset.read_cameras(files)
+    except (ValueError, FileNotFoundError) as error:
         report.findings.append(Finding('cameras that cannot be used', str(error), True))
     for frame_id in sorted(cameras.keys() - images.keys()):
         report.findings.append(Finding('camera without an image', frame_id))
@@ -168,19 +166,8 @@ def inspect_dataset(
     return report
 
 
-def _read_lists(root: Path, unreadable: list[Finding]) -> dict[str, list[str]]:
-    lists = {}
-    for path in sorted((root / 'gt_sets').glob('*.txt')):
-        try:
-            if path.is_file():
-                lists[path.stem] = read_ids(path)
-        except (ValueError, OSError) as error:
-            unreadable.append(Finding('list of frames that cannot be read', str(error), True))
-    return lists
-
-
 def _check_names(
-    root: Path,
+    dataset: MultiTaskDataset,
     images: Mapping[str, Path],
     labels: Mapping[str, Mapping[str, Path]],
     lists: Mapping[str, Sequence[str]],
@@ -188,7 +175,7 @@ def _check_names(
 ) -> Iterator[Finding]:
     """What the lists and the names of the files tell."""
     if not images:
-        yield Finding('there are no images', str(root / 'images'), True)
+        yield Finding('there are no images', dataset.place_of(IMAGES), True)
     splits_of: dict[str, list[str]] = {}
     for split, ids in lists.items():
         for frame_id in dict.fromkeys(ids):
@@ -206,7 +193,7 @@ def _check_names(
         if not counts:
             yield Finding(
                 'list of frames that is missing or empty',
-                str(root / 'gt_sets' / f'{split}.txt'),
+                dataset.place_of(split),
                 True,
             )
             continue

@@ -12,13 +12,13 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from m2h_mm.registry import DATASETS, SCOPE, TRANSFORMS
-from m2h_mm.structures.image_file import IMAGE_SUFFIXES
 from m2h_mm.tasks import build_tasks
 from m2h_mm.tasks.semseg import class_table
 
-from .cameras import question_cameras, read_cameras
-from .files import LABEL_SUFFIXES, read_split, require_images
-from .frame_files import FrameFiles, find_files, look_at_names
+from .cameras import read_cameras
+from .files import LISTS, read_ids, read_split, require_images
+from .frame_files import IMAGES, FrameFiles, find_files
+from .frame_report import report_frames, require_some_image, tell_of_names
 from .label_formats import state_formats
 from .label_look import look_at_first_labels
 from .normals_check import require_our_normals
@@ -154,19 +154,63 @@ class MultiTaskDataset(BaseDataset):
         """
         return None
 
+    # ---- where the files are
+
+    def find_files(self) -> FrameFiles:
+        """The files of all frames, whatever the split."""
+        return find_files(self.data_root, self.tasks)
+
+    def read_lists(self, files: FrameFiles, unreadable: list[str]) -> dict[str, list[str]]:
+        """The frame ids of every split that there is; ``unreadable`` gets what is wrong with the
+        others.
+        """
+        lists = {}
+        for path in sorted((files.root / LISTS).glob('*.txt')):
+            try:
+                if path.is_file():
+                    lists[path.stem] = read_ids(path)
+            except (ValueError, OSError) as error:
+                unreadable.append(str(error))
+        return lists
+
+    def read_split(self, files: FrameFiles) -> list[str]:
+        """The frame ids of the split, in its order."""
+        return read_split(files.root, self.split)
+
+    def read_cameras(self, files: FrameFiles) -> dict[str, Sequence[float]]:
+        """Frame id to (fx, fy, cx, cy) in pixels, of the frames whose camera is known."""
+        return read_cameras(files.root)
+
+    def place_of(self, what: str) -> str:
+        """Where the files of ``'images'``, of a task or of a split are looked for, for messages."""
+        root = Path(self.data_root)
+        if what in self.tasks:
+            return str(root / self.tasks[what].folder)
+        return str(root / IMAGES) if what == IMAGES else str(root / LISTS / f'{what}.txt')
+
+    def layout(self) -> list[tuple[str, str]]:
+        """The files that are expected below ``data_root``, with a remark each."""
+        return [
+            ('images/<id>.jpg, .png, ...', ''),
+            *(
+                (f'{task.folder}/<id>.npy, .png, ...', f'optional, task {name}')
+                for name, task in self.tasks.items()
+            ),
+            (f'gt_sets/{self.split}.txt', 'one <id> per line'),
+        ]
+
     # ---- building
 
     def load_data_list(self) -> list[dict]:
         """One entry per frame of the split, after everything that can be checked without decoding
         was checked.
         """
-        root = Path(self.data_root)
-        files = find_files(root, self.tasks)
+        files = self.find_files()
         images = files.images
-        self._require_some_image(files)
-        frame_ids = read_split(root, self.split)
-        require_images(root, self.split, frame_ids, images, files.left_out)
-        cameras = read_cameras(root)
+        require_some_image(self, files)
+        frame_ids = self.read_split(files)
+        require_images(self.place_of(IMAGES), self.split, frame_ids, images, files.left_out)
+        cameras = self.read_cameras(files)
 
         def look_up(frame_id: str) -> dict:
             paths = files.labels_of(frame_id)
@@ -194,11 +238,11 @@ class MultiTaskDataset(BaseDataset):
         with ThreadPoolExecutor(HEADER_THREADS) as pool:
             data_list = list(pool.map(look_up, frame_ids))
         who = f'{type(self).__name__} {self.split}'
-        self._tell_of_names(files, cameras, data_list)
+        tell_of_names(self, files, cameras, data_list)
         warn_of_doubtful(data_list, who)
         if self.test_mode:
             warn_of_resize(self.pipeline.transforms, who)
-        self._report(files, data_list)
+        report_frames(self, files, data_list)
         return data_list
 
     def filter_data(self) -> list[dict]:
@@ -210,87 +254,6 @@ class MultiTaskDataset(BaseDataset):
             if doubt:
                 print_log(f'{who}: {doubt}', 'current', logging.WARNING)
         return super().filter_data()
-
-    def _require_some_image(self, files: FrameFiles) -> None:
-        if not files.images:
-            folder = files.root / 'images'
-            reason = (
-                '; '.join([f'no {", ".join(IMAGE_SUFFIXES)} in it or below', *files.left_out])
-                if folder.is_dir()
-                else 'there is no such folder'
-            )
-            raise FileNotFoundError(
-                f'No data for {type(self).__name__}: looked for images in {folder.absolute()}, '
-                f'{reason}.\n'
-                f'Expected layout:\n{self._layout(files.root)}\n'
-                f'{self.how_to_get}'
-            )
-
-    def _layout(self, root: Path) -> str:
-        lines = [('images/<id>.jpg, .png, ...', '')]
-        lines += [
-            (f'{task.folder}/<id>.npy, .png, ...', f'optional, task {name}')
-            for name, task in self.tasks.items()
-        ]
-        lines += [(f'gt_sets/{self.split}.txt', 'one <id> per line')]
-        return '\n'.join(
-            [f'  {root}/', *(f'    {file:<34}{remark}'.rstrip() for file, remark in lines)]
-        )
-
-    def _report(self, files: FrameFiles, data_list: list[dict]) -> None:
-        counts = {
-            name: sum(name in data['label_paths'] for data in data_list) for name in self.tasks
-        }
-        print_log(
-            f'{type(self).__name__} {self.split}: {len(data_list)} frames in {files.root}; labels '
-            + ', '.join(f'{name} {count}' for name, count in counts.items())
-            + f'; cameras {sum(data.get("camera") is not None for data in data_list)}',
-            'current',
-        )
-        bad = [data['error'] for data in data_list if 'error' in data]
-        if bad:
-            print_log(
-                f'{type(self).__name__} {self.split}: {len(bad)} frames are bad and will be '
-                f'skipped where they are drawn, such as: {bad[0]}',
-                'current',
-                logging.WARNING,
-            )
-        for name, count in counts.items():
-            if count:
-                continue
-            folder = files.root / self.tasks[name].folder
-            reason = (
-                'there is no such folder'
-                if not folder.is_dir()
-                else f'it holds no {" or ".join(LABEL_SUFFIXES)}'
-                if not files.labels[name]
-                else 'its files belong to other frames'
-            )
-            print_log(
-                f'{type(self).__name__} {self.split}: no frame has a label for task {name!r}; '
-                f'looked in {folder}, {reason}. On this data the task is not measured, and '
-                'trained by losses between tasks at most.',
-                'current',
-                logging.WARNING,
-            )
-
-    def _tell_of_names(
-        self, files: FrameFiles, cameras: Mapping[str, Sequence[float]], data_list: list[dict]
-    ) -> None:
-        """Say what was left out of the folders, and what is doubtful in names and cameras."""
-        who = f'{type(self).__name__} {self.split}'
-        sizes = {data['frame_id']: data['ori_shape'] for data in data_list if 'error' not in data}
-        upright = {data['frame_id']: data['camera'] for data in data_list}
-        cameras_of_file = {frame_id: upright[frame_id] for frame_id in sizes.keys() & cameras}
-        doubts = list(question_cameras(files.root, cameras_of_file, sizes).items())
-        said = [(logging.INFO, line) for line in files.left_out]
-        said += look_at_names(files, cameras, [data['frame_id'] for data in data_list])
-        if doubts:
-            frame_id, doubt = doubts[0]
-            line = f'cameras that are doubtful: {len(doubts)} of {len(sizes)}, such as that of '
-            said.append((logging.WARNING, f'{line}{frame_id!r}: {doubt}.'))
-        for level, line in said:
-            print_log(f'{who}: {line}', 'current', level)
 
     @property
     def _skips(self) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from m2h_mm.datasets import MixedDataset, NYUDDataset, multitask_dataset
+from m2h_mm.datasets import MixedDataset, NYUDDataset, frame_report
 from m2h_mm.datasets.samplers import DrawIndex
 
 PIPELINE = [
@@ -80,7 +80,7 @@ def test_a_file_that_goes_bad_after_the_building(make_nyud):
 
 def test_skipped_samples_are_replaced_and_tell_it(poisoned, monkeypatch):
     said = []
-    monkeypatch.setattr(multitask_dataset, 'print_log', lambda text, *rest: said.append(text))
+    monkeypatch.setattr(frame_report, 'print_log', lambda text, *rest: said.append(text))
     dataset = build(poisoned, on_bad_sample='skip')
     assert len(dataset) == 12
     assert any('2 frames are bad and will be skipped' in text for text in said)

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from m2h_mm.datasets import NYUDDataset, multitask_dataset
+from m2h_mm.datasets import NYUDDataset, frame_report
 from m2h_mm.datasets.cameras import read_cameras
 
 
@@ -49,7 +49,7 @@ def test_a_file_of_another_system(tmp_path):
 
 def test_cameras_are_held_against_their_images(make_nyud, monkeypatch):
     said = []
-    monkeypatch.setattr(multitask_dataset, 'print_log', lambda *text: said.append(text))
+    monkeypatch.setattr(frame_report, 'print_log', lambda *text: said.append(text))
     root = make_nyud(count=2)
     (root / 'cameras.json').write_text('{"0000": [30, 30, 15.5, 11.5], "0001": [30, 30, 99, 12]}')
     NYUDDataset(root, serialize_data=False)

@@ -7,7 +7,7 @@ import unicodedata
 
 import pytest
 
-from m2h_mm.datasets import NYUDDataset, multitask_dataset
+from m2h_mm.datasets import NYUDDataset, frame_report
 from m2h_mm.datasets.frame_files import FrameFiles, look_at_names
 
 FOLDERS = ('images', 'segmentation', 'depth', 'normals', 'edge')
@@ -71,7 +71,7 @@ def test_names_that_are_not_utf8(make_nyud):
 
 def test_links_are_followed_and_what_is_left_out_is_said(make_nyud, tmp_path, monkeypatch):
     said = []
-    monkeypatch.setattr(multitask_dataset, 'print_log', lambda *text: said.append(text))
+    monkeypatch.setattr(frame_report, 'print_log', lambda *text: said.append(text))
     root = make_nyud()
     shutil.move(root / 'depth', tmp_path / 'other_disk')
     os.symlink(tmp_path / 'other_disk', root / 'depth')

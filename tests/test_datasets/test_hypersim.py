@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from m2h_mm.datasets import HypersimDataset, NYUDDataset, multitask_dataset
+from m2h_mm.datasets import HypersimDataset, NYUDDataset, frame_report
 
 PACK = [
     dict(type='LoadMultiTaskImage'),
@@ -17,9 +17,7 @@ def test_classes_are_those_of_nyu40_and_only_listed_frames_have_a_camera(make_ny
     root = make_nyud()
     (root / 'cameras.json').write_text(json.dumps({'0001': [30, 31, 15, 12]}))
     said = []
-    monkeypatch.setattr(
-        multitask_dataset, 'print_log', lambda text, *args, **kwargs: said.append(text)
-    )
+    monkeypatch.setattr(frame_report, 'print_log', lambda text, *args, **kwargs: said.append(text))
     dataset = HypersimDataset(root, pipeline=PACK)
     assert (
         dataset.metainfo['classes'] == NYUDDataset.METAINFO['classes']

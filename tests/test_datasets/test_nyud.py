@@ -10,7 +10,7 @@ import scipy.io
 import torch
 from label_fields import plain
 
-from m2h_mm.datasets import MultiTaskDataset, NYUDDataset, multitask_dataset
+from m2h_mm.datasets import MultiTaskDataset, NYUDDataset, frame_report
 from m2h_mm.registry import DATASETS
 
 PACK = [
@@ -35,7 +35,7 @@ def messages(monkeypatch):
     def listen(text, logger=None, level=logging.INFO):
         said.append((level, text))
 
-    monkeypatch.setattr(multitask_dataset, 'print_log', listen)
+    monkeypatch.setattr(frame_report, 'print_log', listen)
     return said
 
 
