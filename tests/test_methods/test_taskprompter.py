@@ -11,6 +11,8 @@ from m2h_mm.methods.taskprompter.backbone import TaskPrompterViT
 from m2h_mm.methods.taskprompter.prompt_decoding import weight_channels, weight_positions
 from m2h_mm.models.backbones import ViT, backbone_units
 from m2h_mm.models.backbones.vit import resample_positions
+from m2h_mm.models.optimize import optimize
+from m2h_mm.models.optimize.feed_forward import FastMLP
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import MultiTaskDataSample
 
@@ -156,17 +158,22 @@ def test_trains():
     assert all(total == total for total in totals) and totals[-1] < 0.8 * totals[0]
 
 
-def test_checkpointed_blocks_have_the_same_gradients():
+def test_checkpointed_and_optimised_blocks_have_the_same_gradients():
     gradients = []
-    for checkpointing in (False, True):
+    for form in ('plain', 'checkpointed', 'optimised'):
         model = small().train()
-        for unit in backbone_units(model.backbone) if checkpointing else ():
-            unit.forward = checkpointed(unit)
+        units = backbone_units(model.backbone)
+        if form == 'optimised':
+            assert type(optimize(model, training=True).backbone.blocks[0].mlp) is FastMLP
+        elif form == 'checkpointed':
+            for unit in units:
+                unit.forward = checkpointed(unit)
         sum(x.square().mean() for x in model(images()).values()).backward()
         gradients.append({name: p.grad for name, p in model.named_parameters()})
-    assert len(backbone_units(model.backbone)) == 4
-    for name, expected in gradients[0].items():
-        assert_close(gradients[1][name], expected)
+    assert len(units) == 4
+    for found in gradients[1:]:
+        for name, expected in gradients[0].items():
+            assert_close(found[name], expected)
 
 
 @torch.no_grad()
@@ -237,3 +244,15 @@ def test_exports():
     found = torch.export.export(model, (x,)).module()(x)
     for task, expected in model(x).items():
         assert_close(found[task], expected)
+
+
+def test_takes_adapters():
+    """At a size that the windows fit, where other backbones are tried out at another one."""
+    settings = config(windows=3, img_size=(48, 96))
+    settings['data_preprocessor']['size_divisor'] = 48
+    own = ('task_prompts', 'levels', '*_positions')
+    model = MODELS.build({**settings, 'adapters': dict(type='LoRA', rank=2, also_train=own)})
+    trained = {name for name, p in model.backbone.named_parameters() if p.requires_grad}
+    assert {'task_prompts', 'blocks.0.attn.to_positions.weight'} < trained
+    assert 'levels.3.fuse.edge.1.weight' in trained and 'blocks.0.mlp.fc1.weight' not in trained
+    assert len(model.adapters.adapted) == 4

@@ -56,8 +56,9 @@ class TaskPrompterViT(StagedBackbone):
     With ``tasks``, the maps of a subset are asked for: the prompts of the others still attend, but
     their maps are not computed; with ``reweighting`` they are, as they enter those of the subset.
 
-    ``model.freeze_backbone`` and ``model.adapters`` are not for it: they would keep the prompts and
-    all of the tasks' layers as they are.
+    ``model.freeze_backbone`` is not for it: it would keep the prompts and the tasks' layers as they
+    are. With ``model.adapters`` these are trained by ``also_train=('task_prompts', 'levels',
+    '*_positions')``.
 
     Args:
         tasks: names of the tasks. Filled in by the model.

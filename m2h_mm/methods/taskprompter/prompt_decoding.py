@@ -118,7 +118,7 @@ def weight_positions(patches: Tensor, spatial: Tensor, index: int) -> Tensor:
     heads, num_prompts = spatial.shape[1:3]
     by_position = spatial[:, :, index, num_prompts:].unflatten(2, patches.shape[2:])
     by_head = patches.unflatten(1, (heads, -1))
-    return (by_head * by_position[:, :, None] + by_head).flatten(1, 2)
+    return torch.addcmul(by_head, by_head, by_position[:, :, None]).flatten(1, 2)
 
 
 def weight_channels(patches: Tensor, channel: Tensor) -> Tensor:
@@ -134,5 +134,5 @@ def weight_channels(patches: Tensor, channel: Tensor) -> Tensor:
     rows, columns = channel.shape[2:]
     height, width = patches.shape[2] // rows, patches.shape[3] // columns
     windows = patches.unflatten(3, (columns, width)).unflatten(2, (rows, height))
-    weighted = windows * channel[:, :, :, None, :, None] + windows
+    weighted = torch.addcmul(windows, windows, channel[:, :, :, None, :, None])
     return weighted.flatten(4, 5).flatten(2, 3)

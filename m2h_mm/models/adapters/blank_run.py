@@ -87,7 +87,9 @@ def _observe(
     ]
     dtype = next((p.dtype for p in backbone.parameters()), torch.float32)
     try:
-        image = torch.zeros(images, 3, PROBE_SIZE, PROBE_SIZE, device=device, dtype=dtype)
+        divisor = getattr(backbone, 'size_divisor', 1)
+        side = -(-PROBE_SIZE // divisor) * divisor
+        image = torch.zeros(images, 3, side, side, device=device, dtype=dtype)
         seen.features = Features.of(forward(image))
     finally:
         for handle in handles:
