@@ -22,7 +22,7 @@ from m2h_mm.cli.command import (
     run_command,
     whole_number,
 )
-from m2h_mm.cli.model_arguments import add_checkpoint_arguments
+from m2h_mm.cli.model_arguments import add_checkpoint_arguments, choose_checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,7 +132,7 @@ def export_model(args: argparse.Namespace) -> None:
     # ONNX puts the weights of a large model into a second file.
     files = [path, *([Path(f'{path}.data')] if args.format == 'onnx' else [])]
     require_free(files, filter(None, [args.checkpoint, args.config]), args.overwrite)
-    checkpoint = args.checkpoint or shipped_model()
+    checkpoint = choose_checkpoint(args.checkpoint) if args.checkpoint else shipped_model()
     model, description = load_model(checkpoint, args.config, args.cfg_options)
     deployed = DeployedModel(model, args.tasks, args.raw, args.fp16, args.dynamic).eval()
     reference = deployed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
 TEST, NATIVE, FIT = 'test', 'native', 'fit'
 DTYPES = ('fp32', 'bf16', 'fp16')
 CHECKPOINT_HELP = (
-    'of a training, a published file, or one of the authors of M2H, M2H-MX or TaskPrompter (the '
-    'model that comes with the package)'
+    'of a training (or its work dir, whose last one is taken), a published file, or one of the '
+    'authors of M2H, M2H-MX or TaskPrompter (the model that comes with the package)'
 )
 
 
@@ -81,7 +82,28 @@ def build_inferencer(args: argparse.Namespace, **settings) -> M2HInferencer:
     from m2h_mm.inference import M2HInferencer
 
     camera = getattr(args, 'intrinsics', None) or getattr(args, 'fov', None)
-    return M2HInferencer(args.checkpoint, args.config, args.device, camera=camera, **settings)
+    checkpoint = args.checkpoint and choose_checkpoint(args.checkpoint)
+    return M2HInferencer(checkpoint, args.config, args.device, camera=camera, **settings)
+
+
+def choose_checkpoint(path: str | Path) -> str | Path:
+    """A checkpoint, or the last one of a work dir.
+
+    Raises:
+        ValueError: a work dir whose last checkpoint is damaged, or that has none.
+    """
+    from m2h_mm.engine.checkpoint_search import describe_skipped, find_checkpoint
+
+    if not Path(path).is_dir():
+        return path
+    checkpoint, damaged = find_checkpoint(path)
+    if damaged or checkpoint is None:
+        example = f', such as {checkpoint}' if checkpoint else ''
+        raise ValueError(
+            f'{path} has no whole checkpoint that is its last:\n{describe_skipped(damaged)}\n'
+            f'Name the one that is meant{example}.'
+        )
+    return checkpoint
 
 
 def parse_size(text: str) -> str | tuple[int, int]:

@@ -68,7 +68,7 @@ def _out(text: str) -> Path:
 
 
 def publish(args: argparse.Namespace) -> None:
-    from m2h_mm.cli.test import choose_checkpoint
+    from m2h_mm.cli.model_arguments import choose_checkpoint
     from m2h_mm.engine.training_facts import read_training
     from m2h_mm.evaluation.report import describe_checkpoint
     from m2h_mm.inference import hub, publishing

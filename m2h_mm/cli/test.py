@@ -15,6 +15,7 @@ from m2h_mm.cli.command import (
     make_parser,
     run_command,
 )
+from m2h_mm.cli.model_arguments import choose_checkpoint
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -163,23 +164,3 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
             ),
         ]
     cfg.runner_type = 'Runner'  # a model that was trained in shares is tested as a whole
-
-
-def choose_checkpoint(path: str | Path) -> str | Path:
-    """A checkpoint, or the last one of a work dir.
-
-    Raises:
-        ValueError: a work dir whose last checkpoint is damaged, or that has none.
-    """
-    from m2h_mm.engine.checkpoint_search import describe_skipped, find_checkpoint
-
-    if not Path(path).is_dir():
-        return path
-    checkpoint, damaged = find_checkpoint(path)
-    if damaged or checkpoint is None:
-        example = f', such as {checkpoint}' if checkpoint else ''
-        raise ValueError(
-            f'{path} has no whole checkpoint that is its last:\n{describe_skipped(damaged)}\n'
-            f'Name the one to be tested{example}.'
-        )
-    return checkpoint
