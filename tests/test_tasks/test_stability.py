@@ -9,6 +9,7 @@ from label_fields import label_field
 from mmengine.structures import PixelData
 from room_views import room_views
 
+from m2h_mm.datasets import sequence_samplers
 from m2h_mm.evaluation import MultiTaskEvaluator
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.tasks import Depth, Semseg, stability
@@ -151,15 +152,11 @@ def test_a_prediction_that_is_missing_or_of_another_size_is_refused():
         run([frame])
 
 
-def blocks(samples, processes):
-    """As SequenceSampler deals them: consecutive runs, repetitions where one would be shorter."""
-    most, longer = -(-len(samples) // processes), len(samples) % processes or processes
-    start = 0
+def runs(monkeypatch, samples, processes):
+    """As SequenceSampler deals them."""
     for rank in range(processes):
-        count = most if rank < longer else most - 1
-        run = samples[start : start + count]
-        yield run + (run or samples)[-1:] * (most - count)
-        start += count
+        monkeypatch.setattr(sequence_samplers, 'get_dist_info', lambda rank=rank: (rank, processes))
+        yield [samples[index] for index in sequence_samplers.SequenceSampler(samples)]
 
 
 def distributed(monkeypatch, dealt, size, build):
@@ -188,7 +185,7 @@ def distributed(monkeypatch, dealt, size, build):
 def test_several_processes_give_the_numbers_of_one(monkeypatch, processes, kind):
     samples = [still(i) for i in range(4)] + [still(2 * i, 'b') for i in range(3)]
     one = run(samples, kind)
-    dealt = blocks(samples, processes)
+    dealt = runs(monkeypatch, samples, processes)
     assert distributed(monkeypatch, dealt, 7, lambda: metrics()[kind]) == pytest.approx(one)
 
 

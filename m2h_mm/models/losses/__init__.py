@@ -20,6 +20,7 @@ from .focal import FocalLoss, focal_loss
 from .l1 import L1Loss, l1_loss
 from .rmse import RMSELoss, rmse_loss
 from .silog import SILogLoss, silog_loss
+from .temporal_consistency import TemporalConsistency
 
 __all__ = [
     'BalancedBCELoss',
@@ -35,6 +36,7 @@ __all__ = [
     'L1Loss',
     'RMSELoss',
     'SILogLoss',
+    'TemporalConsistency',
     'balanced_bce_loss',
     'balanced_cross_entropy_loss',
     'berhu_loss',
