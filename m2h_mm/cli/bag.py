@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import add_overwrite, make_parser, real_number, run_command, whole_number
-from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
+from m2h_mm.cli.model_arguments import add_model_arguments, add_stabilise, build_inferencer
 from m2h_mm.system.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar='N',
         help='maps of every N-th picture only (%(default)s)',
     )
+    add_stabilise(parser)
     parser.add_argument('--prefix', default='', help='in front of the names of all new topics')
     parser.add_argument(
         '--exclude-topics', nargs='+', default=[], metavar='TOPIC', help='do not copy these'
@@ -121,7 +122,7 @@ def _prepare(args: argparse.Namespace) -> tuple:
     )
     read = filter(None, [args.checkpoint, args.config, args.label_space, args.colours])
     require_free([out] if not out.is_dir() else [], [source, *read], args.overwrite)
-    inferencer = build_inferencer(args)
+    inferencer = build_inferencer(args, stabilise=args.stabilise)
     space = Space(depth_scale=args.depth_scale)
     if args.label_space:
         space.ids = read_label_space(args.label_space, inferencer.classes.get('semseg', ()))

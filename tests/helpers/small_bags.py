@@ -83,7 +83,15 @@ class SmallBag:
             data=np.frombuffer(data, np.uint8),
         )
 
-    def info(self, time: int, topic: str = INFOS, K=CAMERA, D=(0.0,) * 5, model='plumb_bob'):
+    def info(
+        self,
+        time: int,
+        topic: str = INFOS,
+        K=CAMERA,
+        D=(0.0,) * 5,
+        model='plumb_bob',
+        size=SIZE,
+    ):
         names = 'kdrp' if self.is_ros2 else 'KDRP'
         matrix = np.array(K, float)
         projection = np.zeros((3, 4))
@@ -94,8 +102,8 @@ class SmallBag:
             time + 6,
             'sensor_msgs/msg/CameraInfo',
             header=self.header(time),
-            height=SIZE[0],
-            width=SIZE[1],
+            height=size[0],
+            width=size[1],
             distortion_model=model,
             binning_x=0,
             binning_y=0,

@@ -30,6 +30,8 @@ from m2h_mm.system.locks import exclusive
 from m2h_mm.system.outputs import require_free
 
 READ_AHEAD = 4
+WARM_UP = 8
+"""Pictures that a stabiliser has to see before it goes on where it was interrupted."""
 
 
 @dataclass
@@ -177,6 +179,7 @@ class BagJob:
             topics=self.topics,
             maps=list(self.products),
             camera=inferencer.camera,
+            stabilise=inferencer.stabiliser is not None,
             ids=self.space.ids.tolist(),
             colours=self.space.colours.tolist(),
             depth_scale=self.space.depth_scale,
@@ -187,17 +190,27 @@ class BagJob:
     def _predict(self, inferencer: M2HInferencer, store: MapStore) -> Iterator[int]:
         new, stated = NewMessages(self.version), inferencer.camera
         tasks = sorted({product.task for product in self.products.values()})
-        done = self.frames.start = len(store)
+        done = len(store)
+        seen_again = 0
+        if inferencer.stabiliser is not None:
+            inferencer.stabiliser.reset()
+            seen_again = min(done, WARM_UP)
+        self.frames.start = done - seen_again
         yield done
         with FrameStream(self.frames, READ_AHEAD, latest=False) as frames:
             for frame in frames:
-                if frame.error is not None:
-                    self.failed[done] = frame.error
-                    store.add(())
-                else:
+                messages = ()
+                if frame.error is None:
                     if stated is None and frame.camera is not None:
                         inferencer.camera = frame.camera.pinhole
-                    store.add(self._messages(frame, inferencer, tasks, new))
+                    messages = self._messages(frame, inferencer, tasks, new)
+                if seen_again:
+                    seen_again -= 1
+                    list(messages)
+                    continue
+                if frame.error is not None:
+                    self.failed[done] = frame.error
+                store.add(messages)
                 done += 1
                 yield done
         if self.failed and len(self.failed) == self.frames.total:

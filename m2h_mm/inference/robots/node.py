@@ -29,6 +29,7 @@ def build_inferencer(parameters: NodeParameters) -> M2HInferencer:
         parameters.config_path or None,
         None if parameters.device == 'auto' else parameters.device,
         show_progress=False,
+        stabilise=parameters.stabilise == 'images',
     )
 
 

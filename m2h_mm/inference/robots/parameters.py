@@ -10,7 +10,7 @@ from m2h_mm.inference.robots.middleware import Middleware
 from m2h_mm.inference.robots.products import PRODUCTS, SYNCED_CAMERA_INFO, SYNCED_IMAGE
 from m2h_mm.system.spelling import did_you_mean
 
-STABILISERS = ('none', 'pose_warp')
+STABILISERS = ('none', 'images', 'pose_warp')
 QUALITIES = ('none', 'odom_twist_accel')
 
 
@@ -46,7 +46,8 @@ class NodeParameters:
         warn_output_lag_s, max_output_lag_s: in simulated time, seconds from the stamp of a picture
             from which on it is warned, and above 0, the picture is dropped.
         report_every_s: seconds between two lines about rate and latency.
-        stabilise: ``none``, or ``pose_warp``, the filter of Mono-Hydra's second node, by TF.
+        stabilise: ``none``; ``images``, by the motion that is seen in them; or ``pose_warp``, the
+            filter of Mono-Hydra's second node, by TF.
         fixed_frame, camera_frame, tf_timeout: of the poses; empty: the frame of the picture.
         history_size, max_history_age_s, history_use_fused, min_depth, max_depth, depth_gate_abs,
             depth_gate_rel, depth_fusion_mode, depth_alpha, label_min_votes, dynamic_labels,

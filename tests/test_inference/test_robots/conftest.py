@@ -13,7 +13,7 @@ def tiny_inferencer(tiny) -> M2HInferencer:
 @pytest.fixture
 def bag(run, tiny_inferencer, monkeypatch):
     """``bag(IN, OUT, *options, status=0)``: ``m2h-mm bag`` with the tiny model."""
-    monkeypatch.setattr('m2h_mm.cli.bag.build_inferencer', lambda args: tiny_inferencer)
+    monkeypatch.setattr('m2h_mm.cli.bag.build_inferencer', lambda args, **_: tiny_inferencer)
 
     def command(*arguments: object, status: int = 0) -> str:
         return run('bag', *arguments, status=status)

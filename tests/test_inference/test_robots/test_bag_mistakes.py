@@ -1,6 +1,7 @@
 """Bags that cannot be read or written are named with a way out, and bags are whole or not there."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -166,6 +167,27 @@ def test_interrupted_it_goes_on(bag, tmp_path, predicted, kind, monkeypatch):
         [(one.topic, *rest) for one, *rest, _ in read_all(one_bag)] for one_bag in (whole, out)
     ]
     assert plain[0] == plain[1] and list(out.parent.iterdir()) == [out]
+
+
+def test_what_was_steadied_is_steady_where_it_was_interrupted(
+    bag, tiny_inferencer, tmp_path, predicted, monkeypatch
+):
+    """The stabiliser sees the last pictures again."""
+    seen, forgotten = [], []
+    steady = SimpleNamespace(check_batch=lambda size: None, reset=lambda: forgotten.append(1))
+    monkeypatch.setattr(tiny_inferencer, 'stabiliser', steady)
+    monkeypatch.setattr('m2h_mm.inference.robots.bags.WARM_UP', 2)
+    path, out = write(tmp_path / 'in.bag', count=6), tmp_path / 'out.bag'
+    predicted['stop'] = 4
+    bag(path, out, '--stabilise', '--maps', 'depth', status=130)
+    real = tiny_inferencer.stream
+    monkeypatch.setattr(
+        tiny_inferencer, 'stream', lambda images, *how: seen.extend(images) or real(images, *how)
+    )
+    predicted.update(done=0, stop=None)
+    bag(path, out, '--stabilise', '--maps', 'depth')
+    assert [int(image[0, 0, 0]) for _, image in seen] == [92, 93, 94, 95] and len(forgotten) == 2
+    assert len(read_all(out)) == 6 * 4
 
 
 def test_what_another_job_has_begun_is_not_taken(bag, tmp_path, predicted):
