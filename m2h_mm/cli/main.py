@@ -17,6 +17,7 @@ COMMANDS = {
     'bag': 'bag',
     'node': 'node',
     'pointcloud': 'pointcloud',
+    'map': 'map',
     'web': 'web.command',
     'export': 'export',
     'ablate': 'ablate',
