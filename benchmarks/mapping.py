@@ -1,8 +1,9 @@
 """How true maps are, and what they cost: walks through rooms, their exact depth and the shipped
 model's.
 
-    python benchmarks/mapping.py rooms --out DIR      # ten rooms, a line of JSON each, and a summary
-    python benchmarks/mapping.py memory               # 2,000 frames through one room after another
+    python benchmarks/mapping.py rooms --out DIR   # ten rooms, a line of JSON each, and a summary
+    python benchmarks/mapping.py rooms --rooms 3 --frames 45 --fps 8 --stabiliser
+    python benchmarks/mapping.py memory            # 2,000 frames through one room after another
 
 Distances are from points of the mesh to the nearest of all points that the frames show, in steps of
 5 mm, and back. Times are processor time of the one thread that works.
@@ -20,9 +21,12 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from m2h_mm.datasets.nyud import NYU40_CLASSES
+from m2h_mm.inference.stabiliser import stabilise_network
+from m2h_mm.mapping.map_picture import draw_map
 from m2h_mm.mapping.mapper import Map, Mapper
 from m2h_mm.mapping.mesh import Mesh
 from m2h_mm.rooms.walk import Walk, WalkFrame, WalkOptions
+from m2h_mm.visualization import save_picture
 
 VOXEL = 0.02
 STEP = 0.005
@@ -33,7 +37,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('what', choices=['rooms', 'memory'])
     parser.add_argument('--rooms', type=int, default=10)
-    parser.add_argument('--frames', type=int, default=40)
+    parser.add_argument('--frames', type=int, default=24)
+    parser.add_argument('--fps', type=float, default=1.5, help='of walks at 0.5 m/s')
+    parser.add_argument('--stabiliser', action='store_true', help='also with steadied predictions')
     parser.add_argument('--seed', type=int, default=1, help='of the rooms; the model knows 0')
     parser.add_argument('--out', type=Path, help='folder for the results and the maps')
     parser.add_argument('--no-model', action='store_true', help='true depth alone')
@@ -42,10 +48,14 @@ def main() -> None:
         print(json.dumps(measure_memory(args)))
         return
     model = None if args.no_model else load_model()
+    steady = load_model() if args.stabiliser else None
+    stabiliser = stabilise_network(steady.model) if steady else None
     results = []
     for index in range(args.rooms):
         style = ('plain', 'varied')[index % 2]
-        results.append(measure_room(args, index, style, model))
+        if stabiliser:
+            stabiliser.reset()
+        results.append(measure_room(args, index, style, model, steady))
         print(json.dumps(results[-1]), flush=True)
         if args.out:
             args.out.mkdir(parents=True, exist_ok=True)
@@ -62,33 +72,35 @@ def load_model():
 
 
 def film(args: argparse.Namespace, index: int, style: str) -> list[WalkFrame]:
-    options = WalkOptions(num_frames=args.frames, fps=1.5, speed=0.5)
+    options = WalkOptions(num_frames=args.frames, fps=args.fps, speed=0.5)
     return list(Walk(args.seed, index, style=style, options=options))
 
 
-def measure_room(args: argparse.Namespace, index: int, style: str, model) -> dict:
+def measure_room(args: argparse.Namespace, index: int, style: str, model, steady) -> dict:
     frames = film(args, index, style)
     points = [world_points(frame) for frame in frames]
     seen = unique(np.concatenate([cloud.reshape(-1, 3) for cloud in points]))
     classes = [(frame.semseg - 1).astype(np.uint8) for frame in frames]
     true, seconds = build(frames, [frame.depth for frame in frames], classes)
     result = dict(index=index, style=style, frames=len(frames), **seconds)
-    result['true'] = compare(true.finish().mesh, seen)
     found = true.finish()
+    result['true'] = compare(found.mesh, seen)
     result['things'] = compare_things(found, frames, points)
     write(args, found, f'{index}_true')
     if model is None:
         return result
-    depth, predicted = predict(model, frames)
-    known = seen_depth = [frame.depth for frame in frames]
-    error = [np.abs(d - t) / t for d, t in zip(depth, seen_depth, strict=True)]
-    result['depth_error'] = float(np.mean(error))
-    mapper, _ = build(frames, depth, predicted)
-    mapped = mapper.finish()
-    result['predicted'] = compare(mapped.mesh, seen)
-    write(args, mapped, f'{index}_predicted')
-    mapper, _ = build(frames, known, predicted)
-    result['classes'] = compare_classes(mapper, true, points, predicted)
+    exact = [frame.depth for frame in frames]
+    for name, network in (('predicted', model), ('steadied', steady)):
+        if network is None:
+            continue
+        depth, predicted = predict(network, frames)
+        mapper, _ = build(frames, depth, predicted)
+        mapped = mapper.finish()
+        off = [np.abs(d - t).mean() / t.mean() for d, t in zip(depth, exact, strict=True)]
+        result[name] = dict(compare(mapped.mesh, seen), depth_error=float(np.mean(off)))
+        write(args, mapped, f'{index}_{name}')
+        mapper, _ = build(frames, exact, predicted)
+        result[f'{name}_classes'] = compare_classes(mapper, true, points, predicted)
     return result
 
 
@@ -128,10 +140,10 @@ def unique(points: np.ndarray) -> np.ndarray:
 
 def compare(mesh: Mesh, seen: np.ndarray) -> dict:
     """Metres from the mesh to what was seen; the share of what was seen that has a mesh near."""
-    away, _ = cKDTree(seen).query(mesh.points[::3], workers=1)
+    away, _ = cKDTree(seen).query(mesh.points[::5], workers=1)
     middles = mesh.points[mesh.triangles].mean(axis=1)
     surface = cKDTree(np.concatenate([mesh.points, middles]))
-    missed, _ = surface.query(seen[:: max(len(seen) // 40000, 1)], distance_upper_bound=0.2)
+    missed, _ = surface.query(seen[:: max(len(seen) // 20000, 1)], distance_upper_bound=0.2)
     return dict(
         median=float(np.median(away)),
         p90=float(np.percentile(away, 90)),
@@ -229,7 +241,8 @@ def measure_memory(args: argparse.Namespace) -> dict:
 
 def write(args: argparse.Namespace, map: Map, name: str) -> None:
     if args.out:
-        map.write(args.out / name)
+        picture = draw_map(map.mesh, map.graph, map.cameras)
+        save_picture(picture, args.out / f'{name}.png')
 
 
 def summary(results: list[dict]) -> dict:
