@@ -30,7 +30,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         type=int,
         default=10,
         metavar='N',
-        help='frames, spread evenly over the data set (%(default)s)',
+        help='frames, spread evenly over the data set or the sequence (%(default)s)',
+    )
+    parser.add_argument(
+        '--sequence',
+        metavar='NAME',
+        help='of a data set of sequences, the frames of this one, in order',
     )
     parser.add_argument(
         '--out-dir', default='work_dirs/browse', metavar='DIR', help='where to (%(default)s)'
@@ -71,9 +76,12 @@ def browse(args: argparse.Namespace) -> None:
     classes = names_of_classes(tasks, dataset.metainfo.get('classes') or ())
     visualizer = MultiTaskVisualizer()
     out_dir = Path(args.out_dir).resolve()
-    chosen = spread(len(dataset), args.num)
     # A data set of somebody's own may know nothing of a frame before it is read.
     known = getattr(dataset, 'get_data_info', lambda index: {})
+    frames = range(len(dataset))
+    if args.sequence is not None:
+        frames = frames_of_sequence([known(index) for index in frames], args.sequence)
+    chosen = [frames[position] for position in spread(len(frames), args.num)]
     infos = {index: known(index) for index in chosen}
     paths = {
         index: out_dir / f'{info.get("frame_id", f"{index:06d}")}.png'
@@ -86,7 +94,29 @@ def browse(args: argparse.Namespace) -> None:
         sample = packed['data_samples']
         picture = visualizer.draw_frame(input_image(packed['inputs']), sample, tasks, classes)
         save_picture(picture, path)
-    print(f'{len(chosen)} of {len(dataset)} {args.split} frames: {out_dir}')
+    print(f'{len(chosen)} of {len(frames)} {args.split} frames: {out_dir}')
+
+
+def frames_of_sequence(infos: Sequence[dict], name: str) -> list[int]:
+    """Indices of the frames of a sequence, in order.
+
+    Args:
+        infos: of all frames.
+        name: of the sequence.
+
+    Raises:
+        ValueError: there is no such sequence.
+    """
+    from m2h_mm.system.spelling import did_you_mean
+
+    names = list(dict.fromkeys(info['sequence'] for info in infos if 'sequence' in info))
+    if name not in names:
+        there = f'{len(names)}, such as {names[0]!r}' if names else 'none'
+        raise ValueError(
+            f'--sequence {name!r}: the data set has no such sequence. Those that it has: {there}.'
+            + did_you_mean(name, names)
+        )
+    return [index for index, info in enumerate(infos) if info.get('sequence') == name]
 
 
 def build_dataset(cfg: Config, split: str, augment: bool) -> BaseDataset:

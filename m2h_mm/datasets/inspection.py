@@ -23,6 +23,7 @@ from .label_look import look_at_label, share
 from .multitask_dataset import MultiTaskDataset
 from .normals_check import require_our_normals
 from .orientation import doubt, is_doubtful, label_turn, turn_camera
+from .sequence import OURS
 from .transforms.loading import LoadMultiTaskImage
 from .transforms.packing import to_tensor
 
@@ -107,7 +108,16 @@ def inspect_dataset(
             they are read.
         splits: names of the lists to look at.
         track: wraps the iterator over the frames, of which there are ``total``, for a progress bar.
+
+    Raises:
+        ValueError: recordings in a layout of their own.
     """
+    layout = getattr(dataset, 'layout', OURS)
+    if layout != OURS:
+        raise ValueError(
+            f'layout={layout!r}: only data sets in the layout of NYUD-MT are inspected. A '
+            f'{type(dataset).__name__} looks at all headers of its files when it is built.'
+        )
     root = Path(dataset.data_root)
     files = dataset.find_files()
     images, labels = files.images, files.labels

@@ -208,21 +208,18 @@ class SequenceDataset(MultiTaskDataset):
             ValueError: there is none.
         """
         self.full_init()
-        names = [self.get_data_info(index)['sequence'] for index in range(len(self))]
-        reach = (length - 1) * stride
-        # The frames of a sequence are neighbours in the list, unless a list mixes sequences.
-        of: dict[str, list[int]] = {}
-        for index, name in enumerate(names):
-            of.setdefault(name, []).append(index)
+        infos = map(self.get_data_info, range(len(self)))
+        places = {(info['sequence'], info['frame_index']): i for i, info in enumerate(infos)}
         clips = [
-            indices[first : first + reach + 1 : stride]
-            for indices in of.values()
-            for first in range(len(indices) - reach)
+            [places.get((sequence, first + step * stride)) for step in range(length)]
+            for sequence, first in places
         ]
+        clips = [clip for clip in clips if None not in clip]
         if not clips:
+            longest = max(frame for _, frame in places) + 1
             raise ValueError(
                 f'clip_length={length}, stride={stride}: no sequence of {self.data_root} is that '
-                f'long; the longest has {max(map(len, of.values()))} frames.'
+                f'long; the longest has {longest} frames.'
             )
         return np.array(clips)
 

@@ -81,6 +81,7 @@ def check_arguments(cfg: Config) -> None:
         for path, part in _parts(settings[key], key):
             _check_part(path, part, settings)
     _check_hooks(settings.get('default_hooks') or {})
+    _check_clips(settings.get('train_dataloader') or {})
 
 
 def warn_of_unused_names(cfg: Config, model: nn.Module) -> None:
@@ -206,6 +207,21 @@ def _check_part(path: str, part: Mapping, settings: Mapping) -> None:
     cls = find_class(kind, path)
     if cls is not None:
         check_argument_types(path, cls, part)
+
+
+def _check_clips(loader: Mapping) -> None:
+    """Refuse batches that cut clips in two: the parts would have no neighbours."""
+    sampler = loader.get('sampler')
+    if not isinstance(sampler, Mapping) or not isinstance(loader.get('batch_size'), int):
+        return
+    if str(sampler.get('type')).rpartition('.')[2] != 'ClipSampler':
+        return
+    length = sampler.get('clip_length', 2)
+    if loader['batch_size'] % length:
+        raise ValueError(
+            f'train_dataloader.batch_size: expected a multiple of sampler.clip_length={length}, '
+            f'for it counts frames, got {loader["batch_size"]}.'
+        )
 
 
 def _check_hooks(hooks: Mapping) -> None:

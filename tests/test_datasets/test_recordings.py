@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from m2h_mm.datasets import SequenceDataset
+from m2h_mm.datasets.inspection import inspect_dataset
 from m2h_mm.datasets.recordings import LAYOUTS, tum
 from m2h_mm.geometry.pose import pose_from_quaternion
 
@@ -227,3 +228,9 @@ def test_stated_formats_go_before_those_of_the_layout(seven_scenes):
         seven_scenes, '7scenes', 'val', label_formats=dict(depth=dict(unit='cm', invalid=[65535]))
     )
     assert_depth(dataset[0]['data_samples'], 15.0)
+
+
+def test_recordings_are_not_inspected(seven_scenes):
+    dataset = build(seven_scenes, '7scenes', 'val', lazy_init=True)
+    with pytest.raises(ValueError, match="layout='7scenes': only.*NYUD-MT"):
+        inspect_dataset(dataset, ['val'])

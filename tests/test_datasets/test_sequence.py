@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
@@ -20,6 +21,7 @@ from m2h_mm.datasets import (
     SequenceSampler,
     sequence_samplers,
 )
+from m2h_mm.engine.config_check import check_arguments
 from m2h_mm.geometry.warp import warp_map
 from m2h_mm.models.cameras import stack_poses
 
@@ -109,6 +111,12 @@ def test_clips_warp_into_each_other_after_all_transforms(make):
 def test_stride(make):
     for samples in draw(make(pipeline=[*LOAD, *PACK]), 4, batch=3, clip_length=3, stride=2):
         assert [sample.frame_index for sample in samples] == [0, 2, 4]
+
+
+def test_frames_that_are_left_out_are_in_no_clip(make):
+    dataset = make(pipeline=[], indices=[0, 1, 3, 4, 5, 7])
+    assert dataset.clips(2).tolist() == [[0, 1], [2, 3]]
+    assert dataset.clips(2, 2).tolist() == [[1, 2], [4, 5]]
 
 
 def test_a_resumed_run_draws_the_same(make):
@@ -256,3 +264,11 @@ def test_other_samplers_make_no_neighbours(make):
     loader = DataLoader(dataset, 8, sampler=sampler, collate_fn=pseudo_collate)
     samples = next(iter(loader))['data_samples']
     assert stack_poses(samples, torch.device('cpu'))[1] is None
+
+
+def test_batches_hold_whole_clips():
+    sampler = dict(type='ClipSampler', clip_length=3)
+    loader = dict(batch_size=6, sampler=sampler, dataset=dict(type='SequenceDataset'))
+    check_arguments(Config(dict(train_dataloader=loader)))
+    with pytest.raises(ValueError, match='batch_size: expected a multiple of.*=3.*got 4'):
+        check_arguments(Config(dict(train_dataloader=dict(loader, batch_size=4))))

@@ -1,6 +1,7 @@
 """The commands that draw frames and print configs."""
 
 import runpy
+import shutil
 from pathlib import Path
 
 import cv2
@@ -54,6 +55,30 @@ def test_browse_draws_frames_spread_over_the_data(run, config, tmp_path):
         '0004.png',
     ]
     assert f'3 of 5 train frames: {tmp_path / "out"}' in said
+
+
+def test_browse_shows_a_sequence_in_order(run, config, tmp_path):
+    text = Path(config).read_text().replace("'NYUDDataset'", "'SequenceDataset'")
+    root = tmp_path / 'data'
+    for folder in ('images', 'segmentation', 'depth'):
+        for walk in ('desk', 'hall'):
+            (root / folder / walk).mkdir()
+            for path in (root / folder).glob('*.*'):
+                shutil.copy(path, root / folder / walk)
+    names = [f'{walk}/{number:04d}' for walk in ('desk', 'hall') for number in range(5)]
+    (root / 'gt_sets/train.txt').write_text('\n'.join(names))
+    Path(config).write_text(text.replace("split='train'", "split='train', reduce_zero_label=True"))
+    out = tmp_path / 'out'
+    said = run('browse', config, '--num', '3', '--sequence', 'hall', '--out-dir', str(out))
+    assert f'3 of 5 train frames: {out}' in said
+    assert [path.name for path in sorted(out.rglob('*.png'))] == [
+        '0000.png',
+        '0002.png',
+        '0004.png',
+    ]
+    assert {path.parent.name for path in out.rglob('*.png')} == {'hall'}
+    said = run('browse', config, '--sequence', 'hal', '--out-dir', str(out), status=1)
+    assert "no such sequence. Those that it has: 2, such as 'desk'. Did you mean 'hall'" in said
 
 
 def test_browse_shows_augmented_frames_unless_told_not_to(run, config, tmp_path):
