@@ -55,12 +55,13 @@ def _refuse_unused_variables(path: Path, cfg: Config, known: set[str]) -> None:
             continue
         text = file.read_text(encoding='utf-8')
         assigned, used = _names(text)
+        unused = [key for key in assigned - known - used if f'_base_.{key}' not in derived]
+        bases = _bases(file) if unused else []
+        # Reading them takes long, and most files have no such variable.
         inherited = set().union(
-            *(Config.fromfile(base, import_custom_modules=False) for base in _bases(file))
+            *(Config.fromfile(base, import_custom_modules=False) for base in bases)
         )
-        for key in assigned - known - used if _bases(file) else ():
-            if f'_base_.{key}' in derived:
-                continue
+        for key in unused if bases else ():
             close = difflib.get_close_matches(key, places, n=1, cutoff=TOO_SIMILAR)
             if key not in inherited and close:
                 raise ValueError(
