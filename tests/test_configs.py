@@ -1,6 +1,7 @@
 """Every config and every ablation of the repository."""
 
 import ast
+import copy
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -225,8 +226,13 @@ def test_every_ablation_fits_the_model_at_its_full_size(name):
     check_config(share_tasks(apply_ablation(base, name)))
 
 
-def load_unshared(name: str) -> Config:
+@cache
+def read_unshared(name: str) -> Config:
     return Config.fromfile(next(path for path in TRAININGS if path.stem == name))
+
+
+def load_unshared(name: str) -> Config:
+    return copy.deepcopy(read_unshared(name))
 
 
 @pytest.mark.parametrize('name', [name for name in ablation_names() if name not in BASE])
