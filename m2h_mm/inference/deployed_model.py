@@ -10,6 +10,7 @@ from m2h_mm.models.adapters import merge_adapters
 from m2h_mm.models.building import require_tasks
 from m2h_mm.models.optimize import optimize
 from m2h_mm.models.pipeline import TEST
+from m2h_mm.models.views import outputs_of_views
 
 
 class DeployedModel(nn.Module):
@@ -58,7 +59,7 @@ class DeployedModel(nn.Module):
         pipeline = self.network.pipeline
         inputs, framing = pipeline.prepare_batch(image, None if self.dynamic else TEST)
         inputs = inputs.half() if self.half_precision else inputs
-        outputs = self.network(inputs, mode='tensor', tasks=self.names)
+        outputs = outputs_of_views(self.network, inputs, self.names)
         if self.raw:
             return tuple(outputs[name].float() for name in self.names)
         return tuple(

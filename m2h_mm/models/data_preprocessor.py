@@ -34,6 +34,9 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
         canonical_focal: the focal length in pixels of the network's input that distances are
             predicted for, whatever the camera, see :class:`ImagePipeline`. Default: None, cameras
             are not looked at.
+        test_flip: take the mean over the image and its mirror image at test time, see
+            :class:`ImagePipeline`. Default: False.
+        test_scales: likewise over these scales. Default: ``(1.0,)``.
         non_blocking: copy to the device without blocking.
 
     Attributes:
@@ -51,10 +54,14 @@ class MultiTaskDataPreprocessor(BaseDataPreprocessor):
         size: Sequence[int] | None = None,
         keep_within: float = 1.0,
         canonical_focal: float | None = None,
+        test_flip: bool = False,
+        test_scales: Sequence[float] = (1.0,),
         non_blocking: bool = False,
     ) -> None:
         super().__init__(non_blocking)
-        self.pipeline = ImagePipeline(mean, std, size_divisor, size, keep_within, canonical_focal)
+        self.pipeline = ImagePipeline(
+            mean, std, size_divisor, size, keep_within, canonical_focal, test_flip, test_scales
+        )
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """

@@ -35,6 +35,7 @@ from .losses_after_step import SteppedModel
 from .network_output import NetworkOutput
 from .pipeline import ImagePipeline
 from .task_losses import TaskLosses
+from .views import outputs_of_views
 
 
 @MODELS.register_module()
@@ -293,8 +294,7 @@ class MultiTaskModel(SteppedModel):
                 neighbours=neighbours,
             )
         raw = self.losses(full, network.aux, wanted, context)
-        parts = self._weighting_parts
-        shared = (trainable_of(self, parts),) if parts else ()
+        shared = (trainable_of(self, parts),) if (parts := self._weighting_parts) else ()
         logged = {f'loss_{name}': loss for name, loss in self.weighting(raw, *shared).items()}
         logged.update({f'raw_{name}': loss.detach() for name, loss in raw.items()})
         logged.update(
@@ -329,7 +329,7 @@ class MultiTaskModel(SteppedModel):
         tasks: Sequence[str] | None = None,
     ) -> list[MultiTaskDataSample]:
         """Predictions of each frame at its own size, see :meth:`ImagePipeline.finish`."""
-        outputs = self.run_network(inputs, tasks)[0]
+        outputs = outputs_of_views(self, inputs, tasks)
         for index, sample in enumerate(data_samples):
             framing = framing_of(sample, inputs.shape[-2:])
             for name, output in outputs.items():

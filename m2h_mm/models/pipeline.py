@@ -90,6 +90,10 @@ class ImagePipeline(nn.Module):
             (Metric3D, Yin et al., ICCV 2023, section 3.1, "transforming depth labels"). Where the
             camera is not known, a view of 60 degrees is assumed, and the scale is a guess. Default:
             None, cameras are not looked at.
+        test_flip: predict from the image and from its mirror image, and take the mean of what the
+            network says: twice the time. Default: False.
+        test_scales: likewise of the image at these scales, such as ``(1.0, 1.25)``; maps have the
+            resolution of the first. Default: ``(1.0,)``.
 
     Raises:
         ValueError: numbers that are not possible, by the name of the config's key.
@@ -103,6 +107,8 @@ class ImagePipeline(nn.Module):
         size: Sequence[int] | None = None,
         keep_within: float = 1.0,
         canonical_focal: float | None = None,
+        test_flip: bool = False,
+        test_scales: Sequence[float] = (1.0,),
     ) -> None:
         super().__init__()
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
@@ -136,6 +142,12 @@ class ImagePipeline(nn.Module):
         self.size = None if size is None else (int(size[0]), int(size[1]))
         self.keep_within = float(keep_within)
         self.canonical_focal = canonical_focal
+        self.test_flip, self.test_scales = bool(test_flip), tuple(map(float, test_scales))
+        if not self.test_scales or not all(0.1 <= scale <= 10 for scale in self.test_scales):
+            raise ValueError(
+                'model.data_preprocessor.test_scales: expected factors from 0.1 to 10, such as '
+                f'(1.0, 1.25), got {test_scales!r}.'
+            )
 
     def input_size(self, frame: Sequence[int], size: Size = TEST) -> tuple[int, int]:
         """(H, W) at which the network sees an image of ``frame`` (H, W), before padding.

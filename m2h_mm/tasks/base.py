@@ -44,8 +44,8 @@ class Task(ABC):
             ``largest_metric`` the largest value that it can have.
         error_unit: unit of :meth:`error`.
         meaning: what the numbers of a prediction are, in words.
-        grows_with_focal: whether, of the same picture, the truth is in proportion to the focal
-            length in pixels that it was taken with, as distances are.
+        grows_with_focal: whether the truth of one picture is in proportion to the focal length that
+            it was taken with, as distances are.
         unit_vectors: whether a prediction is a vector of length 1, so that a mean of two has to be
             brought to that length again.
         prediction_suffix: file type in which a prediction is written unless asked otherwise.
@@ -230,6 +230,14 @@ class Task(ABC):
         if known_equal(output.shape[-2], size[0]) and known_equal(output.shape[-1], size[1]):
             return output
         return F.interpolate(output, size=size, mode='bilinear', align_corners=False)
+
+    def mirror_output(self, output: Tensor) -> Tensor:
+        """What an output ``(N, C, h, w)`` of a mirrored image says of the image itself."""
+        return output.flip(-1)
+
+    def mean_output(self, outputs: Tensor) -> Tensor:
+        """One output for several ``(V, N, C, h, w)`` of the same image: here their mean."""
+        return outputs.float().mean(dim=0)
 
     def decode(self, output: Tensor) -> Tensor:
         """The prediction that an output ``(N, C, H, W)`` at full size stands for."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from m2h_mm.structures import Label
 from m2h_mm.tasks.base import Task
@@ -28,6 +30,12 @@ class BinaryTask(Task):
     prediction_suffix = '.png'
     largest_metric = 100.0  # percent
     label_format: BinaryFormat = BinaryFormat()
+
+    def mean_output(self, outputs: Tensor) -> Tensor:
+        """The logits of the mean probabilities."""
+        if outputs.shape[2] == 2:
+            return outputs.float().log_softmax(dim=2).logsumexp(dim=0)
+        return torch.logit(outputs.float().sigmoid().mean(dim=0), eps=1e-6)
 
     def read(self, path: str | Path) -> Label:
         """``(H, W)`` uint8, 1 above half of the way from no to yes, else 0; not known where the

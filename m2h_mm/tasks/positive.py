@@ -6,6 +6,7 @@ from abc import abstractmethod
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from m2h_mm.structures import Label
 from m2h_mm.tasks.files import read_array, require_dims
@@ -13,6 +14,7 @@ from m2h_mm.tasks.numbers import equals_any, magnitude, parse_numbers
 
 from .base import Task
 
+SMALLEST = 1e-6  # metres or pixels
 LARGEST = 1e6  # metres or pixels; what is as large is no measurement
 
 
@@ -20,6 +22,10 @@ class PositiveTask(Task):
     """A task of one positive number per pixel; files hold 0 where there is none, or a number that
     the format names as ``invalid``.
     """
+
+    def mean_output(self, outputs: Tensor) -> Tensor:
+        """The geometric mean: errors of distances are relative."""
+        return outputs.float().clamp(min=SMALLEST).log().mean(dim=0).exp()
 
     @abstractmethod
     def to_units(self, stored: np.ndarray, path: str | Path) -> np.ndarray:

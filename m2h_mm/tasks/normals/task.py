@@ -150,6 +150,12 @@ class Normals(Task):
     def resize_output(self, output: Tensor, size: tuple[int, int]) -> Tensor:
         return unit_vectors(super().resize_output(output, size))
 
+    def mirror_output(self, output: Tensor) -> Tensor:
+        return output.flip(-1) * output.new_tensor([-1, 1, 1]).view(3, 1, 1)
+
+    def mean_output(self, outputs: Tensor) -> Tensor:
+        return unit_vectors(super().mean_output(outputs))
+
     def decode(self, output: Tensor) -> Tensor:
         """Unit vectors ``(N, 3, H, W)``."""
         return unit_vectors(output.float())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,10 @@ class Semseg(Task):
     def decode(self, output: Tensor) -> Tensor:
         """Logits ``(N, C, H, W)`` to class ids ``(N, 1, H, W)`` int64."""
         return output[:, int(self.unknown_channel) :].argmax(dim=1, keepdim=True)
+
+    def mean_output(self, outputs: Tensor) -> Tensor:
+        """The logarithm of the mean probabilities."""
+        return outputs.float().log_softmax(dim=2).logsumexp(dim=0) - math.log(len(outputs))
 
     def inspect(self, path: Path, label: Label) -> Iterator[Doubt]:
         yield from super().inspect(path, label)
