@@ -32,9 +32,8 @@ def test_of_a_mirrored_image_the_mirrored_is_predicted():
     image = data['inputs'][0]
     samples = []
     for pixels in (image, image.flip(-1)):
-        given = model.data_preprocessor(
-            dict(inputs=[pixels], data_samples=batch((28, 42))['data_samples'])
-        )
+        samples_of_it = batch((28, 42))['data_samples']
+        given = model.data_preprocessor(dict(inputs=[pixels], data_samples=samples_of_it))
         samples += model(**given, mode='predict')
     straight, mirrored = samples
     for name, task in model.tasks.items():
