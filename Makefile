@@ -8,7 +8,7 @@ BIN   := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP   := $(BIN)/python -m pip install -q --disable-pip-version-check -c requirements/constraints.txt
 
-.PHONY: train test coverage wheel-check lint clean setup
+.PHONY: train test coverage docs wheel-check lint clean setup
 
 train: setup  ## train CONFIG (go on with it, if it was interrupted), evaluate it and draw its predictions
 	$(BIN)/python tools/train.py $(CONFIG) --work-dir $(WORK_DIR) --resume
@@ -35,6 +35,9 @@ lint: setup  ## style, line width, and the arrows between the rooms of the packa
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+docs: setup  ## build the site of the documentation into work_dirs/site; a dead link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 setup: $(READY)
 

@@ -8,6 +8,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 # Where OpenMMLab's `mim` looks in an installed package.
 SHIPPED = Path('m2h_mm') / '.mim'
+DEV = ('dev', 'bags', 'docs', 'export', 'hf', 'hub', 'mapping', 'pretrained', 'web')
 
 
 class BuildWithConfigs(build_py):
@@ -78,9 +79,20 @@ setup(
         'web': requirements('web'),
         'bags': requirements('bags'),
         'hub': requirements('hub'),
+        'docs': requirements('docs'),
         'dev': [
             requirement
-            for name in ('dev', 'bags', 'export', 'hf', 'hub', 'mapping', 'pretrained', 'web')
+            for name in (
+                'dev',
+                'bags',
+                'docs',
+                'export',
+                'hf',
+                'hub',
+                'mapping',
+                'pretrained',
+                'web',
+            )
             for requirement in requirements(name)
         ],
     },
