@@ -18,6 +18,18 @@ TIME_STEPS = (0.001, 0.1)
 """Range of the time steps at the start."""
 
 
+@torch.no_grad()
+def init_time_steps(dt_proj: nn.Linear) -> None:
+    """Start a layer from R numbers to time steps, before their softplus, as Mamba does (section
+    3.6): steps that are spread evenly over the logarithms of their range.
+    """
+    nn.init.uniform_(dt_proj.weight, -(dt_proj.in_features**-0.5), dt_proj.in_features**-0.5)
+    low, high = map(math.log, TIME_STEPS)
+    steps = torch.empty_like(dt_proj.bias).uniform_(low, high).exp().clamp_(min=1e-4)
+    # The inverse of the softplus: log(exp(steps) - 1).
+    dt_proj.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
+
+
 class Mamba(nn.Module):
     """The block of Mamba (Gu and Dao, arXiv 2312.00752, section 3.4), with the parameter names of
     the official code.
@@ -49,16 +61,7 @@ class Mamba(nn.Module):
         self.A_log = nn.Parameter(torch.arange(1.0, state_size + 1).log().repeat(inner, 1))
         self.D = nn.Parameter(torch.ones(inner))
         self.out_proj = nn.Linear(inner, channels, bias=False)
-        self._init_time_steps()
-
-    @torch.no_grad()
-    def _init_time_steps(self) -> None:
-        """Section 3.6: time steps that are spread evenly over the logarithms of their range."""
-        nn.init.uniform_(self.dt_proj.weight, -(self.rank**-0.5), self.rank**-0.5)
-        low, high = map(math.log, TIME_STEPS)
-        steps = torch.empty_like(self.dt_proj.bias).uniform_(low, high).exp().clamp_(min=1e-4)
-        # The inverse of the softplus: log(exp(steps) - 1).
-        self.dt_proj.bias.copy_(steps + torch.log(-torch.expm1(-steps)))
+        init_time_steps(self.dt_proj)
 
     def forward(self, x: Tensor) -> Tensor:
         length = x.shape[1]
