@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
-from mmengine.utils import import_modules_from_strings
 
 from m2h_mm.system.spelling import did_you_mean
 
 from .config_places import arguments, kind_of, runner_keys, untyped_keys
+from .part_files import import_modules
 
 
 def override(cfg: Config, overrides: Mapping) -> Config:
@@ -30,7 +30,7 @@ def override(cfg: Config, overrides: Mapping) -> Config:
     """
     nested = _nest(overrides)
     if 'custom_imports' in nested:
-        import_modules_from_strings(**nested['custom_imports'])
+        import_modules(**nested['custom_imports'])
     check_overrides(nested, cfg._cfg_dict)
     merged = Config._merge_a_into_b(
         copy.deepcopy(nested), copy.deepcopy(cfg._cfg_dict), allow_list_keys=True

@@ -6,6 +6,7 @@ programs call :func:`install` once, tests run within :func:`installed`.
 - :func:`checkpoints_run_no_code`: a checkpoint from a stranger runs no code.
 - :func:`files_are_whole`: a training that is killed leaves no half of a checkpoint or a config.
 - :func:`logs_may_end`: a full disk ends a log, not what is logged.
+- :func:`files_can_be_imported`: ``custom_imports`` of a config may name a file by its path.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from urllib.parse import urlparse
 
 import torch
 from mmengine.config import Config
+from mmengine.config import config as config_reading
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.fileio.backends import backends
@@ -34,6 +36,8 @@ from m2h_mm.structures.weights import require_weights
 from m2h_mm.system import environment, write_atomically
 from m2h_mm.system.files import not_written
 
+from .part_files import import_modules
+
 _undo: ExitStack | None = None  # None: nothing is changed
 
 
@@ -45,6 +49,7 @@ def install() -> None:
             stack.enter_context(checkpoints_run_no_code())
             stack.enter_context(files_are_whole())
             stack.enter_context(logs_may_end())
+            stack.enter_context(files_can_be_imported())
             _undo = stack.pop_all()
 
 
@@ -180,6 +185,19 @@ def logs_may_end() -> Iterator[None]:
         yield
     finally:
         MMLogger.__init__ = plain
+
+
+@contextmanager
+def files_can_be_imported() -> Iterator[None]:
+    """``custom_imports`` takes files as well, see :mod:`m2h_mm.engine.part_files`: a run's config
+    then is enough to find a part of a user's own, whatever the process that reads it can import.
+    """
+    plain = config_reading.import_modules_from_strings
+    config_reading.import_modules_from_strings = import_modules
+    try:
+        yield
+    finally:
+        config_reading.import_modules_from_strings = plain
 
 
 def _say_once(handler: logging.FileHandler, said: list[str], record: logging.LogRecord) -> None:

@@ -17,6 +17,7 @@ from m2h_mm.engine.config_files import CONFIGS, SWEEPS, find_config
 from m2h_mm.engine.config_places import runner_keys
 from m2h_mm.engine.config_variables import read_config
 from m2h_mm.experiments.schedule import shorten_schedule
+from m2h_mm.experiments.sweep_parts import import_parts, try_parts, with_imports
 from m2h_mm.experiments.sweep_spec import SINGLE_TASK, check_spec
 from m2h_mm.experiments.sweep_tuning import Tuning, check_frames, check_tuning, choose
 from m2h_mm.system.spelling import did_you_mean
@@ -185,7 +186,8 @@ def load_sweep(path: str | Path, work_dir: str | Path | None = None) -> Sweep:
       :func:`~m2h_mm.engine.config_override.override`; the name of an ablation; or a list of these,
       applied in turn, in which a string may also be the file of an ablation. A string may be a
       config as well, which then stands for itself. The first variant is what the others are
-      compared with.
+      compared with. A ``type`` may name a class in a file of the user's own,
+      ``'my_interaction.py:MyInteraction'``.
     - ``base``: path or name of the config that is changed.
     - ``single_task``: name of the variant of which one single-task model per task is trained as
       well. Default: none.
@@ -258,8 +260,9 @@ def _build_variant(
         cfg = _change(copy.deepcopy(base), changes, path)
     if spec.get('max_iters') is not None:
         shorten_schedule(cfg, spec['max_iters'])
-    cfg = override(cfg, spec.get('options', {}))
+    cfg = _override(cfg, spec.get('options', {}), path)
     check_config(share_preprocessing(share_tasks(cfg)))
+    try_parts(cfg)
     return cfg
 
 
@@ -269,13 +272,19 @@ def _change(cfg: Config, changes: Sequence[dict | str], path: Path) -> Config:
             local = _beside(change, path)
             cfg = apply_ablation(cfg, local or change)
         else:
-            cfg = override(cfg, change)
+            cfg = _override(cfg, change, path)
     return cfg
+
+
+def _override(cfg: Config, changes: Mapping, path: Path) -> Config:
+    changes, imports = import_parts(changes, lambda name: _beside(name, path))
+    return with_imports(override(cfg, changes), imports)
 
 
 def _build_single_task(cfg: Config, task: str) -> Config:
     cfg = restrict_tasks(cfg, [task])
     check_config(cfg)
+    try_parts(cfg)
     return cfg
 
 

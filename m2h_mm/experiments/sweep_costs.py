@@ -63,6 +63,14 @@ def measure_costs(sweep: Sweep, device: str, repeats: int, cache: Path) -> dict[
     )
     setting = dict(device=f'{device} ({name})', threads=torch.get_num_threads(), repeats=repeats)
     models = {key: cfg.model.to_dict() for key, cfg in configs.items()}
+    # By them a file of the user's own has a digest, of which the costs are, too.
+    models.update(
+        {
+            f'{key}, imports': cfg.custom_imports.to_dict()
+            for key, cfg in configs.items()
+            if cfg.get('custom_imports')
+        }
+    )
     digest = hashlib.sha256(repr((models, size, setting, versions())).encode()).hexdigest()
     known = _read(cache)
     if known.get('digest') == digest:

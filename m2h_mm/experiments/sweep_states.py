@@ -29,7 +29,8 @@ def differences(run: Run) -> list[str]:
     if not run.config.is_file():
         return []
     try:
-        old = _flatten(Config.fromfile(run.config)._cfg_dict)
+        # Compared, not built: what it imports may have changed, which is what is to be said.
+        old = _flatten(Config.fromfile(run.config, import_custom_modules=False)._cfg_dict)
     except Exception as error:  # Python that was cut off raises anything
         return [f'{run.config} cannot be read ({error!r})']
     new = _flatten(run.cfg._cfg_dict)
