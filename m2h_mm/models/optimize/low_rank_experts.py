@@ -22,8 +22,10 @@ class FastRoutedConv(RoutedConv):
     convolutions are 1x1, so that the shift is the same at the border.
 
     It saves ``(k^2 + 1) C R`` of ``k^2 C^2 + (k^2 + 1) C R`` multiply-adds per pixel and costs
-    ``k^2 C^2 R`` per image, R the sum of the ranks: worth it from about C pixels on, a map of 7x7
-    for 48 channels. Images of a batch have kernels of their own and are convolved one by one.
+    ``k^2 C^2 R`` per image, R the sum of the ranks: fewer from about C pixels on. By the clock of
+    one CPU thread, for one image, 48 channels, four tasks and the default ranks, all of
+    LowRankExperts was 0.8 times as fast on maps of 7x9, 1.3 on 28x36 and 1.6 on 56x72. Images of a
+    batch have kernels of their own and are convolved one by one.
     """
 
     def forward(self, x: Tensor, task: str) -> Tensor:
