@@ -113,11 +113,12 @@ def main() -> None:
     parser.add_argument('--work-dir', type=Path, default='work_dirs/bag_drill')
     parser.add_argument('--pictures', type=int, default=60)
     parser.add_argument('--size', default='240x320')
+    parser.add_argument('--only', nargs='+', choices=KINDS, default=KINDS)
     args = parser.parse_args()
     size = tuple(int(side) for side in args.size.split('x'))
     shutil.rmtree(args.work_dir, ignore_errors=True)
     pictures, matrix = film(size, args.pictures)
-    results = [drill(args.work_dir / kind, kind, pictures, matrix) for kind in KINDS]
+    results = [drill(args.work_dir / kind, kind, pictures, matrix) for kind in args.only]
     sys.exit(not all(results))
 
 

@@ -147,6 +147,7 @@ class BagJob:
                     yield from self._predict(inferencer, store)
                 finally:
                     inferencer.camera = stated
+                store.keep()
                 self._assemble(store)
         shutil.rmtree(self.folder)
 

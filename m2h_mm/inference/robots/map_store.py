@@ -51,7 +51,7 @@ class MapStore:
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._do(self._file.commit)
+            self.keep()
         finally:
             self._file.close()
 
@@ -79,6 +79,10 @@ class MapStore:
         except BaseException:
             self._file.rollback()
             raise
+
+    def keep(self) -> None:
+        """What was added until now stays, whatever happens."""
+        self._do(self._file.commit)
 
     def messages(self, frame: int) -> Iterator[tuple[str, bytes]]:
         """Topic and content of the messages of a frame, counted from 0."""

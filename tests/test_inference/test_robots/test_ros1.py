@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from quick_inferencer import maps_of
 from ros1_node import PACKAGES, have_ros1, master
 
 from m2h_mm.inference.robots.node import PerceptionNode
@@ -67,12 +68,11 @@ def camera_node_and_listener(inferencer, pipe) -> None:
     os._exit(0)
 
 
-def test_pictures_in_maps_out(tiny_inferencer):
-    (maps,) = tiny_inferencer(PICTURE)['predictions']
+def test_pictures_in_maps_out(quick):
     ours, theirs = multiprocessing.Pipe()
     with master():
         context = multiprocessing.get_context('fork')
-        process = context.Process(target=camera_node_and_listener, args=(tiny_inferencer, theirs))
+        process = context.Process(target=camera_node_and_listener, args=(quick, theirs))
         process.start()
         try:
             assert ours.poll(60), 'nothing came'
@@ -89,4 +89,4 @@ def test_pictures_in_maps_out(tiny_inferencer):
     for _, data, stamp, frame in got.values():
         assert stamp == 5 * 10**9 + 250 and frame == 'optical' and data
     depth = np.frombuffer(got['/camera/depth_cam/image_raw'][1], '<f4').reshape(28, 42)
-    assert np.array_equal(depth, maps['depth'])
+    assert np.array_equal(depth, maps_of(PICTURE)['depth'])

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from quick_inferencer import maps_of
 from ros_stand_in import camera_info, header, picture, rclpy_stand_in
 
 from m2h_mm.inference.robots.node import PerceptionNode
@@ -14,11 +15,11 @@ from m2h_mm.inference.robots.ros2 import Ros2
 PICTURE = np.random.default_rng(0).integers(0, 256, (28, 42, 3), np.uint8)
 
 
-def test_a_node_from_end_to_end(tiny_inferencer, monkeypatch):
+def test_a_node_from_end_to_end(quick, monkeypatch):
     state = rclpy_stand_in(monkeypatch)
     given = ('skip_frequency:=1', 'publish_synced_inputs:=true', 'dataset:=itc', 'depth_scale:=2')
     ros = Ros2(['--ros-args', *(word for text in given for word in ('-p', text))])
-    node = PerceptionNode(ros, NodeParameters.read(ros), tiny_inferencer)
+    node = PerceptionNode(ros, NodeParameters.read(ros), quick)
     assert state.node.name == 'mono_hydra_perception'
     assert state.node.said == [('warning', 'Parameter dataset is not known and has no effect.')]
     kind, on_image, quality = state.node.subscriptions['/camera/color/image_raw']
@@ -39,7 +40,7 @@ def test_a_node_from_end_to_end(tiny_inferencer, monkeypatch):
             '/mono_hydra_perception/synced/camera_info',
         )
     )
-    (maps,) = tiny_inferencer(PICTURE)['predictions']
+    maps = maps_of(PICTURE)
     assert type(depth.data) is array and depth.data.typecode == 'B'
     assert np.array_equal(np.frombuffer(depth.data, '<f4').reshape(28, 42), 2 * maps['depth'])
     assert np.array_equal(np.frombuffer(labels.data, np.uint8).reshape(28, 42), maps['semseg'])
