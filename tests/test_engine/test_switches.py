@@ -289,7 +289,6 @@ def test_weightings_that_look_at_gradients_are_not_compiled(train):
         'm2h/m2h_small_vits_nyud',
         'mti_net/mti_net_tiny_rooms',
         'invpt/invpt_tiny_rooms',
-        'taskprompter/taskprompter_tiny_rooms',
     ],
 )
 def test_the_network_is_one_graph(name):
