@@ -14,16 +14,18 @@ import contextlib
 import math
 import sys
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2h_mm.cli.command import add_overwrite, make_parser, real_number, run_command, whole_number
-from m2h_mm.cli.model_arguments import add_model_arguments, build_inferencer
+from m2h_mm.cli.model_arguments import add_model_arguments, add_stabilise, build_inferencer
 from m2h_mm.system.progress import progress_bar
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from m2h_mm.mapping.frames import Frames, MapFrame
     from m2h_mm.mapping.mapper import Map, Mapper
     from m2h_mm.mapping.rerun_log import RerunLog
@@ -42,6 +44,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser('map', __doc__)
     parser.add_argument('frames', metavar='FRAMES', help='the folder')
     add_model_arguments(parser, tasks=False)
+    add_stabilise(parser)
     parser.add_argument('--out', required=True, metavar='DIR', help='for the files of the map')
     parser.add_argument('--poses', metavar='PATH', help='of photos: a file, or a folder of files')
     parser.add_argument('--layout', choices=LAYOUTS, help='of the folder (what is in it says so)')
@@ -179,7 +182,7 @@ class Labels:
         self.names: Sequence[str] = frames.names
         if not self._tasks:
             return
-        self._inferencer = build_inferencer(args, show_progress=False)
+        self._inferencer = build_inferencer(args, show_progress=False, stabilise=args.stabilise)
         if 'depth' in self._tasks and 'depth' not in self._inferencer.tasks:
             raise ValueError(
                 f'The model has the tasks {list(self._inferencer.tasks)}; a map needs depth.'
@@ -188,29 +191,38 @@ class Labels:
             self._tasks = [task for task in self._tasks if task in self._inferencer.tasks]
             self.names = self._inferencer.classes.get('semseg', ())
 
-    def complete(self, frame: MapFrame) -> MapFrame:
-        """The frame with all labels.
+    def complete(self, frames: Frames) -> Iterator[MapFrame]:
+        """The frames with all labels, one after the other.
 
         Raises:
-            ValueError: it lacks one that the first frame has.
+            ValueError: a frame lacks one that the first has.
         """
-        if self._tasks:
-            camera = (frame.cam2img[at] for at in ((0, 0), (1, 1), (0, 2), (1, 2)))
-            self._inferencer.camera = tuple(map(float, camera))
-            (prediction,) = self._inferencer.stream(
-                [(frame.name, frame.image)], self._tasks, self._args.size, self._args.dtype
-            )
+        for frame in self._predict(frames) if self._tasks else frames:
+            if frame.depth is None:
+                raise ValueError(
+                    f'{frame.name} has no depth of its own, as others have: add --depth '
+                    'predicted, or take it out.'
+                )
+            yield frame
+
+    def _predict(self, frames: Frames) -> Iterator[MapFrame]:
+        held: deque[MapFrame] = deque()
+
+        def images() -> Iterator[tuple[str, np.ndarray]]:
+            for frame in frames:
+                held.append(frame)
+                camera = (frame.cam2img[at] for at in ((0, 0), (1, 1), (0, 2), (1, 2)))
+                self._inferencer.camera = tuple(map(float, camera))
+                yield frame.name, frame.image
+
+        stream = self._inferencer.stream(images(), self._tasks, self._args.size, self._args.dtype)
+        for prediction in stream:
+            frame = held.popleft()
             if prediction.error is not None:
                 raise ValueError(prediction.error)
-            found = prediction.maps
-            frame.depth = found.get('depth', frame.depth)
-            frame.classes = found.get('semseg', frame.classes)
-        if frame.depth is None:
-            raise ValueError(
-                f'{frame.name} has no depth of its own, as others have: add --depth predicted, or '
-                'take it out.'
-            )
-        return frame
+            frame.depth = prediction.maps.get('depth', frame.depth)
+            frame.classes = prediction.maps.get('semseg', frame.classes)
+            yield frame
 
 
 def fuse_all(frames: Frames, labels: Labels, mapper: Mapper, log: RerunLog | None) -> None:
@@ -218,7 +230,7 @@ def fuse_all(frames: Frames, labels: Labels, mapper: Mapper, log: RerunLog | Non
     warned = False
     with progress_bar('Frames') as progress:
         bar = progress.add_task('', total=len(frames))
-        for number, frame in enumerate(map(labels.complete, frames)):
+        for number, frame in enumerate(labels.complete(frames)):
             view = (frame.cam2img, frame.cam2world)
             mapper.fuse(frame.depth, *view, frame.image, frame.classes)
             if log is not None:
