@@ -23,14 +23,15 @@ MIN_COSINE = 0.1
 """Between a surface and the ray that sees it: below, the "surface" of neighbouring pixels is the
 step between two things.
 """
-_OFFSET = 1 << 20  # of block coordinates, 21 bits each
+MOST_BLOCKS = 1 << 20
+"""Block coordinates lie in -MOST_BLOCKS..MOST_BLOCKS, 21 bits each."""
 _EMPTY = -1
 _MOST_EVIDENCE = 60000
 
 
 @njit(cache=True, nogil=True, inline='always')
 def _key(x, y, z):
-    return ((x + _OFFSET) << 42) | ((y + _OFFSET) << 21) | (z + _OFFSET)
+    return ((x + MOST_BLOCKS) << 42) | ((y + MOST_BLOCKS) << 21) | (z + MOST_BLOCKS)
 
 
 @njit(cache=True, nogil=True)
@@ -95,9 +96,6 @@ def add_blocks(inverse, camera, pose, far, voxel, margin, keys, numbers, places,
             for i in range(x0, x1 + 1):
                 for j in range(y0, y1 + 1):
                     for k in range(z0, z1 + 1):
-                        if max(abs(i), abs(j), abs(k)) >= _OFFSET:
-                            refused += 1
-                            continue
                         key = _key(i, j, k)
                         at = _place(keys, key)
                         if keys[at] == key:
@@ -306,12 +304,12 @@ def fuse_blocks(
 
 
 @njit(cache=True, nogil=True)
-def mark_seen(inverse, camera, pose, stride, cell, short, keys, cells, count):
+def mark_seen(inverse, camera, pose, far, stride, cell, short, keys, cells, count):
     """Add the cells on the rays of every ``stride``-th pixel, up to ``short`` metres before what
     they meet.
 
     Args:
-        inverse, camera, pose: as of :func:`add_blocks`.
+        inverse, camera, pose, far: as of :func:`add_blocks`; rays end there.
         cell: edge length, metres.
         keys: table of the cells, changed.
         cells: ``(capacity, 3)`` int32 cells by number, changed.
@@ -327,18 +325,18 @@ def mark_seen(inverse, camera, pose, stride, cell, short, keys, cells, count):
             if w <= 0.0:
                 continue
             x, y = (column - cx) / fx, (row - cy) / fy
-            far = 1.0 / w
+            depth = min(1.0 / w, far)
             length = np.sqrt(x * x + y * y + 1.0)
             dx = pose[0, 0] * x + pose[0, 1] * y + pose[0, 2]
             dy = pose[1, 0] * x + pose[1, 1] * y + pose[1, 2]
             dz = pose[2, 0] * x + pose[2, 1] * y + pose[2, 2]
-            steps = int(np.floor((far * length - short) / cell))
+            steps = int(np.floor((depth * length - short) / cell))
             for step in range(steps + 1):
                 z = step * cell / length
                 i = int(np.floor((dx * z + pose[0, 3]) / cell))
                 j = int(np.floor((dy * z + pose[1, 3]) / cell))
                 k = int(np.floor((dz * z + pose[2, 3]) / cell))
-                if count == len(cells) or max(abs(i), abs(j), abs(k)) >= _OFFSET:
+                if count == len(cells):
                     continue
                 key = _key(i, j, k)
                 at = _place(keys, key)

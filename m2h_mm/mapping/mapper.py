@@ -61,6 +61,7 @@ class Mapper:
             inverse_depth(depth),
             camera,
             pose,
+            self.volume.far,
             _STRIDE,
             _CELL,
             2 * _CELL,

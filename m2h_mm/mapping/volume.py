@@ -10,6 +10,7 @@ from m2h_mm.geometry.pinhole import check_camera
 from m2h_mm.geometry.pose import check_pose
 from m2h_mm.mapping.fusion_kernels import (
     KEPT_CLASSES,
+    MOST_BLOCKS,
     SCALE,
     SIDE,
     UNKNOWN,
@@ -123,6 +124,13 @@ class Volume:
             pose = check_pose(cam2world)
         except ValueError as error:
             raise ValueError(f'cam2world: {error}') from None
+        reach = (MOST_BLOCKS - 2) * SIDE * self.voxel - 2 * self.far
+        if np.abs(pose[:3, 3]).max() > reach:
+            raise ValueError(
+                f'cam2world: the camera is at {pose[:3, 3].tolist()} metres; voxels of '
+                f'{self.voxel:g} m reach {reach:.0f} m from the origin. Move the origin of the '
+                'world near to the room.'
+            )
         if colours is None:
             colours = np.zeros((0, 0, 3), np.uint8)
         elif colours.shape != (*size, 3) or colours.dtype != np.uint8:

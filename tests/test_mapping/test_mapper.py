@@ -90,6 +90,12 @@ def test_a_map_without_a_surface_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_ray_that_never_ends_is_not_followed(tmp_path):
+    mapper = Mapper(voxel=0.05)
+    mapper.fuse(np.full((40, 50), 1e30), np.diag([50.0, 50, 1]), np.eye(4))
+    assert mapper.volume.count == 0 and len(mapper.finish().mesh.points) == 0
+
+
 def test_an_incomplete_map_says_so():
     assert map_frames(6, memory=1).finish().graph.facts['complete'] is False
 

@@ -145,6 +145,7 @@ def test_frames_that_cannot_be_are_refused():
         ('cam2world', scaled, 'expected a rotation'),
         ('cam2world', mirrored, 'expected a rotation'),
         ('cam2world', np.full((4, 4), -np.inf), 'cam2world: expected a pose of finite'),
+        ('cam2world', np.eye(4) + np.eye(4, k=3) * 5e6, 'Move the origin'),
         ('colours', np.zeros((3, 4, 3), np.uint8), 'colours: expected'),
         ('colours', np.zeros((60, 80, 3)), 'colours: expected'),
         ('classes', np.zeros((3, 4), np.uint8), 'classes: expected'),
