@@ -85,7 +85,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--min-weight',
         type=real_number(0, 1000),
-        default=0.1,
+        default=0.05,
         metavar='W',
         help='observations from one metre that a surface needs; more for noisy depth (%(default)s)',
     )
@@ -117,11 +117,14 @@ def make_map(args: argparse.Namespace) -> int:
     from m2h_mm.mapping.gravity import upright
     from m2h_mm.mapping.mapper import FILES, Mapper
     from m2h_mm.mapping.rerun_log import RerunLog
+    from m2h_mm.mapping.roles import Roles
     from m2h_mm.system import remove_temporaries
     from m2h_mm.system.outputs import require_free
 
-    if args.up:
-        upright(np.array(args.up))
+    up = np.array(args.up) if args.up else None
+    if up is not None:
+        upright(up)
+    mapper = Mapper(voxel=args.voxel, far=args.far, memory=args.memory)
     frames = Frames(
         args.frames,
         args.poses,
@@ -137,14 +140,13 @@ def make_map(args: argparse.Namespace) -> int:
         remove_temporaries(file.parent, file.name)
     log = RerunLog(args.rerun, args.live) if args.rerun or args.live else None
     labels = Labels(args, frames)
-    mapper = Mapper(labels.names, voxel=args.voxel, far=args.far, memory=args.memory)
+    mapper.roles = Roles(labels.names)
     tell_of_frames(frames)
     started = time.monotonic()
     try:
         with log or contextlib.nullcontext():
             fuse_all(frames, labels, mapper, log)
             rate = mapper.volume.frames / (time.monotonic() - started)
-            up = np.array(args.up) if args.up else None
             map = mapper.finish(up, args.min_weight, args.min_area)
             if log is not None:
                 log.mesh(map.mesh, map.level)

@@ -15,7 +15,7 @@ UNKNOWN = 255
 """Number of no class."""
 SCALE = 32767
 """Of a stored distance: this many steps are one truncation."""
-WEIGHT_UNIT = 64
+WEIGHT_UNIT = 256
 """Of a stored weight: this many steps are one observation from one metre, seen face on."""
 EVIDENCE_UNIT = 32
 """Of stored evidence: this many steps are one certain observation."""
@@ -254,26 +254,28 @@ def fuse_blocks(
                     closeness = min(1.0, w * w)
                     if length > 0.0:
                         ahead = (1.0 - z * w) / length
-                        closeness *= w / length
+                        cosine = w / length
                     else:
                         ahead = 1.0 / w - z
-                        closeness *= MIN_COSINE
-                    if ahead <= -truncation:
+                        cosine = MIN_COSINE
+                    closeness *= cosine
+                    # Along a slanted ray, the plane may end before the voxel is reached: what lies
+                    # behind is believed as far as along the ray, and no less than the voxels that
+                    # the surface lies between.
+                    behind = min(truncation, max(truncation * cosine, 1.75 * voxel))
+                    if ahead <= -behind:
                         continue
-                    # What lies behind a surface is less sure the deeper it is: a thin thing has
-                    # another side.
+                    # It is less sure the deeper it is: a thin thing has another side.
                     if ahead < -voxel:
-                        closeness *= (ahead + truncation) / (truncation - voxel)
-                    gained = int(closeness * WEIGHT_UNIT + 0.5)
-                    if gained == 0:
-                        continue
+                        closeness *= (ahead + behind) / (behind - voxel)
+                    gained = max(int(closeness * WEIGHT_UNIT + 0.5), 1)
                     had = int(weight[block, number])
                     total = had + gained
                     new = min(1.0, ahead / truncation) * SCALE
                     mean = (distance[block, number] * had + new * gained) / total
                     distance[block, number] = int(np.rint(mean))
                     weight[block, number] = min(total, limit)
-                    if abs(ahead) > 2.0 * voxel:
+                    if ahead > 2.0 * voxel or ahead < -voxel:
                         continue
                     row, column = int(v + 0.5), int(u + 0.5)
                     if colours.shape[0] > 0:

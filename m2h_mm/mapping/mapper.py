@@ -72,7 +72,7 @@ class Mapper:
         self.cameras.append(pose[:3, 3].copy())
 
     def finish(
-        self, up: np.ndarray | None = None, min_weight: float = 0.1, min_area: float = 0.04
+        self, up: np.ndarray | None = None, min_weight: float = 0.05, min_area: float = 0.04
     ) -> Map:
         """The map as it is now.
 

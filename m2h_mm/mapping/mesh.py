@@ -77,7 +77,7 @@ class Mesh:
         write_glb(cloud, self.triangles, path)
 
 
-def extract_mesh(volume: Volume, min_weight: float = 0.1) -> Mesh:
+def extract_mesh(volume: Volume, min_weight: float = 0.05) -> Mesh:
     """The surface where the distance is 0, by marching cubes (Lewiner et al. 2003).
 
     It is looked for in boxes of 8 x 8 x 8 blocks that share a layer of voxels, so that any map fits

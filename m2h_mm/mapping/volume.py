@@ -42,7 +42,7 @@ class Volume:
         far: depth beyond which measurements are not used, metres.
         memory: of all voxels, MiB. Beyond, known places still learn, but no new ones are added:
             see ``refused``. What is not used yet costs nothing.
-        max_weight: observations from one metre that a voxel's past counts for at most, 1..1000.
+        max_weight: observations from one metre that a voxel's past counts for at most, 1..255.
             Fewer let the map follow things that move.
 
     Attributes:
@@ -69,7 +69,7 @@ class Volume:
             ('truncation', truncation, 2 * voxel, 8 * voxel),
             ('far', far, 2 * truncation, 1000.0),
             ('memory', memory, 1, 2**20),
-            ('max_weight', max_weight, 1, 1000),
+            ('max_weight', max_weight, 1, 255),
         ):
             if not low <= value <= high:
                 raise ValueError(f'{name}: expected {low:g}..{high:g}, got {value:g}.')

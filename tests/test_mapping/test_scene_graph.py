@@ -19,7 +19,7 @@ ROLES = Roles(CLASSES)
 
 @pytest.fixture(scope='module')
 def mesh() -> Mesh:
-    return extract_mesh(map_room(furnished_room(), look_around(24)))
+    return extract_mesh(map_room(furnished_room(), look_around(24)), min_weight=0.1)
 
 
 @pytest.fixture(scope='module')
