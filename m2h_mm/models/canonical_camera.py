@@ -14,19 +14,12 @@ from .data_preprocessor import framing_of
 
 
 def canonical_focal_of(preprocessor: nn.Module, tasks: Mapping[str, Task]) -> float | None:
-    """The focal length in pixels that distances are predicted for, None if cameras are not looked
-    at.
-
-    Raises:
-        ValueError: one is stated, and no task has distances.
+    """The focal length in pixels that distances are predicted for; None if cameras are not looked
+    at, or no task has distances.
     """
-    focal = getattr(getattr(preprocessor, 'pipeline', None), 'canonical_focal', None)
-    if focal is not None and not any(task.grows_with_focal for task in tasks.values()):
-        raise ValueError(
-            f'model.data_preprocessor.canonical_focal={focal}: expected a task of distances, such '
-            f'as depth, got {list(tasks)}. Leave it out.'
-        )
-    return focal
+    if not any(task.grows_with_focal for task in tasks.values()):
+        return None
+    return getattr(getattr(preprocessor, 'pipeline', None), 'canonical_focal', None)
 
 
 def focal_ratios(

@@ -112,8 +112,9 @@ def test_a_focal_length_that_no_camera_has(focal):
         ImagePipeline(canonical_focal=focal)
 
 
-def test_a_model_without_distances_is_refused():
+def test_a_model_without_distances_looks_at_no_camera():
+    """So that a config can be trained for one of its tasks alone."""
     parts = config()
     kept = {key: {'normals': parts[key]['normals']} for key in ('tasks', 'heads', 'losses')}
-    with pytest.raises(ValueError, match='canonical_focal.*normals'):
-        build(data_preprocessor=CANONICAL, **kept)
+    assert build(data_preprocessor=CANONICAL, **kept).canonical_focal is None
+    assert build(data_preprocessor=CANONICAL).canonical_focal == 100.0
