@@ -9,7 +9,7 @@ from torch import Tensor
 
 from m2h_mm.registry import MODELS
 
-from .base import Weighting
+from .base import LEAST_LOSS, Weighting
 
 
 @MODELS.register_module()
@@ -25,7 +25,8 @@ class GeometricMeanWeighting(Weighting):
 
     A loss must be positive: one that is absent, not above 0 (exactly 0: no pixel is labelled) or
     not finite is left out of the mean and has weight 1. In a distributed training losses are
-    averaged over the processes first, hence all have the same weights. There is no state to save.
+    averaged over the processes first, hence all have the same weights. A loss below 1e-6 counts as
+    1e-6. There is no state to save.
 
     Args:
         tasks: task names; filled in by the model.
@@ -42,7 +43,7 @@ class GeometricMeanWeighting(Weighting):
     def forward(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
         values, usable = self.observe(losses)
         usable &= values > 0
-        values = torch.where(usable, values, 1.0)
+        values = torch.where(usable, values.clamp(min=LEAST_LOSS), 1.0)
         mean = (values.log().sum() / usable.sum().clamp(min=1)).exp()
         self.current = torch.where(usable, mean / values, 1.0)
         return super().forward(losses)
