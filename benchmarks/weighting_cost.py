@@ -2,11 +2,15 @@
 benchmarks/weighting_cost.py``.
 
 Training steps (forward, losses, backward, AdamW) of one model with one batch, the weightings called
-in turn; the work of the guard is timed alone, on the gradients of such a step.
+in turn; the work of the guard is timed alone, on the gradients of such a step. Times on a CPU are
+processor times. Passes: forward passes, backward passes through all of the network, and those from
+one task's loss down to the shared parameters.
 """
 
 import argparse
+from time import perf_counter, process_time
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -25,15 +29,30 @@ from m2h_mm.models.optimize import optimize
 from m2h_mm.registry import MODELS
 from m2h_mm.structures import MultiTaskDataSample
 
-WEIGHTINGS = (
-    'FixedWeighting',
-    'DynamicWeightAverage',
-    'UncertaintyWeighting',
-    'RandomLossWeighting',
-    'GeometricMeanWeighting',
-    'GradNorm',
-    'PCGrad',
-)
+WEIGHTINGS = {
+    **{
+        name: dict(type=name)
+        for name in (
+            'FixedWeighting',
+            'DynamicWeightAverage',
+            'UncertaintyWeighting',
+            'RandomLossWeighting',
+            'GeometricMeanWeighting',
+            'STCH',
+            'FAMO',
+            'GradNorm',
+            'PCGrad',
+            'FairGrad',
+            'CAGrad',
+            'UPGrad',
+            'AlignedMTL',
+            'IMTL',
+            'DBMTL',
+        )
+    },
+    'IMTL-L': dict(type='IMTL', gradients=False),
+    'DBMTL-0': dict(type='DBMTL', momentum=0.0),
+}
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,7 +67,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--batch-size', type=int, default=2, help='(%(default)s)')
     parser.add_argument(
-        '--weightings', nargs='+', choices=WEIGHTINGS, default=WEIGHTINGS, metavar='NAME'
+        '--weightings', nargs='+', choices=[*WEIGHTINGS], default=[*WEIGHTINGS], metavar='NAME'
     )
     parser.add_argument('--repeats', type=int, default=9, help='timed steps of each (%(default)s)')
     parser.add_argument('--device', default='cpu')
@@ -60,7 +79,7 @@ def build_step(cfg: Config, weighting: str, args: argparse.Namespace) -> SimpleN
     """A model, its optimizer and a function that takes a step with one batch of random images, all
     of them labelled.
     """
-    model = MODELS.build(dict(cfg.model, weighting=dict(type=weighting))).to(args.device).train()
+    model = MODELS.build(dict(cfg.model, weighting=WEIGHTINGS[weighting])).to(args.device).train()
     optimize(model, training=True)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     camera = [[100.0, 0, args.size[1] / 2], [0, 100.0, args.size[0] / 2], [0, 0, 1]]
@@ -80,6 +99,21 @@ def build_step(cfg: Config, weighting: str, args: argparse.Namespace) -> SimpleN
         batch=batch,
         take=lambda: model.train_step(dict(batch), wrapper),
     )
+
+
+def count_passes(step: SimpleNamespace) -> str:
+    """Forward passes, backward passes, and those of one task down to the shared parameters."""
+    forward = []
+    hook = step.model.decoder.register_forward_hook(lambda *_: forward.append(1))
+    grad, backward = torch.autograd.grad, torch.Tensor.backward
+    with (
+        patch('torch.autograd.grad', side_effect=grad) as of_tasks,
+        patch('torch.Tensor.backward', autospec=True, side_effect=backward) as whole,
+    ):
+        step.take()
+    hook.remove()
+    text = f'{len(forward)}F {whole.call_count}B'
+    return text + (f' + {of_tasks.call_count}' if of_tasks.call_count else '')
 
 
 def guard_work(step: SimpleNamespace) -> dict:
@@ -111,19 +145,23 @@ def main() -> None:
     cfg = load_config(args.config)
     cfg.model.backbone.init_cfg = None
     steps = {name: build_step(cfg, name, args) for name in args.weightings}
-    times = time_calls(
-        {name: step.take for name, step in steps.items()}, args.repeats, 2, args.device
-    )
+    clock = process_time if args.device == 'cpu' else perf_counter
+    calls = {name: step.take for name, step in steps.items()}
+    times = time_calls(calls, args.repeats, 2, args.device, clock)
+    passes = {name: count_passes(step) for name, step in steps.items()}
     memory = {name: peak_memory(step.take, args.device) for name, step in steps.items()}
     first = next(iter(steps))
-    (guard,) = time_calls(guard_work(steps[first]), 10 * args.repeats, 3, args.device).values()
+    (guard,) = time_calls(
+        guard_work(steps[first]), 10 * args.repeats, 3, args.device, clock
+    ).values()
 
     table = Table(
         title=f'A training step, {args.batch_size} frames of '
         f'{args.size[0]}x{args.size[1]}, {args.config}'
     )
-    for column in ('weighting', 'ms', f'times {first}', 'quartiles', 'peak memory (MiB)'):
-        table.add_column(column, justify='left' if column == 'weighting' else 'right')
+    columns = ('weighting', 'passes', 'ms', f'times {first}', 'quartiles', 'peak memory (MiB)')
+    for column in columns:
+        table.add_column(column, justify='left' if column in columns[:2] else 'right')
     report = {}
     for name, found in times.items():
         ratios = np.divide(found, times[first])
@@ -131,10 +169,12 @@ def main() -> None:
             time=float(np.median(found)),
             ratios=np.quantile(ratios, (0.25, 0.5, 0.75)).tolist(),
             memory=memory[name],
+            passes=passes[name],
         )
         low, middle, high = report[name]['ratios']
         table.add_row(
             name,
+            passes[name],
             f'{report[name]["time"] * 1e3:.1f}',
             f'{middle:.2f}',
             f'{low:.2f}..{high:.2f}',

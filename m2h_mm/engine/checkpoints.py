@@ -15,6 +15,7 @@ from m2h_mm.structures.checkpoint_file import TRAINING_STATE, read_checkpoint
 from m2h_mm.structures.weights import find_weights, require_dense
 
 _SHOWN = 4
+EXTRA_STATE = '_extra_state'  # how torch ends the key of what a module keeps beside its tensors
 # How the keys of the authors' own checkpoints begin, the method, and the tool that converts them.
 OFFICIAL_LAYOUTS = (
     ('mlt_head.', 'M2H', 'm2h'),
@@ -138,14 +139,17 @@ def initial_weights(
 
 
 def compare_weights(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
-    """What of ``state`` differs from a model's ``own``, in names or shapes; empty: nothing."""
+    """What of ``state`` differs from a model's ``own``, in names or shapes; empty: nothing.
+
+    A module's extra state may have the shape that a training has given it.
+    """
     kinds = {
         'missing': [key for key in own if key not in state],
         'not in the model': [key for key in state if key not in own],
         'of another shape': [
             f'{key} {tuple(state[key].shape)} for {tuple(value.shape)}'
             for key, value in own.items()
-            if key in state and state[key].shape != value.shape
+            if key in state and state[key].shape != value.shape and not key.endswith(EXTRA_STATE)
         ],
     }
     return [f'{len(keys)} {what} (such as {keys[0]})' for what, keys in kinds.items() if keys]

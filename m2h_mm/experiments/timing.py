@@ -22,6 +22,7 @@ def time_calls(
     repeats: int = 20,
     warmup: int = 3,
     device: str | torch.device = 'cpu',
+    clock: Callable[[], float] = perf_counter,
 ) -> dict[str, list[float]]:
     """Time several functions in turn (A B A B ...), so that what slows the machine down for a while
     slows all of them.
@@ -35,9 +36,11 @@ def time_calls(
         warmup: rounds before them that are not timed (lazy initialisation, choice of kernels,
             compilation).
         device: where the functions work.
+        clock: ``time.process_time`` for processor time, which other work on the machine does not
+            count in. Default: wall-clock time.
 
     Returns:
-        Name to ``repeats`` wall-clock times in seconds.
+        Name to ``repeats`` times in seconds.
 
     Raises:
         ValueError: no function, or ``repeats`` or ``warmup`` out of range.
@@ -51,12 +54,12 @@ def time_calls(
     for index in range(warmup + repeats):
         for name, function in functions.items():
             synchronize(device)
-            start = perf_counter()
+            start = clock()
             # The result is dropped after the time is taken, which would else include giving its
             # memory back.
             result = function()
             synchronize(device)
-            elapsed = perf_counter() - start
+            elapsed = clock() - start
             del result
             if index >= warmup:
                 times[name].append(elapsed)

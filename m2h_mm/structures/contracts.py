@@ -211,8 +211,9 @@ class Weighting(Protocol):
     """The balance between the tasks' losses.
 
     ``__init__`` is given ``tasks``. May state ``shared``, parts of the model such as
-    ``('neck', 'decoder')``, whose trainable parameters it is then given beside the losses. Its
-    parameters and buffers are saved with checkpoints.
+    ``('neck', 'decoder')``, whose trainable parameters it is then given beside the losses. May
+    have ``learn_after_step({task: loss})``: it is then given the losses of the same frames behind
+    each step of the optimizer. Its parameters and buffers are saved with checkpoints.
 
     Attributes:
         weights: the weights of the last call by task name, scalars, for logging.
