@@ -9,6 +9,7 @@ from torch import nn
 
 from m2h_mm.engine import NonFiniteGuardHook, ShardedModel
 from m2h_mm.engine.checkpoints import compare_weights
+from m2h_mm.engine.hooks.activation_checkpointing_hook import checkpointed
 from m2h_mm.models.weighting import DBMTL, FAMO, PCGrad
 
 TASKS = ('semseg', 'depth')
@@ -64,3 +65,17 @@ def test_a_sharded_model_refuses_what_it_has_not_the_parameters_for(cls):
     model.weighting = cls(TASKS)
     with pytest.raises(ValueError, match=rf'model.weighting \({cls.__name__}\).*ablation fsdp'):
         ShardedModel(model)
+
+
+def test_a_checkpointed_module_is_gone_back_through_for_every_task():
+    """Its batch normalisation has counted the batch once, and is as it was afterwards."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    module.forward = checkpointed(module)
+    out = module(torch.randn(5, 3))
+    found = [
+        torch.autograd.grad(out[:, index].square().sum(), module[0].weight, retain_graph=True)[0]
+        for index in (0, 1)
+    ]
+    assert all(torch.isfinite(gradient).all() for gradient in found)
+    assert module[1].num_batches_tracked == 1 and module[1].momentum == 0.1

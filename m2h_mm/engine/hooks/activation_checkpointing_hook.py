@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from functools import wraps
 from typing import Any
 
@@ -70,7 +70,7 @@ def checkpointed(module: nn.Module) -> Callable[..., Any]:
     """The module's ``forward``, by which only its arguments are kept for the backward pass."""
     forward, context = module.forward, {}
     if any(isinstance(part, _BatchNorm) for part in module.modules()):
-        context = dict(context_fn=lambda: (nullcontext(), statistics_kept(module)))
+        context = dict(context_fn=lambda: (nullcontext(), StatisticsKept(module)))
 
     @wraps(forward)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -81,17 +81,23 @@ def checkpointed(module: nn.Module) -> Callable[..., Any]:
     return wrapped
 
 
-@contextmanager
-def statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Batch normalisation normalises as it does, and counts nothing: the batch was counted in the
-    first pass.
+class StatisticsKept:
+    """Within it batch normalisation normalises as it does, and counts nothing: the batch was
+    counted in the first pass.
+
+    It may be entered several times, one after the other: a weighting that looks at the gradient of
+    each task goes back through a module as often.
     """
-    norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
-    states = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    try:
-        for norm in norms:
+
+    def __init__(self, module: nn.Module) -> None:
+        self.norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
+        self.states: list[tuple] = []
+
+    def __enter__(self) -> None:
+        self.states = [(norm.momentum, norm.num_batches_tracked) for norm in self.norms]
+        for norm in self.norms:
             norm.momentum, norm.num_batches_tracked = 0.0, None
-        yield
-    finally:
-        for norm, (momentum, batches) in zip(norms, states, strict=True):
+
+    def __exit__(self, *error: object) -> None:
+        for norm, (momentum, batches) in zip(self.norms, self.states, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, batches

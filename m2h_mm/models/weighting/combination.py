@@ -94,16 +94,23 @@ class GradientCombination(GradientWeighting):
         weighted = {task: own[task] * loss for task, loss in losses.items()}
         if not self.learns_from(losses):
             return weighted
-        with torch.no_grad(), torch.autocast(self.base.device.type, enabled=False):
-            with torch.enable_grad():
-                shared, rows = self.task_gradients(weighted, parameters)
-            missing = self._missing(rows).split([part.numel() for part in shared])
+        device = self.base.device.type
+        half = torch.is_autocast_enabled(device)
+        with torch.autocast(device, enabled=False):
+            shared, rows = self.task_gradients(weighted, parameters)
+            missing = self._missing(rows, half).split([part.numel() for part in shared])
         first = next(task for task, loss in weighted.items() if loss.requires_grad)
         weighted[first] = _AddGradients.apply(weighted[first], missing, *shared)
         return weighted
 
-    def _missing(self, rows: Tensor) -> Tensor:
-        """What the combined gradient has beyond the plain sum, which the backward pass adds."""
+    @torch.no_grad()
+    def _missing(self, rows: Tensor, half: bool) -> Tensor:
+        """What the combined gradient has beyond the plain sum, which the backward pass adds.
+
+        Args:
+            rows: the tasks' gradients.
+            half: whether that sum is made in half precision.
+        """
         usable = self.usable_rows(rows)
         combined = self.remember(rows, usable)
         # The one time that the device is asked.
@@ -112,7 +119,7 @@ class GradientCombination(GradientWeighting):
         factors = np.ones(len(self.tasks))
         if len(present) > 1:
             factors[present] = self.coefficients(products[np.ix_(present, present)], present)
-            self._warn_of_rounding(products, factors, present)
+            self._warn_of_rounding(products, factors, present, half)
         elif combined is not rows:
             combined = rows
         self.current = torch.as_tensor(factors).to(self.base, non_blocking=True)
@@ -121,9 +128,8 @@ class GradientCombination(GradientWeighting):
         return (self.current * usable) @ combined - rows.sum(dim=0)
 
     def _warn_of_rounding(
-        self, products: np.ndarray, factors: np.ndarray, present: np.ndarray
+        self, products: np.ndarray, factors: np.ndarray, present: np.ndarray, half: bool
     ) -> None:
-        half = torch.is_autocast_enabled(self.base.device.type)
         least = LEAST_SHARE_IN_HALF if half else LEAST_SHARE.get(self.base.dtype, 0.0)
         used = products[np.ix_(present, present)]
         plain = np.sqrt(np.abs(used.sum()))

@@ -243,7 +243,9 @@ def test_what_drowns_in_the_rounding_of_the_sum_is_said_once():
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         toy.step(module, scale=[1.0, 1e5, 1.0])
-        toy.step(AlignedMTL(TASKS))
+        toy.step(AlignedMTL(TASKS, tolerance=0.0), scale=[1.0, 1e3, 1.0])
+    with torch.autocast('cpu', dtype=torch.bfloat16), pytest.warns(UserWarning, match='half'):
+        toy.step(AlignedMTL(TASKS, tolerance=0.0), scale=[1.0, 1e3, 1.0])
 
 
 @pytest.mark.parametrize(
