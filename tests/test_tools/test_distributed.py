@@ -77,17 +77,22 @@ def records(work_dir: Path) -> list[dict]:
 # A checkpoint holds the sums of a dynamic weighting of the process that wrote it: across an
 # interruption the weights would differ a little.
 FIXED = "dict(_delete_=True, type='FixedWeighting')"
+# Looks at the gradients of all frames before they are averaged by the wrapper, and remembers them.
+DB_MTL = dict(weighting="dict(_delete_=True, type='DBMTL')", iterations=2)
 
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory) -> Path:
-    """Holds ``one`` and ``fixed``, work dirs of trainings by this process with a batch of four."""
+    """Holds ``one``, ``fixed`` and ``db_mtl``, work dirs of trainings by this process with a batch
+    of four.
+    """
     folder = tmp_path_factory.mktemp('distributed')
     with pytest.MonkeyPatch.context() as patch, installed():
         patch.syspath_prepend(Path(__file__).parent)
         write_config(folder, 'one', batch_size=4)
         write_config(folder, 'fixed', batch_size=4, weighting=FIXED)
-        for name in ('one', 'fixed'):
+        write_config(folder, 'db_mtl', batch_size=4, **DB_MTL)
+        for name in ('one', 'fixed', 'db_mtl'):
             cfg = load_config(str(folder / f'{name}.py'), {}, str(folder / name))
             cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
             cfg.default_hooks.checkpoint.pop('save_best')
@@ -100,6 +105,7 @@ def two(folder) -> list[dict]:
     """What two processes saw that trained with batches of two, see two_processes.py."""
     sharded = dict(bases=(BASE, SHARDED), weighting=FIXED)
     write_config(folder, 'two')
+    write_config(folder, 'two_db_mtl', **DB_MTL)
     write_config(folder, 'sharded', **sharded)
     write_config(folder, 'sharded_half', iterations=ITERATIONS // 2, **sharded)
     sharded_in = ('--work-dir', folder / 'sharded')
@@ -109,6 +115,8 @@ def two(folder) -> list[dict]:
         ('test.py', folder / 'two.py', folder / 'two', '--work-dir', folder / 'test')
         + ('--out', folder / 'report.json', '--compare-constant')
         + ('--save-preds', folder / 'preds', '--show-dir', folder / 'preds' / 'pictures'),
+        ('train.py', folder / 'two_db_mtl.py', '--work-dir', folder / 'two_db_mtl')
+        + ('--no-validate',),
         ('train.py', folder / 'sharded_half.py', *sharded_in, '--no-validate'),
         ('train.py', folder / 'sharded.py', *sharded_in, '--resume'),
     )
@@ -165,6 +173,18 @@ def test_two_processes_train_as_one_with_twice_the_batch(folder, two):
     )
 
 
+def test_two_processes_combine_the_gradients_of_all_frames(folder, two):
+    (one,), both = records(folder / 'db_mtl'), records(folder / 'two_db_mtl')
+    assert_moved_alike(one['start'], one['parameters'], both[0]['parameters'])
+    for losses, expected in zip(both[0]['losses'], one['losses'], strict=True):
+        for task in ('semseg', 'depth', 'normals', 'edge'):
+            assert losses[f'w_{task}'] == pytest.approx(expected[f'w_{task}'], rel=1e-3)
+            assert losses[f'raw_{task}'] != expected[f'raw_{task}']  # of its own frames alone
+    assert [losses['w_edge'] for losses in both[1]['losses']] == [
+        losses['w_edge'] for losses in both[0]['losses']
+    ]
+
+
 def test_two_processes_measure_what_one_does_though_their_frames_are_uneven(
     folder, two, monkeypatch
 ):
@@ -198,7 +218,7 @@ def test_sharded_processes_train_alike_also_across_an_interruption(folder, two):
 @pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='threads are listed by Linux only')
 def test_no_thread_outlives_the_group_of_processes(folder, two):
     for rank in (0, 1):
-        assert json.loads((folder / f'threads_{rank}.json').read_text()) == [[]] * 4
+        assert json.loads((folder / f'threads_{rank}.json').read_text()) == [[]] * 5
 
 
 # Stand in for the interpreter, which says what it was asked to run, and for Slurm, of which this is
