@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -181,7 +182,9 @@ class Router(nn.Module):
         self.top_k = top_k
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
+        # Devices without arithmetic, on which operations are counted, know no autocast.
+        autocast = torch.amp.is_autocast_available(x.device.type)
+        with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext():
             mean = x.to(self.hidden.weight.dtype).mean((2, 3))
             scores = self.score(nn.functional.gelu(self.hidden(mean)))
             least = scores.topk(self.top_k, dim=1).values[:, -1:]

@@ -252,8 +252,8 @@ class Positional(nn.Module):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_export(name, monkeypatch):
-    """To the graph of which ONNX is made. ``benchmarks/interaction_cost.py --onnx`` goes on to ONNX
-    Runtime, which takes longer.
+    """To the graph of which ONNX is made. ``benchmarks/exports.py`` goes on to ONNX Runtime with
+    whole models, which takes longer.
     """
     # A loop in a graph is a test of its own; this one is unrolled.
     scans = importlib.import_module('m2h_mm.models.layers.selective_scan')
