@@ -108,6 +108,8 @@ def measure(args: argparse.Namespace) -> dict[str, dict[str, list[float]]]:
 
 def exponent(areas: np.ndarray, values: list[float]) -> float:
     """p of values ~ areas^p over the upper half of the areas: least squares of the logarithms."""
+    if min(values) <= 0:
+        return float('nan')  # no operation of a kind that is counted
     upper = slice(len(areas) // 2, None)
     return float(np.polyfit(np.log(areas[upper]), np.log(values[upper]), 1)[0])
 
