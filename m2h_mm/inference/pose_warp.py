@@ -123,8 +123,9 @@ class PoseWarpFilter:
             raise ValueError(
                 f'PoseWarpFilter: depth is {depth.shape}, but labels {labels.shape} pixels.'
             )
-        if self._history and self._history[-1].depth.shape != depth.shape:
-            self.reset()
+        last = self._history[-1] if self._history else None
+        if last is not None and (last.depth.shape != depth.shape or timestamp < last.timestamp):
+            self.reset()  # another camera, or a recording that begins anew
         while self._history and timestamp - self._history[0].timestamp > self.max_age:
             self._history.popleft()
         layers = []

@@ -22,7 +22,7 @@ _LONGEST = 3.0
 """Frames before a frame that count at most, as if they were averaged."""
 _GATE = 0.12
 """Logarithm of a ratio of depths at which what was before counts 37 %."""
-_CUT = 0.3
+_CUT = 0.1
 """Less of a picture found again is another scene."""
 _LARGEST_STEP = 0.1
 """Logarithm of the ratio of the depths of a point in two frames."""

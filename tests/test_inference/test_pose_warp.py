@@ -121,6 +121,7 @@ def test_history_is_dropped_by_age_size_and_quality():
 
     assert after(PoseWarpFilter()) == pytest.approx(2.05)
     assert after(PoseWarpFilter(), wait=0.6) == pytest.approx(2.1)
+    assert after(PoseWarpFilter(), wait=-9) == pytest.approx(2.1)
     assert after(PoseWarpFilter(), size=(5, 8)) == pytest.approx(2.1)
     assert after(PoseWarpFilter(skip_quality=0.3), quality=0.2) == pytest.approx(2.1)
     filter = PoseWarpFilter()

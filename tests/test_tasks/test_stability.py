@@ -10,7 +10,7 @@ from mmengine.structures import PixelData
 from room_views import room_views
 
 from m2h_mm.datasets import sequence_samplers
-from m2h_mm.evaluation import MultiTaskEvaluator
+from m2h_mm.evaluation import MixedEvaluator, MultiTaskEvaluator
 from m2h_mm.structures import MultiTaskDataSample
 from m2h_mm.tasks import Depth, Semseg, stability
 from m2h_mm.tasks import pooled_metric as pooled
@@ -134,6 +134,17 @@ def test_a_frame_without_a_pose_is_in_no_pair(lacking):
 
 def test_no_pair_is_nan():
     assert math.isnan(run([still(0)])) and math.isnan(run([still(0, frame_index=None)] * 2))
+
+
+def test_each_data_set_has_its_own():
+    settings = {'steady': dict(type='depth_stability', task='depth'), 'depth': None}
+    evaluator = MixedEvaluator(dict(depth=None), dict(one=None, other=None), settings)
+    samples = [still(i, dataset='one') for i in (0, 1)] + [
+        still(i, 'b', dataset='other') for i in (0, 2)
+    ]
+    assert evaluate(samples, evaluator) == pytest.approx(
+        {'one/steady/change': 100 * 0.1 / 4.1, 'other/steady/change': 100 * 0.2 / 4.2}
+    )
 
 
 def test_frames_out_of_order_are_refused():
