@@ -252,7 +252,16 @@ def _writer_of_ros1(path: Path, compression: str) -> Any:
     writer = Writer(path)
     if compression != 'none':
         writer.set_compression(Writer.CompressionFormat[compression.upper()])
+    if compression == 'lz4':
+        writer.compressor = _lz4_of_ros1
     return writer
+
+
+def _lz4_of_ros1(chunk: bytes) -> bytes:
+    """ROS reads no other frames than these; those of rosbags are malformed to it."""
+    from lz4.frame import compress
+
+    return compress(chunk, block_linked=False, content_checksum=True, store_size=False)
 
 
 def _writer_of_ros2(path: Path, reader: AnyReader, compression: str) -> Any:

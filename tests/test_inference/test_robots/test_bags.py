@@ -158,6 +158,12 @@ def test_maps_of_every_other_picture_and_without_some_topics(bag, tmp_path):
     options = ('--skip-frequency', 2, '--exclude-topics', IMAGES, '/chatter', '--maps', 'depth')
     said = bag(path, out, *options, '--compression', 'lz4')
     assert 'maps of 1 pictures' in said
+    import lz4.frame
+
+    frame = out.read_bytes()
+    about = lz4.frame.get_frame_info(frame[frame.index(b'\x04\x22\x4d\x18') :])
+    # The only kind that ROS itself reads.
+    assert not about['block_linked'] and about['content_checksum'] and not about['content_size']
     messages = read_all(out)
     assert [(one.topic, time) for one, time, *_ in messages] == [
         (INFOS, SECOND + 6),
