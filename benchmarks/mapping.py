@@ -37,6 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('what', choices=['rooms', 'memory'])
     parser.add_argument('--rooms', type=int, default=10)
+    parser.add_argument('--first', type=int, default=0, help='number of the first room')
     parser.add_argument('--frames', type=int, default=24)
     parser.add_argument('--fps', type=float, default=1.5, help='of walks at 0.5 m/s')
     parser.add_argument('--stabiliser', action='store_true', help='also with steadied predictions')
@@ -51,7 +52,7 @@ def main() -> None:
     steady = load_model() if args.stabiliser else None
     stabiliser = stabilise_network(steady.model) if steady else None
     results = []
-    for index in range(args.rooms):
+    for index in range(args.first, args.first + args.rooms):
         style = ('plain', 'varied')[index % 2]
         if stabiliser:
             stabiliser.reset()
