@@ -1,6 +1,6 @@
 # How the tasks exchange, and whole decoders, on pretrained features: M2H-edge on rooms of 128x160.
-# Everything is equal but what the variant names. 17 variants and the single-task models: 63
-# trainings to choose the learning rates, 63 more for the other seeds.
+# Everything is equal but what the variant names. 22 variants and the single-task models: 78
+# trainings to choose the learning rates, 78 more for the other seeds.
 base = 'm2h_edge_lite0_rooms'
 _size = (128, 160)
 _iterations = 400
@@ -39,6 +39,12 @@ _m2h = dict(
     # M2H-MX's two: a mixer over the tasks' channels, and Mamba blocks over all positions.
     m2h_mx_mixer='interaction_m2h_mx_mixer',
     m2h_mx_mamba='interaction_m2h_mx_mamba',
+    # Of BridgeNet, MTMamba, ATRC, MLoRE and DeMT.
+    bridge='interaction_bridge',
+    cross_task_mamba='interaction_cross_task_mamba',
+    sparse_attention='interaction_sparse_attention',
+    low_rank_experts='interaction_low_rank_experts',
+    deformable_mixer='interaction_deformable_mixer',
     # Whole decoders, with the heads and losses of the others.
     shared=_decoder('SharedDecoder'),
     mti_net=_decoder('MTINetDecoder', aux_weight=1.0),
