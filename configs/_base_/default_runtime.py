@@ -41,6 +41,10 @@ default_hooks = dict(
             '/rel_err',
             'normals/mean',
             'normals/median',
+            '/flips',
+            '/change',
+            '/angle',
+            '/unmatched',
         ],
     ),
     # Fast forms of the model's modules, see docs/performance.md.

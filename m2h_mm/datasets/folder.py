@@ -121,7 +121,7 @@ class FolderDataset(MultiTaskDataset):
             return f'labels, which has {list(self._labels)}'
         return super().place_of(what) if self._splits is None else f'splits: {what}'
 
-    def layout(self) -> list[tuple[str, str]]:
+    def expected_files(self) -> list[tuple[str, str]]:
         return [
             (self._image.text, 'image'),
             *((pattern.text, f'labels.{task}') for task, pattern in self._labels.items()),

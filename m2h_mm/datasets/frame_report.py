@@ -34,7 +34,7 @@ def require_some_image(dataset: MultiTaskDataset, files: FrameFiles) -> None:
         if '{' not in place.name
         else '; '.join(['nothing fits', *files.left_out])
     )
-    layout = [f'    {file:<34}{remark}'.rstrip() for file, remark in dataset.layout()]
+    layout = [f'    {file:<34}{remark}'.rstrip() for file, remark in dataset.expected_files()]
     raise FileNotFoundError(
         f'No data for {type(dataset).__name__}: looked for images in {place.absolute()}, '
         f'{reason}.\nExpected layout:\n'

@@ -188,7 +188,7 @@ class MultiTaskDataset(BaseDataset):
             return str(root / self.tasks[what].folder)
         return str(root / IMAGES) if what == IMAGES else str(root / LISTS / f'{what}.txt')
 
-    def layout(self) -> list[tuple[str, str]]:
+    def expected_files(self) -> list[tuple[str, str]]:
         """The files that are expected below ``data_root``, with a remark each."""
         return [
             ('images/<id>.jpg, .png, ...', ''),

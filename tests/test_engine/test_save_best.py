@@ -21,6 +21,7 @@ from m2h_mm.tasks import Depth, build_tasks
 from m2h_mm.tasks.depth.metric import MEASURES
 from m2h_mm.tasks.error_metric import ErrorMetric
 from m2h_mm.tasks.pooled_metric import PooledMetric
+from m2h_mm.tasks.stability import StabilityMetric
 
 RUNTIME = Path(__file__).parents[2] / 'configs' / '_base_' / 'default_runtime.py'
 KINDS = ('semseg', 'normals', 'edge', 'saliency', 'human_parts', 'disparity', 'depth')
@@ -77,8 +78,15 @@ def test_every_metric_is_here():
     METRICS.import_from_location()
     registered = {cls for cls in METRICS.module_dict.values() if issubclass(cls, PooledMetric)}
     assert {type(metric) for metric in BUILT} >= {
-        cls for cls in registered if cls.__module__.startswith('m2h_mm.')
+        cls
+        for cls in registered
+        if cls.__module__.startswith('m2h_mm.') and not issubclass(cls, StabilityMetric)
     }
+
+
+@pytest.mark.parametrize('name', ['flips', 'change', 'angle', 'unmatched'])
+def test_what_changes_from_frame_to_frame_is_better_small(name):
+    assert rule_of(f'depth/{name}') == ['less']
 
 
 @pytest.mark.parametrize('key, rule', [*keys(), ('delta_m', 'greater'), ('gain/depth', 'greater')])

@@ -33,7 +33,7 @@ class Looking(M2HInferencer):
     """An inferencer that hands back what its network would be given."""
 
     def __init__(self) -> None:
-        self.tasks = {}
+        self.tasks, self.camera, self.stabiliser = {}, None, None
 
     def _predict(self, batch: list[Prediction], *options) -> list[Prediction]:
         return batch

@@ -36,7 +36,9 @@ def contract_of(part: type) -> type | None:
         backbones=contracts.Backbone,
         heads=contracts.Head,
         interactions=contracts.Interaction,
-        losses=contracts.ConsistencyLoss if hasattr(part, 'tasks') else contracts.Loss,
+        losses=contracts.ConsistencyLoss
+        if 'context' in inspect.signature(part.forward).parameters
+        else contracts.Loss,
         mergers=contracts.Merger,
         necks=contracts.Neck,
         weighting=contracts.Weighting,

@@ -17,10 +17,10 @@ from m2h_mm.cli.main import COMMANDS, main
 from ..conftest import as_a_new_process
 from .conftest import REPOSITORY
 
-# What takes configs and their own work dirs, and nothing of a stranger.
-TRUSTING = {'ablate', 'benchmark', 'flops', 'print-config'}
+# What takes configs and their own work dirs, or what ROS says, and nothing of a stranger.
+TRUSTING = {'ablate', 'benchmark', 'flops', 'node', 'print-config'}
 # What is not installed with the package.
-NEEDED = {'web': 'gradio', 'run_onnx': 'onnxruntime'}
+NEEDED = {'bag': 'rosbags', 'web': 'gradio', 'run_onnx': 'onnxruntime'}
 OPENED: list[str] = []
 sys.addaudithook(
     lambda event, arguments: OPENED.append(str(arguments[0])) if event == 'open' else None
@@ -43,6 +43,14 @@ CALLS = {
     'publish': [
         lambda toy, it: (it.file('bomb.pth'), '--out', it.folder / 'out.safetensors'),
         lambda toy, it: (in_work_dir(it), '--out', it.folder / 'out.safetensors'),
+    ],
+    'bag': [lambda toy, it: (it.file('bomb.bag'), it.folder / 'out.bag')],
+    'map': [
+        lambda toy, it: (it.file('bomb.pth'), '--out', it.folder / 'map'),
+        lambda toy, it: (
+            (it.data(depth='.npy') / 'images', '--poses', it.file('poses.txt'))
+            + ('--out', it.folder / 'map')
+        ),
     ],
     'logs': [
         lambda toy, it: (

@@ -8,6 +8,7 @@ import pytest
 from small_bags import IMAGES, SIZE, SmallBag, name_of, read_all
 
 from m2h_mm.inference.robots.bag_files import BagCopy
+from m2h_mm.inference.robots.bags import WARM_UP
 from m2h_mm.inference.robots.map_store import MapStore
 
 pytest.importorskip('rosbags')
@@ -158,9 +159,8 @@ def test_what_was_steadied_is_steady_where_it_was_interrupted(bag, quick, tmp_pa
     seen, forgotten = [], []
     steady = SimpleNamespace(check_batch=lambda size: None, reset=lambda: forgotten.append(1))
     quick.stabiliser = steady
-    monkeypatch.setattr('m2h_mm.inference.robots.bags.WARM_UP', 2)
-    path, out = write(tmp_path / 'in.bag', count=6), tmp_path / 'out.bag'
-    quick.stop = 4
+    path, out = write(tmp_path / 'in.bag', count=WARM_UP + 4), tmp_path / 'out.bag'
+    quick.stop = WARM_UP + 2
     bag(path, out, '--stabilise', '--maps', 'depth', status=130)
     real = quick.stream
     monkeypatch.setattr(
@@ -168,8 +168,9 @@ def test_what_was_steadied_is_steady_where_it_was_interrupted(bag, quick, tmp_pa
     )
     quick.done, quick.stop = 0, None
     bag(path, out, '--stabilise', '--maps', 'depth')
-    assert [int(image[0, 0, 0]) for _, image in seen] == [92, 93, 94, 95] and len(forgotten) == 2
-    assert len(read_all(out)) == 6 * 4
+    numbers = [int(image[0, 0, 0]) - 90 for _, image in seen]
+    assert numbers == list(range(2, WARM_UP + 4)) and len(forgotten) == 2
+    assert len(read_all(out)) == (WARM_UP + 4) * 4
 
 
 def test_what_another_job_has_begun_is_not_taken(bag, quick, tmp_path):
