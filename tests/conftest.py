@@ -136,8 +136,10 @@ def forget_modules(names: set[str]) -> None:
 
 def _is_of_a_test(module: ModuleType) -> bool:
     file = getattr(module, '__file__', None) or ''
-    # The environment itself may lie in a temporary folder, or in the repository.
-    return not file.startswith(sys.prefix) and file.startswith(
+    # The environment itself may lie in a temporary folder, or in the repository, and so may this
+    # checkout.
+    kept = (sys.prefix, str(REPOSITORY / 'm2h_mm'))
+    return not file.startswith(kept) and file.startswith(
         (tempfile.gettempdir(), str(REPOSITORY / 'tests'))
     )
 
