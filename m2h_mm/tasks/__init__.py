@@ -3,7 +3,8 @@
 May import structures, geometry and registry.
 """
 
-from .base import Task, build_tasks
+from .base import Task
+from .building import build_tasks
 from .depth import Depth
 from .disparity import Disparity
 from .doubt import Doubt
