@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from m2h_mm.registry import DATASETS
+from m2h_mm.registry import DATASETS, TASKS
 from m2h_mm.structures.image_file import IMAGE_SUFFIXES
 from m2h_mm.system.spelling import did_you_mean
 
@@ -84,12 +84,13 @@ class FolderDataset(MultiTaskDataset):
             raise ValueError(f'splits: expected a dict such as dict(val=0.1), got {splits!r}.')
         self._splits, self._camera = splits, camera
         super().__init__(data_root=data_root, split=split, **kwargs)
-        unknown = [task for task in self._labels if task not in self.tasks]
-        for task in unknown:
-            if did_you_mean(task, list(self.tasks)):
+        # A task that exists is left alone: one setting serves runs of all tasks and of some.
+        known = [*self.tasks, *sorted(TASKS.module_dict)]
+        for task in self._labels:
+            if task not in known:
                 raise ValueError(
-                    f'labels.{task}: this data set has the tasks {list(self.tasks)}.'
-                    + did_you_mean(task, list(self.tasks))
+                    f'labels.{task}: there is no such task; this data set has {list(self.tasks)}.'
+                    + did_you_mean(task, known)
                 )
 
     # ---- files

@@ -43,8 +43,9 @@ def divide(
     taken = {frame_id for ids in found.values() for frame_id in ids}
     left = sorted(frame_id for frame_id in frames if frame_id not in taken)
     groups = sorted({frames[frame_id] for frame_id in left}, key=place_of)
+    total = len(groups)
     for name, share in shares.items():
-        count = min(len(groups), max(1, round(share * len(set(map(frames.get, left))))))
+        count = min(len(groups), max(1, round(share * total)))
         chosen, groups = set(groups[:count]), groups[count:]
         found[name] = [frame_id for frame_id in left if frames[frame_id] in chosen]
         taken.update(found[name])

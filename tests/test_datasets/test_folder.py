@@ -130,6 +130,7 @@ def test_a_list_names_frames_in_its_own_order(root):
         (dict(image='{scene}/rgb/{frame}.txt'), r'image=.*expected a file of .*\.jpg'),
         (dict(labels=dict(depth='depth/{id}.png')), r'labels.depth=.*expected the names of image'),
         (dict(labels=dict(dept='{scene}/{frame}.png')), 'labels.dept: .*depth'),
+        (dict(labels=dict(masks='{scene}/{frame}.png')), 'labels.masks: there is no such task'),
         (dict(splits=dict(val=1.5)), 'splits.val: expected a share'),
         (dict(splits=dict(val=0.7, test=0.6)), 'at most 1 together'),
         (dict(splits=dict(val=3.5j)), 'splits.val: expected a share such as'),
